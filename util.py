@@ -1,0 +1,402 @@
+"""Text to ids to batches, and drawing text from logits: what every script needs before and after its model.
+
+Ids are the same in all scripts: `<pad>` 0, `<start>` 1, `<unk>` 2, `<eos>` 3, then the words or characters of the corpus from
+the most frequent to the least. Sequences hold the ids of a text and its `<eos>`; a model shifts them right by one to get its
+inputs. Nothing here knows a model: `generate` and `beam_search` take the step of one as a function.
+"""
+
+import array
+import collections
+import functools
+import tempfile
+
+import keras
+import numpy as np
+from keras import ops
+
+PAD, START, UNK, EOS = 0, 1, 2, 3
+SPECIAL_TOKENS = ("<pad>", "<start>", "<unk>", "<eos>")
+LEVELS = ("word", "space", "char")
+# Ids beyond this many are kept in a file that is mapped into memory, so that a corpus may be larger than the memory.
+IDS_IN_MEMORY = 16_000_000
+
+
+class UserError(Exception):
+    """Something that the user can mend: shown as one line, with exit status 2."""
+
+
+# Words -----------------------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def _treebank():
+    from nltk.tokenize import NLTKWordTokenizer
+    from nltk.tokenize.treebank import TreebankWordDetokenizer
+
+    return NLTKWordTokenizer(), TreebankWordDetokenizer()
+
+
+def _plain_quotes(word):
+    # The tokenizer turns opening and closing quotes into `` and ''; one sign is enough for a model of text.
+    return '"' if word in ("``", "''") else word
+
+
+class Vocabulary:
+    """The tokens of a corpus in the order of their ids, and the way from text to ids and back.
+
+    Args:
+        tokens: list of str in id order, the four special tokens first.
+        level: "word" (lower-cased, split as in the Penn Treebank: `do n't`), "space" (as it stands, split at white space) or
+            "char".
+        language: language code of the corpus; "zh" and "ja" are written without spaces.
+    """
+
+    def __init__(self, tokens, level="word", language="en"):
+        if tuple(tokens[: len(SPECIAL_TOKENS)]) != SPECIAL_TOKENS or len(set(tokens)) != len(tokens):
+            raise ValueError("A vocabulary starts with the special tokens and holds each token once.")
+        if level not in LEVELS:
+            raise ValueError(f"Unknown level {level!r}; it is one of {', '.join(LEVELS)}.")
+        self.tokens, self.level, self.language = list(tokens), level, language
+        self.index = {token: i for i, token in enumerate(self.tokens)}
+        self._longest = max(map(len, self.tokens[len(SPECIAL_TOKENS) :]), default=1)
+
+    @classmethod
+    def build(cls, texts, level="word", size=None, language="en"):
+        """Makes the vocabulary of the `size` most frequent tokens of `texts` (all when None), besides the special ones."""
+        self = cls(SPECIAL_TOKENS, level, language)
+        counts = collections.Counter()
+        for text in texts:
+            counts.update(self.split(text))
+        for token in SPECIAL_TOKENS:
+            counts.pop(token, None)
+        # Equal counts are ordered by the token itself, so that the ids do not depend on the order of the corpus.
+        ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+        return cls([*SPECIAL_TOKENS, *(token for token, _ in ranked[:size])], level, language)
+
+    def __len__(self):
+        return len(self.tokens)
+
+    @property
+    def _unspaced(self):
+        return self.language in ("zh", "ja")
+
+    def split(self, text):
+        """Returns the tokens of a text as a list of str."""
+        if self.level == "char":
+            return list(text)
+        if self.level == "space":
+            return text.split()
+        return [_plain_quotes(word) for word in _treebank()[0].tokenize(text.lower())]
+
+    def split_prompt(self, text):
+        """Returns the tokens of a text that a person typed: as `split`, with a second try for text not spaced as the corpus."""
+        tokens = self.split(text)
+        if self.level != "space":
+            return tokens
+        if self._unspaced:
+            return [token for piece in tokens for token in self._longest_match(piece)]
+        respaced = [_plain_quotes(word) for word in _treebank()[0].tokenize(text.lower())]
+        missing = [sum(word not in self.index for word in words) for words in (tokens, respaced)]
+        return respaced if missing[1] < missing[0] else tokens
+
+    def _longest_match(self, text):
+        while text:
+            size = next((n for n in range(min(self._longest, len(text)), 1, -1) if text[:n] in self.index), 1)
+            yield text[:size]
+            text = text[size:]
+
+    def encode(self, text, prompt=False):
+        """Returns the ids of a text, int32 (length,), without `<start>` and `<eos>`; unknown tokens are `<unk>`."""
+        tokens = self.split_prompt(text) if prompt else self.split(text)
+        return np.array([self.index.get(token, UNK) for token in tokens], "int32")
+
+    def unknown(self, text):
+        """Returns the tokens of a typed text that the vocabulary does not hold, each once, in their order."""
+        return [token for token in dict.fromkeys(self.split_prompt(text)) if token not in self.index]
+
+    def decode(self, ids):
+        """Returns the readable text of ids (length,): up to the first `<eos>`, padding and `<start>` left out."""
+        tokens = []
+        for i in map(int, ids):
+            if i == EOS:
+                break
+            if i not in (PAD, START):
+                tokens.append(self.tokens[i])
+        if self.level == "char" or self._unspaced:
+            return "".join(tokens)
+        return " ".join(tokens) if self.level == "space" else _treebank()[1].detokenize(tokens)
+
+    def to_json(self):
+        return {"level": self.level, "language": self.language, "tokens": self.tokens}
+
+    @classmethod
+    def from_json(cls, values):
+        return cls(values["tokens"], values["level"], values["language"])
+
+
+# Sequences and batches ---------------------------------------------------------------------------------------------------
+
+
+class Sequences:
+    """Sequences of ids of different lengths, end to end in one array.
+
+    Args:
+        ids: integers (total,), in memory or mapped from a file.
+        starts: int64 (sequences + 1,): sequence i is `ids[starts[i]:starts[i + 1]]`.
+        dropped: how many texts were left out as too long or empty.
+    """
+
+    def __init__(self, ids, starts, dropped=0):
+        self.ids, self.starts, self.dropped = ids, np.asarray(starts, "int64"), dropped
+        self.lengths = np.diff(self.starts)
+
+    @classmethod
+    def from_list(cls, sequences):
+        ids = np.concatenate([np.asarray(s, "int32") for s in sequences]) if sequences else np.zeros(0, "int32")
+        return cls(ids, np.concatenate([[0], np.cumsum([len(s) for s in sequences])]))
+
+    def __len__(self):
+        return len(self.lengths)
+
+    def __getitem__(self, i):
+        return self.ids[self.starts[i] : self.starts[i + 1]]
+
+    def padded(self, indices, width=None):
+        """Returns the sequences at `indices` as int32 (len(indices), width), padded on the right with `<pad>`."""
+        width = width or int(self.lengths[indices].max(initial=1))
+        rows = np.full((len(indices), width), PAD, "int32")
+        for row, i in enumerate(indices):
+            rows[row, : self.lengths[i]] = self[i]
+        return rows
+
+
+def encode_texts(texts, vocabulary, max_length=None, clip_length=None, prompt=False):
+    """Encodes texts to `Sequences`, each ended by `<eos>`.
+
+    Args:
+        texts: iterable of str; read once, so it may be larger than the memory.
+        vocabulary: `Vocabulary`.
+        max_length: texts of more tokens than this are left out; None keeps all.
+        clip_length: texts are cut after this many tokens; None keeps them whole.
+        prompt: whether a person typed the texts (see `Vocabulary.split_prompt`).
+
+    Returns:
+        `Sequences` of ids; the lengths count `<eos>`. Empty texts are left out, except prompts.
+    """
+    small = len(vocabulary) <= np.iinfo("uint16").max
+    ids, starts, dropped, file, written = array.array("H" if small else "i"), array.array("q", [0]), 0, None, 0
+    for text in texts:
+        sequence = vocabulary.encode(text, prompt)[:clip_length]
+        if (max_length and len(sequence) > max_length) or (len(sequence) == 0 and not prompt):
+            dropped += 1
+            continue
+        ids.extend(sequence.tolist())
+        ids.append(EOS)
+        starts.append(written + len(ids))
+        if len(ids) > IDS_IN_MEMORY:
+            file = file or tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the map does)
+            ids.tofile(file)
+            written += len(ids)
+            del ids[:]
+    dtype = np.dtype(ids.typecode)
+    if file is None:
+        return Sequences(np.frombuffer(ids, dtype) if ids else np.zeros(0, dtype), starts, dropped)
+    ids.tofile(file)
+    file.flush()
+    return Sequences(np.memmap(file, dtype, "r"), starts, dropped)
+
+
+class Batches(keras.utils.PyDataset):
+    """Padded batches of sequences of similar length, in an order that depends on (seed, epoch) alone.
+
+    Sequences are shuffled, sorted by length within pools of `pool` batches, cut into batches, and the batches are shuffled. A
+    batch is padded to the next of at most `buckets` widths, so that a model meets few shapes; only the last one is short.
+
+    Args:
+        sequences: `Sequences`.
+        batch_size: sequences in a batch.
+        seed: int, for the order.
+        shuffle: False gives one order, sorted by length, for every epoch.
+        buckets: at most this many widths.
+        pool: batches whose sequences are sorted together.
+
+    Items are tuples of one array, int32 (batch_size, width).
+    """
+
+    def __init__(self, sequences, batch_size, seed=1, shuffle=True, buckets=10, pool=64):
+        super().__init__()
+        self.sequences, self.batch_size, self.seed, self.shuffle, self.pool = sequences, batch_size, seed, shuffle, pool
+        lengths = sequences.lengths if len(sequences) else np.ones(1, "int64")
+        marks = np.quantile(lengths, np.linspace(0, 1, buckets + 1)[1:], method="higher").astype(int)
+        self.widths = np.unique(np.append(-(-marks[:-1] // 2) * 2, marks[-1]))
+        self.widths = self.widths[self.widths <= marks[-1]]
+        self.total = -(-len(sequences) // batch_size)
+        self.go_to(0)
+
+    def go_to(self, epoch, first=0):
+        """Serves the order of `epoch` (from 0), from the batch numbered `first` on."""
+        self.epoch, self.first = epoch, first
+        lengths = self.sequences.lengths
+        if not self.shuffle:
+            self.order = np.argsort(lengths, kind="stable")
+            self.places = np.arange(self.total)
+            return
+        random = np.random.default_rng((self.seed, epoch))
+        order = random.permutation(len(self.sequences))
+        size = self.pool * self.batch_size
+        pools = [order[i : i + size] for i in range(0, len(order), size)]
+        # The last pool is not sorted apart: the short batch at its end would always hold its longest sequences.
+        self.order = np.concatenate([p[np.argsort(lengths[p], kind="stable")] for p in pools]) if pools else order
+        self.places = random.permutation(self.total)
+
+    def _indices(self, index):
+        place = self.places[self.first + index]
+        return self.order[place * self.batch_size : (place + 1) * self.batch_size]
+
+    def __len__(self):
+        return self.total - self.first
+
+    def __getitem__(self, index):
+        indices = self._indices(index)
+        width = self.widths[np.searchsorted(self.widths, self.sequences.lengths[indices].max())]
+        return (self.sequences.padded(indices, width),)
+
+    def tokens(self, index):
+        """Returns how many tokens, `<eos>` counted, batch `index` asks a model to predict."""
+        return int(self.sequences.lengths[self._indices(index)].sum())
+
+    def on_epoch_end(self):
+        self.go_to(self.epoch + 1)
+
+
+# Drawing -----------------------------------------------------------------------------------------------------------------
+
+
+def filter_logits(logits, temperature=1.0, top_k=0, top_p=1.0):
+    """Scales logits by 1 / temperature and sets those outside the asked support to -1e9.
+
+    Args:
+        logits: float (..., vocab_size).
+        temperature: positive; below 1 sharpens.
+        top_k: keeps the k most likely tokens; 0 keeps all.
+        top_p: keeps the smallest set of tokens whose probability is at least p (nucleus sampling, Holtzman et al. 2020).
+
+    Returns:
+        float32 (..., vocab_size).
+    """
+    logits = ops.cast(logits, "float32") / temperature
+    if top_k:
+        least = ops.top_k(logits, min(int(top_k), logits.shape[-1]))[0][..., -1:]
+        logits = ops.where(logits < least, -1e9, logits)
+    if top_p < 1:
+        descending = ops.flip(ops.sort(logits, axis=-1), axis=-1)
+        probabilities = ops.softmax(descending, axis=-1)
+        # A token stays when the tokens before it hold less than p: so the most likely one always stays.
+        before = ops.cumsum(probabilities, axis=-1) - probabilities
+        least = ops.min(ops.where(before < top_p, descending, 1e9), axis=-1, keepdims=True)
+        logits = ops.where(logits < least, -1e9, logits)
+    return logits
+
+
+def sample_logits(logits, seed, temperature=1.0, top_k=0, top_p=1.0):
+    """Draws a token from each row of logits; temperature 0 takes the most likely one.
+
+    Args:
+        logits: float (batch, vocab_size).
+        seed: `keras.random.SeedGenerator`.
+        temperature, top_k, top_p: see `filter_logits`.
+
+    Returns:
+        int32 (batch,).
+    """
+    if temperature <= 0:
+        return ops.cast(ops.argmax(logits, axis=-1), "int32")
+    logits = filter_logits(logits, temperature, top_k, top_p)
+    return ops.cast(keras.random.categorical(logits, 1, seed=seed)[:, 0], "int32")
+
+
+def _never_special(logits):
+    # A text holds neither padding nor a start in its middle.
+    return logits - 1e9 * ops.cast(ops.arange(logits.shape[-1]) < UNK, logits.dtype)
+
+
+def generate(step, state, batch, max_length, pick):
+    """Writes sequences token by token, carrying the state, until all have ended or `max_length` is reached.
+
+    Args:
+        step: function of (token int32 (batch,), state) that returns (logits (batch, vocab_size), state).
+        state: tuple of tensors, each (batch, ...).
+        batch: number of sequences, int or scalar tensor.
+        max_length: int, tokens at most, `<eos>` counted.
+        pick: function from logits (batch, vocab_size) to tokens int32 (batch,), such as `sample_logits`.
+
+    Returns:
+        ids int32 (batch, max_length), padded after `<eos>`, and their log-probability float32 (batch,) under the unfiltered
+        logits, in nats.
+    """
+
+    def body(t, token, state, ids, log_prob):
+        logits, state = step(token, state)
+        logits = _never_special(ops.cast(logits, "float32"))
+        ended = ops.logical_or(ops.equal(token, EOS), ops.equal(token, PAD))
+        drawn = ops.where(ended, PAD, pick(logits))
+        chosen = ops.take_along_axis(ops.log_softmax(logits, axis=-1), ops.expand_dims(drawn, -1), axis=-1)[:, 0]
+        log_prob = log_prob + ops.where(ended, 0.0, chosen)
+        ids = ops.where(ops.expand_dims(ops.equal(places, t), 0), ops.expand_dims(drawn, -1), ids)
+        return t + 1, drawn, state, ids, log_prob
+
+    def going(t, token, state, ids, log_prob):
+        alive = ops.logical_and(ops.not_equal(token, EOS), ops.not_equal(token, PAD))
+        return ops.logical_and(t < max_length, ops.any(alive))
+
+    places = ops.arange(max_length, dtype="int32")
+    first = ops.full((batch,), START, dtype="int32")
+    start = (ops.zeros((), "int32"), first, tuple(state), ops.full((batch, max_length), PAD, dtype="int32"))
+    *_, ids, log_prob = ops.while_loop(going, body, (*start, ops.zeros((batch,), "float32")))
+    return ids, log_prob
+
+
+def beam_search(step, state, batch, max_length, beam):
+    """Finds likely sequences by beam search; a beam of 1 is the greedy choice.
+
+    Args:
+        step, state, batch, max_length: as for `generate`; batch must be an int. The step is called with batch * beam rows.
+        beam: hypotheses kept for each sequence.
+
+    Returns:
+        ids int32 (batch, max_length) of the most likely hypothesis found and its log-probability float32 (batch,) in nats.
+    """
+    rows = ops.arange(batch * beam, dtype="int32") // beam
+
+    def body(t, tokens, state, ids, scores):
+        logits, state = step(ops.reshape(tokens, (-1,)), state)
+        log_probs = ops.log_softmax(_never_special(ops.cast(logits, "float32")), axis=-1)
+        vocab_size = log_probs.shape[-1]
+        log_probs = ops.reshape(log_probs, (batch, beam, vocab_size))
+        ended = ops.logical_or(ops.equal(tokens, EOS), ops.equal(tokens, PAD))
+        # A hypothesis that has ended goes on with padding, at no cost.
+        only_pad = ops.where(ops.equal(ops.arange(vocab_size), PAD), 0.0, -1e9)
+        log_probs = ops.where(ops.expand_dims(ended, -1), only_pad, log_probs)
+        total = ops.reshape(ops.expand_dims(scores, -1) + log_probs, (batch, beam * vocab_size))
+        scores, best = ops.top_k(total, beam)
+        parent, tokens = ops.cast(best // vocab_size, "int32"), ops.cast(best % vocab_size, "int32")
+        flat = ops.reshape(parent + beam * ops.expand_dims(ops.arange(batch, dtype="int32"), -1), (-1,))
+        state = tuple(ops.take(s, flat, axis=0) for s in state)
+        ids = ops.reshape(
+            ops.take(ops.reshape(ids, (batch * beam, max_length)), flat, axis=0), (batch, beam, max_length)
+        )
+        ids = ops.where(ops.equal(places, t), ops.expand_dims(tokens, -1), ids)
+        return t + 1, tokens, state, ids, scores
+
+    def going(t, tokens, state, ids, scores):
+        alive = ops.logical_and(ops.not_equal(tokens, EOS), ops.not_equal(tokens, PAD))
+        return ops.logical_and(t < max_length, ops.any(alive))
+
+    places = ops.arange(max_length, dtype="int32")
+    state = tuple(ops.take(s, rows, axis=0) for s in state)
+    # All hypotheses but the first start out impossible, or the beam would hold one hypothesis many times.
+    scores = ops.tile(ops.where(ops.equal(ops.arange(beam), 0), 0.0, -1e9)[None], (batch, 1))
+    tokens = ops.full((batch, beam), START, dtype="int32")
+    ids = ops.full((batch, beam, max_length), PAD, dtype="int32")
+    *_, ids, scores = ops.while_loop(going, body, (ops.zeros((), "int32"), tokens, state, ids, scores))
+    return ids[:, 0], scores[:, 0]

@@ -1,8 +1,8 @@
-"""Text to ids to batches, and drawing text from logits: what every script needs before and after its model.
+"""Text to ids to batches: what every script needs before its model. (After it: sampling.py.)
 
-Ids are the same in all scripts: `<pad>` 0, `<start>` 1, `<unk>` 2, `<eos>` 3, then the words or characters of the corpus from
-the most frequent to the least. Sequences hold the ids of a text and its `<eos>`; a model shifts them right by one to get its
-inputs. Nothing here knows a model: `generate` and `beam_search` take the step of one as a function.
+Ids are the same in all scripts: `<pad>` 0, `<start>` 1, `<unk>` 2, `<eos>` 3, then the words or characters of the
+corpus from the most frequent to the least. Sequences hold the ids of a text and its `<eos>`; a model shifts them right
+by one to get its inputs.
 """
 
 import array
@@ -12,7 +12,6 @@ import tempfile
 
 import keras
 import numpy as np
-from keras import ops
 
 PAD, START, UNK, EOS = 0, 1, 2, 3
 SPECIAL_TOKENS = ("<pad>", "<start>", "<unk>", "<eos>")
@@ -23,9 +22,6 @@ IDS_IN_MEMORY = 16_000_000
 
 class UserError(Exception):
     """Something that the user can mend: shown as one line, with exit status 2."""
-
-
-# Words -----------------------------------------------------------------------------------------------------------------
 
 
 @functools.cache
@@ -46,8 +42,8 @@ class Vocabulary:
 
     Args:
         tokens: list of str in id order, the four special tokens first.
-        level: "word" (lower-cased, split as in the Penn Treebank: `do n't`), "space" (as it stands, split at white space) or
-            "char".
+        level: "word" (lower-cased, split as in the Penn Treebank: `do n't`), "space" (as it stands, split at white
+            space) or "char".
         language: language code of the corpus; "zh" and "ja" are written without spaces.
     """
 
@@ -62,7 +58,7 @@ class Vocabulary:
 
     @classmethod
     def build(cls, texts, level="word", size=None, language="en"):
-        """Makes the vocabulary of the `size` most frequent tokens of `texts` (all when None), besides the special ones."""
+        """Makes the vocabulary of the `size` most frequent tokens of `texts` (None: all) and the special ones."""
         self = cls(SPECIAL_TOKENS, level, language)
         counts = collections.Counter()
         for text in texts:
@@ -89,7 +85,7 @@ class Vocabulary:
         return [_plain_quotes(word) for word in _treebank()[0].tokenize(text.lower())]
 
     def split_prompt(self, text):
-        """Returns the tokens of a text that a person typed: as `split`, with a second try for text not spaced as the corpus."""
+        """Returns the tokens of a typed text: as `split`, with a second try where it is not spaced as the corpus is."""
         tokens = self.split(text)
         if self.level != "space":
             return tokens
@@ -116,12 +112,7 @@ class Vocabulary:
 
     def decode(self, ids):
         """Returns the readable text of ids (length,): up to the first `<eos>`, padding and `<start>` left out."""
-        tokens = []
-        for i in map(int, ids):
-            if i == EOS:
-                break
-            if i not in (PAD, START):
-                tokens.append(self.tokens[i])
+        tokens = [self.tokens[i] for i in words(ids)]
         if self.level == "char" or self._unspaced:
             return "".join(tokens)
         return " ".join(tokens) if self.level == "space" else _treebank()[1].detokenize(tokens)
@@ -134,7 +125,10 @@ class Vocabulary:
         return cls(values["tokens"], values["level"], values["language"])
 
 
-# Sequences and batches ---------------------------------------------------------------------------------------------------
+def words(ids):
+    """Returns the ids of a sequence up to its `<eos>` as a list of int, without padding and `<start>`."""
+    ids = np.asarray(ids).tolist()
+    return [i for i in ids[: ids.index(EOS) if EOS in ids else None] if i not in (PAD, START)]
 
 
 class Sequences:
@@ -209,8 +203,9 @@ def encode_texts(texts, vocabulary, max_length=None, clip_length=None, prompt=Fa
 class Batches(keras.utils.PyDataset):
     """Padded batches of sequences of similar length, in an order that depends on (seed, epoch) alone.
 
-    Sequences are shuffled, sorted by length within pools of `pool` batches, cut into batches, and the batches are shuffled. A
-    batch is padded to the next of at most `buckets` widths, so that a model meets few shapes; only the last one is short.
+    Sequences are shuffled, sorted by length within pools of `pool` batches, cut into batches, and the batches are
+    shuffled. A batch is padded to the next of at most `buckets` widths, so that a model meets few shapes; only the last
+    one holds fewer sequences.
 
     Args:
         sequences: `Sequences`.
@@ -267,136 +262,3 @@ class Batches(keras.utils.PyDataset):
 
     def on_epoch_end(self):
         self.go_to(self.epoch + 1)
-
-
-# Drawing -----------------------------------------------------------------------------------------------------------------
-
-
-def filter_logits(logits, temperature=1.0, top_k=0, top_p=1.0):
-    """Scales logits by 1 / temperature and sets those outside the asked support to -1e9.
-
-    Args:
-        logits: float (..., vocab_size).
-        temperature: positive; below 1 sharpens.
-        top_k: keeps the k most likely tokens; 0 keeps all.
-        top_p: keeps the smallest set of tokens whose probability is at least p (nucleus sampling, Holtzman et al. 2020).
-
-    Returns:
-        float32 (..., vocab_size).
-    """
-    logits = ops.cast(logits, "float32") / temperature
-    if top_k:
-        least = ops.top_k(logits, min(int(top_k), logits.shape[-1]))[0][..., -1:]
-        logits = ops.where(logits < least, -1e9, logits)
-    if top_p < 1:
-        descending = ops.flip(ops.sort(logits, axis=-1), axis=-1)
-        probabilities = ops.softmax(descending, axis=-1)
-        # A token stays when the tokens before it hold less than p: so the most likely one always stays.
-        before = ops.cumsum(probabilities, axis=-1) - probabilities
-        least = ops.min(ops.where(before < top_p, descending, 1e9), axis=-1, keepdims=True)
-        logits = ops.where(logits < least, -1e9, logits)
-    return logits
-
-
-def sample_logits(logits, seed, temperature=1.0, top_k=0, top_p=1.0):
-    """Draws a token from each row of logits; temperature 0 takes the most likely one.
-
-    Args:
-        logits: float (batch, vocab_size).
-        seed: `keras.random.SeedGenerator`.
-        temperature, top_k, top_p: see `filter_logits`.
-
-    Returns:
-        int32 (batch,).
-    """
-    if temperature <= 0:
-        return ops.cast(ops.argmax(logits, axis=-1), "int32")
-    logits = filter_logits(logits, temperature, top_k, top_p)
-    return ops.cast(keras.random.categorical(logits, 1, seed=seed)[:, 0], "int32")
-
-
-def _never_special(logits):
-    # A text holds neither padding nor a start in its middle.
-    return logits - 1e9 * ops.cast(ops.arange(logits.shape[-1]) < UNK, logits.dtype)
-
-
-def generate(step, state, batch, max_length, pick):
-    """Writes sequences token by token, carrying the state, until all have ended or `max_length` is reached.
-
-    Args:
-        step: function of (token int32 (batch,), state) that returns (logits (batch, vocab_size), state).
-        state: tuple of tensors, each (batch, ...).
-        batch: number of sequences, int or scalar tensor.
-        max_length: int, tokens at most, `<eos>` counted.
-        pick: function from logits (batch, vocab_size) to tokens int32 (batch,), such as `sample_logits`.
-
-    Returns:
-        ids int32 (batch, max_length), padded after `<eos>`, and their log-probability float32 (batch,) under the unfiltered
-        logits, in nats.
-    """
-
-    def body(t, token, state, ids, log_prob):
-        logits, state = step(token, state)
-        logits = _never_special(ops.cast(logits, "float32"))
-        ended = ops.logical_or(ops.equal(token, EOS), ops.equal(token, PAD))
-        drawn = ops.where(ended, PAD, pick(logits))
-        chosen = ops.take_along_axis(ops.log_softmax(logits, axis=-1), ops.expand_dims(drawn, -1), axis=-1)[:, 0]
-        log_prob = log_prob + ops.where(ended, 0.0, chosen)
-        ids = ops.where(ops.expand_dims(ops.equal(places, t), 0), ops.expand_dims(drawn, -1), ids)
-        return t + 1, drawn, state, ids, log_prob
-
-    def going(t, token, state, ids, log_prob):
-        alive = ops.logical_and(ops.not_equal(token, EOS), ops.not_equal(token, PAD))
-        return ops.logical_and(t < max_length, ops.any(alive))
-
-    places = ops.arange(max_length, dtype="int32")
-    first = ops.full((batch,), START, dtype="int32")
-    start = (ops.zeros((), "int32"), first, tuple(state), ops.full((batch, max_length), PAD, dtype="int32"))
-    *_, ids, log_prob = ops.while_loop(going, body, (*start, ops.zeros((batch,), "float32")))
-    return ids, log_prob
-
-
-def beam_search(step, state, batch, max_length, beam):
-    """Finds likely sequences by beam search; a beam of 1 is the greedy choice.
-
-    Args:
-        step, state, batch, max_length: as for `generate`; batch must be an int. The step is called with batch * beam rows.
-        beam: hypotheses kept for each sequence.
-
-    Returns:
-        ids int32 (batch, max_length) of the most likely hypothesis found and its log-probability float32 (batch,) in nats.
-    """
-    rows = ops.arange(batch * beam, dtype="int32") // beam
-
-    def body(t, tokens, state, ids, scores):
-        logits, state = step(ops.reshape(tokens, (-1,)), state)
-        log_probs = ops.log_softmax(_never_special(ops.cast(logits, "float32")), axis=-1)
-        vocab_size = log_probs.shape[-1]
-        log_probs = ops.reshape(log_probs, (batch, beam, vocab_size))
-        ended = ops.logical_or(ops.equal(tokens, EOS), ops.equal(tokens, PAD))
-        # A hypothesis that has ended goes on with padding, at no cost.
-        only_pad = ops.where(ops.equal(ops.arange(vocab_size), PAD), 0.0, -1e9)
-        log_probs = ops.where(ops.expand_dims(ended, -1), only_pad, log_probs)
-        total = ops.reshape(ops.expand_dims(scores, -1) + log_probs, (batch, beam * vocab_size))
-        scores, best = ops.top_k(total, beam)
-        parent, tokens = ops.cast(best // vocab_size, "int32"), ops.cast(best % vocab_size, "int32")
-        flat = ops.reshape(parent + beam * ops.expand_dims(ops.arange(batch, dtype="int32"), -1), (-1,))
-        state = tuple(ops.take(s, flat, axis=0) for s in state)
-        ids = ops.reshape(
-            ops.take(ops.reshape(ids, (batch * beam, max_length)), flat, axis=0), (batch, beam, max_length)
-        )
-        ids = ops.where(ops.equal(places, t), ops.expand_dims(tokens, -1), ids)
-        return t + 1, tokens, state, ids, scores
-
-    def going(t, tokens, state, ids, scores):
-        alive = ops.logical_and(ops.not_equal(tokens, EOS), ops.not_equal(tokens, PAD))
-        return ops.logical_and(t < max_length, ops.any(alive))
-
-    places = ops.arange(max_length, dtype="int32")
-    state = tuple(ops.take(s, rows, axis=0) for s in state)
-    # All hypotheses but the first start out impossible, or the beam would hold one hypothesis many times.
-    scores = ops.tile(ops.where(ops.equal(ops.arange(beam), 0), 0.0, -1e9)[None], (batch, 1))
-    tokens = ops.full((batch, beam), START, dtype="int32")
-    ids = ops.full((batch, beam, max_length), PAD, dtype="int32")
-    *_, ids, scores = ops.while_loop(going, body, (ops.zeros((), "int32"), tokens, state, ids, scores))
-    return ids[:, 0], scores[:, 0]

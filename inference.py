@@ -1,0 +1,153 @@
+"""What can be done with any trained VAE of sequences: read texts to codes, write texts from codes, and score it.
+
+A model offers four functions of tensors, and a latent dimension n in its options:
+
+    posterior(ids (batch, time)) -> z_mean, z_log_var        float32 (batch, n) each
+    nll(ids (batch, time), z (batch, n)) -> nll              float32 (batch,), nats, summed over the tokens
+    start(z (batch, n)) -> state                             tuple of tensors (batch, ...)
+    next(token (batch,), state) -> logits, state             float32 (batch, vocab_size)
+
+They run compiled, in batches of sequences of similar length; what goes in and comes out are numpy arrays.
+"""
+
+import functools
+
+import keras
+import numpy as np
+
+import latent
+import metrics
+import sampling
+import util
+
+
+@functools.cache
+def _posterior(model):
+    return sampling.Compiled(model.posterior, model)
+
+
+@functools.cache
+def _nll(model):
+    return sampling.Compiled(lambda inputs: model.nll(*inputs), model)
+
+
+@functools.cache
+def _writer(model, max_length, beam, temperature, top_k, top_p):
+    seed = keras.random.SeedGenerator(1)
+
+    def pick(logits):
+        return sampling.sample_logits(logits, seed, temperature, top_k, top_p)
+
+    def write(z):
+        state, batch = model.start(z), keras.ops.shape(z)[0]
+        if beam > 1:
+            return sampling.beam_search(model.next, state, batch, max_length, beam)
+        return sampling.generate(model.next, state, batch, max_length, pick)
+
+    return sampling.Compiled(write, model, seed), seed
+
+
+def _in_batches(lengths, batch_size):
+    order = np.argsort(lengths, kind="stable")
+    return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+
+
+def posteriors(model, sequences, batch_size=128):
+    """Returns z_mean and z_log_var, float32 (n, latent_dim) each, of `util.Sequences` in their order."""
+    means, log_vars = np.zeros((2, len(sequences), model.options["latent_dim"]), "float32")
+    for rows in _in_batches(sequences.lengths, batch_size):
+        means[rows], log_vars[rows] = _posterior(model).predict_on_batch(sequences.padded(rows))
+    return means, log_vars
+
+
+def likelihoods(model, sequences, z, batch_size=128):
+    """Returns -log p(x|z) in nats, float64 (n,), of `util.Sequences` at z (n, latent_dim)."""
+    nll = np.zeros(len(sequences))
+    for rows in _in_batches(sequences.lengths, batch_size):
+        nll[rows] = _nll(model).predict_on_batch((sequences.padded(rows), np.asarray(z[rows], "float32")))
+    return nll
+
+
+def write(model, z, max_length, *, temperature=0.0, top_k=0, top_p=1.0, beam=1, seed=1, batch_size=128):
+    """Writes a sequence from each point of the latent space.
+
+    Args:
+        z: float (n, latent_dim).
+        max_length: tokens at most, `<eos>` counted.
+        temperature, top_k, top_p: see `sampling.sample_logits`; temperature 0 is greedy.
+        beam: above 1, beam search with this many hypotheses instead.
+        seed: int; the same seed draws the same sequences.
+
+    Returns:
+        ids int32 (n, max_length) and log p(x|z) in nats, float32 (n,).
+    """
+    writer, generator = _writer(model, max_length, beam, temperature, top_k, top_p)
+    generator.state.assign(keras.random.SeedGenerator(seed).state)
+    z = np.asarray(z, "float32")
+    parts = [writer.predict_on_batch(z[i : i + batch_size]) for i in range(0, len(z), batch_size)]
+    return np.concatenate([ids for ids, _ in parts]), np.concatenate([log_prob for _, log_prob in parts])
+
+
+def importance_weighted(model, sequences, z_mean, z_log_var, samples, seed=1, tokens=4096, progress=None):
+    """Estimates -log p(x) of each sequence by importance sampling from its posterior (Burda et al. 2016).
+
+    Args:
+        sequences: `util.Sequences`, n of them.
+        z_mean, z_log_var: float (n, latent_dim), their posteriors.
+        samples: draws a sequence, K.
+        tokens: about how many tokens to score at once.
+        progress: function of the share done, or None.
+
+    Returns:
+        float64 (n,), nats: an upper bound of -log p(x) in expectation, tighter with K.
+    """
+    random, result, done = np.random.default_rng(seed), np.zeros(len(sequences)), 0
+    for rows in _in_batches(sequences.lengths, 16):
+        ids, draws = sequences.padded(rows), []
+        part = max(1, tokens // ids.size)
+        for start in range(0, samples, part):
+            count = min(part, samples - start)
+            mean, log_var = np.repeat(z_mean[rows], count, 0), np.repeat(z_log_var[rows], count, 0)
+            epsilon = random.standard_normal(mean.shape, "float32")
+            z = mean + np.exp(0.5 * log_var) * epsilon
+            nll = _nll(model).predict_on_batch((np.repeat(ids, count, 0), z))
+            # log p(z) - log q(z|x); the constants of the two Gaussians cancel.
+            ratio = 0.5 * np.sum(epsilon.astype("float64") ** 2 + log_var - z.astype("float64") ** 2, axis=-1)
+            draws.append((ratio - nll).reshape(len(rows), count))
+        result[rows] = -metrics.log_mean_exp(np.concatenate(draws, axis=1))
+        done += len(rows)
+        if progress:
+            progress(done / len(sequences))
+    return result
+
+
+def evaluate(model, sequences, max_length, iw_samples=0, seed=1, progress=None):
+    """Scores a model on sequences.
+
+    Args:
+        model: `SentenceVAE`.
+        sequences: `util.Sequences`.
+        max_length: tokens of a reconstruction at most.
+        iw_samples: K of iw_nll; 0 leaves iw_nll and the perplexity that follows from it out.
+
+    Returns:
+        dict of floats, nats a sentence where not said otherwise: see docs/sentences.md.
+    """
+    tokens = int(sequences.lengths.sum())
+    z_mean, z_log_var = posteriors(model, sequences)
+    z = z_mean + np.exp(0.5 * z_log_var) * np.random.default_rng(seed).standard_normal(z_mean.shape, "float32")
+    nll = likelihoods(model, sequences, z)
+    kl = np.asarray(latent.kl_to_standard_normal(z_mean, z_log_var)).sum(axis=-1)
+    scores = {"neg_elbo": float((nll + kl).mean()), "nll": float(nll.mean()), "kl": float(kl.mean())}
+    bound = nll + kl
+    if iw_samples:
+        bound = importance_weighted(model, sequences, z_mean, z_log_var, iw_samples, seed, progress=progress)
+        scores |= {"iw_nll": float(bound.mean()), "iw_samples": iw_samples}
+    scores["perplexity"] = float(np.exp(bound.sum() / tokens))
+    scores["mutual_information"] = metrics.mutual_information(z, z_mean, z_log_var)
+    scores["active_units"] = metrics.active_units(z_mean)
+    wanted = [util.words(sequences[i]) for i in range(len(sequences))]
+    written = [util.words(ids) for ids in write(model, z_mean, max_length)[0]]
+    scores["bleu_4"] = metrics.bleu_4(wanted, written)
+    scores["exact_match"] = metrics.exact_match(wanted, written)
+    return scores | {"tokens": tokens}

@@ -1,0 +1,218 @@
+"""The pieces of a latent space, as pure functions with a closed form: a model's script says how it puts them together.
+
+All logarithms are natural, so divergences are in nats.
+"""
+
+import math
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+
+def normal_sample(z_mean, z_log_var, seed):
+    """Draws from a diagonal Gaussian by the reparameterisation trick (Kingma & Welling 2014).
+
+    Args:
+        z_mean, z_log_var: float (batch, latent_dim).
+        seed: `keras.random.SeedGenerator`.
+
+    Returns:
+        z, float (batch, latent_dim).
+    """
+    epsilon = keras.random.normal(ops.shape(z_mean), dtype=z_mean.dtype, seed=seed)
+    return z_mean + ops.exp(0.5 * z_log_var) * epsilon
+
+
+def normal_log_prob(z, z_mean=0.0, z_log_var=0.0):
+    """Returns the log density of a diagonal Gaussian in nats, summed over the last axis: (..., latent_dim) -> (...)."""
+    squares = (z - z_mean) ** 2 * ops.exp(-z_log_var * ops.ones_like(z))
+    return -0.5 * ops.sum(math.log(2 * math.pi) + z_log_var + squares, axis=-1)
+
+
+def kl_to_standard_normal(z_mean, z_log_var):
+    """Returns KL(N(z_mean, exp(z_log_var)) || N(0, 1)) of each dimension in nats, float (batch, latent_dim)."""
+    return 0.5 * (z_mean**2 + ops.exp(z_log_var) - 1.0 - z_log_var)
+
+
+def free_bits(kl, nats):
+    """Leaves each dimension a share of KL for free (Kingma et al. 2016): sum_i max(nats / n, batch mean of KL_i).
+
+    Args:
+        kl: float (batch, latent_dim), of each dimension.
+        nats: free nats of a whole sequence, shared out evenly.
+
+    Returns:
+        float scalar. Its gradient to a dimension below its share is 0.
+    """
+    return ops.sum(ops.maximum(ops.mean(kl, axis=0), nats / kl.shape[-1]))
+
+
+class PosteriorNorm(layers.Layer):
+    """Batch normalisation of posterior means with a fixed scale: BN-VAE (Zhu et al. 2020).
+
+    Over the data each dimension of the mean has variance gamma ** 2 and a learnt shift, so the mean KL of a dimension
+    is at least (gamma ** 2 + shift ** 2) / 2, and the posterior cannot collapse onto the prior.
+
+    Args:
+        gamma: standard deviation of each dimension of the mean over the data.
+        momentum: of the moving statistics that are used outside training.
+    """
+
+    def __init__(self, gamma, momentum=0.99, **kwargs):
+        super().__init__(dtype="float32", **kwargs)
+        self.gamma = gamma
+        self.normalise = layers.BatchNormalization(scale=False, center=False, momentum=momentum, dtype="float32")
+
+    def build(self, shape):
+        self.normalise.build(shape)
+        self.shift = self.add_weight(shape=(shape[-1],), initializer="zeros", name="shift")
+
+    def call(self, z_mean, training=False):
+        return self.gamma * self.normalise(z_mean, training=training) + self.shift
+
+
+def _squared_distances(x, y):
+    return ops.sum(x**2, -1)[:, None] + ops.sum(y**2, -1)[None] - 2 * ops.matmul(x, ops.transpose(y))
+
+
+def mmd(x, y, kernel="imq", scales=(0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)):
+    """Returns the squared maximum mean discrepancy of two samples (Gretton et al. 2012), the unbiased estimate.
+
+    Args:
+        x, y: float (n, d) and (m, d), n and m at least 2.
+        kernel: "imq", sum over s of C / (C + |x - y|^2) with C = 2 d s (Tolstikhin et al. 2018), or "rbf", sum over s
+            of exp(-|x - y|^2 / (2 d s)).
+        scales: the s.
+
+    Returns:
+        float scalar, 0 in expectation when both samples come from one distribution.
+    """
+    width = 2.0 * x.shape[-1]
+
+    def similarity(a, b):
+        squares = ops.maximum(_squared_distances(a, b), 0.0)
+        if kernel == "imq":
+            return sum(width * s / (width * s + squares) for s in scales)
+        return sum(ops.exp(-squares / (width * s)) for s in scales)
+
+    def mean_without_diagonal(a):
+        count = ops.cast(ops.shape(a)[0], a.dtype)
+        similarities = similarity(a, a)
+        # A point is as similar to itself as can be: each kernel of the sum is 1 there.
+        return (ops.sum(similarities) - count * len(scales)) / (count * (count - 1.0))
+
+    return mean_without_diagonal(x) + mean_without_diagonal(y) - 2.0 * ops.mean(similarity(x, y))
+
+
+def kl_schedule(kind, step, length, beta=1.0, total=None):
+    """Returns the weight of the KL term at a training step.
+
+    Args:
+        kind: "none" (beta at once), "linear" (0 to beta in `length` steps), "logistic" (half of beta at step `length`:
+            beta / (1 + exp(-10 (t / length - 1))); Bowman et al. 2016) or "cyclical" (four times in `total` steps: a
+            ramp for half of the cycle, then beta; Fu et al. 2019).
+        step: number or scalar tensor, from 0.
+        length: steps of the ramp, or the step of the logistic's middle.
+        beta: final weight.
+        total: steps of the whole training; cyclical alone needs it.
+
+    Returns:
+        float32 scalar tensor.
+    """
+    t = ops.cast(step, "float32")
+    if kind == "none":
+        weight = ops.ones_like(t)
+    elif kind == "linear":
+        weight = t / max(length, 1)
+    elif kind == "logistic":
+        weight = ops.sigmoid(10.0 * (t / max(length, 1) - 1.0))
+    elif kind == "cyclical":
+        cycle = max(total / 4, 1)
+        weight = 2.0 * ops.mod(t, cycle) / cycle
+    else:
+        raise ValueError(f"Unknown KL schedule {kind!r}.")
+    return beta * ops.minimum(weight, 1.0)
+
+
+def lerp(start, end, shares):
+    """Returns the points at `shares` (steps,) of the straight way between two arrays of one shape: (steps, ...)."""
+    shares = np.reshape(np.asarray(shares, "float32"), (-1, *[1] * np.ndim(start)))
+    return (1 - shares) * start + shares * end
+
+
+def slerp(start, end, shares):
+    """Returns points of the great-circle way between two arrays, over the last axis (Shoemake 1985): (steps, ...).
+
+    The length goes evenly from that of `start` to that of `end`. Where the two are parallel or one is 0, the way is
+    straight.
+    """
+    lengths = [np.linalg.norm(end_point, axis=-1, keepdims=True) for end_point in (start, end)]
+    cosine = np.sum(start * end, -1, keepdims=True) / np.maximum(lengths[0] * lengths[1], 1e-12)
+    angle = np.arccos(np.clip(cosine, -1, 1))
+    shares = np.reshape(np.asarray(shares, "float32"), (-1, *[1] * np.ndim(start)))
+    sine = np.sin(angle)
+    curved = (sine > 1e-4) & (lengths[0] > 0) & (lengths[1] > 0)
+    safe, unit = np.where(curved, sine, 1), [np.maximum(length, 1e-12) for length in lengths]
+    direction = np.sin((1 - shares) * angle) / safe * start / unit[0] + np.sin(shares * angle) / safe * end / unit[1]
+    return np.where(curved, direction * ((1 - shares) * lengths[0] + shares * lengths[1]), lerp(start, end, shares))
+
+
+class AggressiveEncoder(layers.Layer):
+    """Decides which training steps move the decoder: only those where the encoder has caught up (He et al. 2019).
+
+    In between, the encoder alone learns until its loss stops falling from one window of steps to the next, or for
+    `longest` steps. `decoder_moves` is 1 in a step that moves both sides, else 0; `active` set to 0 ends it all.
+    """
+
+    def __init__(self, window=10, longest=100):
+        super().__init__(dtype="float32")
+        self.window, self.longest = window, longest
+
+        def scalar(name, value):
+            return self.add_weight(shape=(), initializer=keras.initializers.Constant(value), trainable=False, name=name)
+
+        self.active, self.decoder_moves, self.next_moves = scalar("active", 1), scalar("moves", 0), scalar("next", 0)
+        self.steps, self.sum, self.last_sum = scalar("steps", 0), scalar("sum", 0), scalar("last_sum", 1e30)
+        self.information = scalar("information", -1)
+
+    def observe(self, loss):
+        """Takes the loss of a training step, before its update."""
+        moves = ops.maximum(self.next_moves, 1.0 - self.active)
+        steps, total = self.steps + 1.0, self.sum + ops.cast(loss, "float32")
+        full = ops.equal(ops.mod(steps, self.window), 0.0)
+        caught_up = ops.logical_or(ops.logical_and(full, total >= self.last_sum), steps >= self.longest)
+        last_sum = ops.where(full, total, self.last_sum)
+        self.decoder_moves.assign(moves)
+        self.next_moves.assign(ops.cast(caught_up, "float32"))
+        # After a step of both sides the encoder's search starts anew.
+        self.steps.assign(ops.where(caught_up, 0.0, steps))
+        self.sum.assign(ops.where(ops.logical_or(full, caught_up), 0.0, total))
+        self.last_sum.assign(ops.where(caught_up, 1e30, last_sum))
+
+    def observe_information(self, mutual_information):
+        """Takes the mutual information after an epoch; when it no longer grows, every step moves both sides."""
+        if mutual_information <= float(self.information):
+            self.active.assign(0.0)
+        self.information.assign(mutual_information)
+
+
+class AlternatingAdam(keras.optimizers.Adam):
+    """Adam that leaves the variables `switched`, and what it knows of them, as they are while `switch` is 0."""
+
+    def __init__(self, switch, switched, **arguments):
+        super().__init__(**arguments)
+        self.switch, self.switched = switch, {id(variable) for variable in switched}
+
+    def update_step(self, gradient, variable, learning_rate):
+        index = self._get_variable_index(variable)
+        # TensorFlow hands over its own variable; the list holds Keras's.
+        own = self._trainable_variables[index]
+        if id(own) not in self.switched:
+            super().update_step(gradient, variable, learning_rate)
+            return
+        kept = [own, self._momentums[index], self._velocities[index]]
+        before = [ops.copy(ops.convert_to_tensor(v)) for v in kept]
+        super().update_step(gradient, variable, learning_rate)
+        for v, old in zip(kept, before, strict=True):
+            v.assign(ops.where(self.switch > 0, ops.convert_to_tensor(v), old))

@@ -1,0 +1,162 @@
+"""Drawing text from a model's logits, token by token or by beam search, with its state carried along.
+
+Nothing here knows a model: `generate` and `beam_search` take the step of one as a function, and run as one compiled
+loop inside `Compiled`.
+"""
+
+import keras
+from keras import ops
+
+from util import EOS, PAD, START, UNK
+
+
+def filter_logits(logits, temperature=1.0, top_k=0, top_p=1.0):
+    """Scales logits by 1 / temperature and sets those outside the asked support to -1e9.
+
+    Args:
+        logits: float (..., vocab_size).
+        temperature: positive; below 1 sharpens.
+        top_k: keeps the k most likely tokens; 0 keeps all.
+        top_p: keeps the smallest set of tokens whose probability is at least p (nucleus sampling, Holtzman et al.
+            2020).
+
+    Returns:
+        float32 (..., vocab_size).
+    """
+    logits = ops.cast(logits, "float32") / temperature
+    if top_k:
+        least = ops.top_k(logits, min(int(top_k), logits.shape[-1]))[0][..., -1:]
+        logits = ops.where(logits < least, -1e9, logits)
+    if top_p < 1:
+        descending = ops.flip(ops.sort(logits, axis=-1), axis=-1)
+        probabilities = ops.softmax(descending, axis=-1)
+        # A token stays when the tokens before it hold less than p: so the most likely one always stays.
+        before = ops.cumsum(probabilities, axis=-1) - probabilities
+        least = ops.min(ops.where(before < top_p, descending, 1e9), axis=-1, keepdims=True)
+        logits = ops.where(logits < least, -1e9, logits)
+    return logits
+
+
+def sample_logits(logits, seed, temperature=1.0, top_k=0, top_p=1.0):
+    """Draws a token from each row of logits; temperature 0 takes the most likely one.
+
+    Args:
+        logits: float (batch, vocab_size).
+        seed: `keras.random.SeedGenerator`.
+        temperature, top_k, top_p: see `filter_logits`.
+
+    Returns:
+        int32 (batch,).
+    """
+    if temperature <= 0:
+        return ops.cast(ops.argmax(logits, axis=-1), "int32")
+    logits = filter_logits(logits, temperature, top_k, top_p)
+    return ops.cast(keras.random.categorical(logits, 1, seed=seed)[:, 0], "int32")
+
+
+def _only_words(logits):
+    # A text holds no padding or start in its middle, and `<unk>` is the lack of a word.
+    return ops.where(ops.arange(logits.shape[-1]) <= UNK, -1e9, logits)
+
+
+def generate(step, state, batch, max_length, pick):
+    """Writes sequences token by token, carrying the state, until all have ended or `max_length` is reached.
+
+    Args:
+        step: function of (token int32 (batch,), state) that returns (logits (batch, vocab_size), state).
+        state: tuple of tensors, each (batch, ...).
+        batch: number of sequences, int or scalar tensor.
+        max_length: int, tokens at most, `<eos>` counted.
+        pick: function from logits (batch, vocab_size) to tokens int32 (batch,), such as `sample_logits`.
+
+    Returns:
+        ids int32 (batch, max_length), padded after `<eos>`, and their log-probability float32 (batch,) in nats under
+        the logits as they are.
+    """
+
+    def body(t, token, state, ids, log_prob):
+        logits, state = step(token, state)
+        logits = ops.cast(logits, "float32")
+        ended = ops.logical_or(ops.equal(token, EOS), ops.equal(token, PAD))
+        drawn = ops.where(ended, PAD, pick(_only_words(logits)))
+        chosen = ops.take_along_axis(ops.log_softmax(logits, axis=-1), ops.expand_dims(drawn, -1), axis=-1)[:, 0]
+        log_prob = log_prob + ops.where(ended, 0.0, chosen)
+        ids = ops.where(ops.expand_dims(ops.equal(places, t), 0), ops.expand_dims(drawn, -1), ids)
+        return t + 1, drawn, state, ids, log_prob
+
+    def going(t, token, state, ids, log_prob):
+        alive = ops.logical_and(ops.not_equal(token, EOS), ops.not_equal(token, PAD))
+        return ops.logical_and(t < max_length, ops.any(alive))
+
+    places = ops.arange(max_length, dtype="int32")
+    first = ops.full((batch,), START, dtype="int32")
+    start = (ops.zeros((), "int32"), first, tuple(state), ops.full((batch, max_length), PAD, dtype="int32"))
+    *_, ids, log_prob = ops.while_loop(going, body, (*start, ops.zeros((batch,), "float32")))
+    return ids, log_prob
+
+
+def beam_search(step, state, batch, max_length, beam):
+    """Finds likely sequences by beam search; a beam of 1 is the greedy choice.
+
+    Args:
+        step, state, batch, max_length: as for `generate`. The step is called with batch * beam rows.
+        beam: hypotheses kept for each sequence.
+
+    Returns:
+        ids int32 (batch, max_length) of the most likely hypothesis found, its log-probability float32 (batch,) in nats.
+    """
+    rows = ops.arange(batch * beam, dtype="int32") // beam
+
+    def body(t, tokens, state, ids, scores):
+        logits, state = step(ops.reshape(tokens, (-1,)), state)
+        log_probs = _only_words(ops.log_softmax(ops.cast(logits, "float32"), axis=-1))
+        vocab_size = log_probs.shape[-1]
+        log_probs = ops.reshape(log_probs, (batch, beam, vocab_size))
+        ended = ops.logical_or(ops.equal(tokens, EOS), ops.equal(tokens, PAD))
+        # A hypothesis that has ended goes on with padding, at no cost.
+        only_pad = ops.where(ops.equal(ops.arange(vocab_size), PAD), 0.0, -1e9)
+        log_probs = ops.where(ops.expand_dims(ended, -1), only_pad, log_probs)
+        total = ops.reshape(ops.expand_dims(scores, -1) + log_probs, (batch, beam * vocab_size))
+        scores, best = ops.top_k(total, beam)
+        parent, tokens = ops.cast(best // vocab_size, "int32"), ops.cast(best % vocab_size, "int32")
+        flat = ops.reshape(parent + beam * ops.expand_dims(ops.arange(batch, dtype="int32"), -1), (-1,))
+        state = tuple(ops.take(s, flat, axis=0) for s in state)
+        ids = ops.reshape(
+            ops.take(ops.reshape(ids, (batch * beam, max_length)), flat, axis=0), (batch, beam, max_length)
+        )
+        ids = ops.where(ops.equal(places, t), ops.expand_dims(tokens, -1), ids)
+        return t + 1, tokens, state, ids, scores
+
+    def going(t, tokens, state, ids, scores):
+        alive = ops.logical_and(ops.not_equal(tokens, EOS), ops.not_equal(tokens, PAD))
+        return ops.logical_and(t < max_length, ops.any(alive))
+
+    places = ops.arange(max_length, dtype="int32")
+    state = tuple(ops.take(s, rows, axis=0) for s in state)
+    # All hypotheses but the first start out impossible, or the beam would hold one hypothesis many times.
+    scores = ops.tile(ops.where(ops.equal(ops.arange(beam), 0), 0.0, -1e9)[None], (batch, 1))
+    tokens = ops.full((batch, beam), START, dtype="int32")
+    ids = ops.full((batch, beam, max_length), PAD, dtype="int32")
+    *_, ids, scores = ops.while_loop(going, body, (ops.zeros((), "int32"), tokens, state, ids, scores))
+    return ids[:, 0], scores[:, 0]
+
+
+# XLA makes recurrences slower on a CPU with TensorFlow; JAX has nothing else.
+JIT = keras.backend.backend() == "jax"
+
+
+class Compiled(keras.Model):
+    """A function of arrays, compiled on every backend: its `predict_on_batch(arrays)` gives numpy arrays.
+
+    Args:
+        function: of a tensor or a tuple of tensors, built from `keras.ops` and the given parts.
+        parts: the models, layers and seed generators that the function uses.
+    """
+
+    def __init__(self, function, *parts):
+        super().__init__()
+        self.function, self.parts = function, list(parts)
+        self.jit_compile = JIT
+
+    def call(self, inputs):
+        return self.function(inputs)

@@ -1,0 +1,275 @@
+"""A run: its directory, what is written there, and what it shows.
+
+A run opens whatever moment its process was killed at. Beside `last.ckpt` stands the save before it, `previous.ckpt`: when
+the last one is damaged, only the training between the two is done again, and its outcome is the same.
+"""
+
+import contextlib
+import datetime
+import os
+import secrets
+import shutil
+import tempfile
+from pathlib import Path
+
+import files
+from logs import Board, Console
+from util import UserError
+
+BEST, LAST, PREVIOUS = "best.weights.h5", "last.ckpt", "previous.ckpt"
+
+
+class Run:
+    """One run of a script. Made by `open_run` and `open_path`.
+
+    Attributes:
+        script: name of the script, without ".py".
+        directory: Path of the run; None until a new one starts.
+        options: dict of every option, plain JSON values.
+        config: dict, what config.json says.
+        vocabulary: `util.Vocabulary`; None until a new run starts.
+        model: the `keras.Model`, set by `start` or by who builds it.
+        seed: int, never negative.
+        is_new: False for a run that exists.
+        dry_run: True for a run in a temporary directory, which `close` removes.
+        state: (facts, arrays) of the last save when training goes on, else None.
+    """
+
+    def __init__(self, script, directory, config, vocabulary=None, *, is_new=False, logdir=None, dry_run=False):
+        self.script, self.directory, self.config, self.vocabulary = script, directory, config, vocabulary
+        self.options, self.seed = config["options"], config["seed"]
+        self.is_new, self.logdir, self.dry_run = is_new, logdir, dry_run
+        self.model = self.lock = self.state = self.board = None
+        self.console = Console()
+
+    @property
+    def name(self):
+        return self.directory.name
+
+    def start(self, model, vocabulary, corpus):
+        """Makes the directory, or takes up that of a run that goes on, and prints the banner; nothing is written before.
+
+        Args:
+            model: built `keras.Model`.
+            vocabulary: `util.Vocabulary`.
+            corpus: has `name`, `fingerprint` and `description`.
+
+        Raises:
+            UserError: the name is taken, another process trains here, or the corpus is not that of the run.
+        """
+        self.model, self.vocabulary = model, vocabulary
+        self.config["parameters"] = model.count_params()
+        if self.is_new:
+            self.config["corpus"] = {key: getattr(corpus, key) for key in ("name", "fingerprint", "description")}
+            self._make()
+        else:
+            was = self.config["corpus"]
+            if was["fingerprint"] != corpus.fingerprint:
+                raise UserError(
+                    f"The text is not the one that {self.name} was trained on ({was['description']}): give the same text,"
+                    " or start a new run."
+                )
+            self.lock = files.Lock(self.directory / "lock")
+            for left_behind in self.directory.rglob(f"{files.TEMPORARY}*"):
+                left_behind.unlink(missing_ok=True)
+            self.state = self.last_state()
+            self.write_json("config.json", self.config)
+        where = "dry run, nothing is kept" if self.dry_run else readable(self.directory)
+        first_epoch = 1
+        if self.state:
+            first_epoch = self.state[0]["epoch"] + 1
+            where += f", goes on in epoch {first_epoch} after step {self.state[0]['step']}"
+        self.board = Board(self.directory, self.console, first_epoch)
+        self.console.say(
+            f"corpus  {corpus.description}",
+            f"model   {self.script}, {self.config['parameters']:,} parameters",
+            f"device  {self.config['device']}, {self.config['dtype']}: {self.config['dtype_reason']}",
+            f"run     {where}, seed {self.seed}",
+        )
+
+    def _make(self):
+        if self.dry_run:
+            self.logdir = tempfile.mkdtemp(prefix="dry-run-")
+        parent = Path(self.logdir) / self.script
+        temporary = None
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            temporary = parent / f".new-{os.getpid()}-{secrets.token_hex(4)}"
+            temporary.mkdir()
+            files.write_json(temporary / "vocab.json", self.vocabulary.to_json())
+            files.write_json(temporary / "config.json", self.config)
+            # The directory takes its name when all that makes it a run is there.
+            self.directory = self._take_name(temporary, parent)
+            self.lock = files.Lock(self.directory / "lock")
+        except BaseException:
+            if temporary:
+                shutil.rmtree(temporary, ignore_errors=True)
+            self.close()
+            raise
+
+    def _take_name(self, temporary, parent):
+        if self.directory is not None:
+            try:
+                return temporary.rename(self.directory)
+            except OSError as error:
+                if not self.directory.exists():
+                    raise
+                raise name_is_taken(self.directory) from error
+        started = datetime.datetime.now().strftime("%Y-%m-%d-%H%M%S")
+        for number in range(1, 1000):
+            directory = parent / (started if number == 1 else f"{started}-{number}")
+            # A directory that is not empty is not replaced by the renaming, so two runs never share one.
+            try:
+                return temporary.rename(directory)
+            except OSError:
+                if not directory.exists():
+                    raise
+        raise UserError(f"{parent} holds too many runs of this second.")
+
+    def close(self):
+        """Writes out what is still held back, lets other processes in, and removes a dry run."""
+        if self.board:
+            self.board.close()
+        if self.lock:
+            self.lock.release()
+            self.lock = None
+        if self.dry_run and self.logdir:
+            shutil.rmtree(self.logdir, ignore_errors=True)
+
+    # Weights
+
+    def last_state(self):
+        """Returns (facts, arrays) of the last save that is whole, None before the first; says so when it is not the last."""
+        errors = []
+        for name in (LAST, PREVIOUS):
+            try:
+                facts, arrays = files.load_arrays(self.directory / name)
+            except FileNotFoundError:
+                continue
+            except UserError as error:
+                errors.append(str(error))
+                continue
+            if errors:
+                at = f"epoch {facts['epoch'] + 1} after step {facts['step']}"
+                self.console.say(f"{errors[0]}; going on from the save before it, in {at}.")
+            return facts, arrays
+        if errors:
+            raise UserError(f"{'; '.join(errors)}. Training cannot go on; start a new run.")
+        return None
+
+    def save_state(self, facts, arrays):
+        """Writes last.ckpt, whole or not at all; the one before it becomes previous.ckpt."""
+        files.save_arrays(self.directory / LAST, facts, arrays, keep=self.directory / PREVIOUS)
+
+    def save_best(self):
+        """Writes the weights of the model as best.weights.h5, whole or not at all."""
+        with files.replacing(self.directory / BEST) as temporary:
+            self.model.save_weights(temporary)
+
+    def load_best(self, model):
+        """Loads the weights of the best score, or the last ones as long as there was no score.
+
+        Args:
+            model: built `keras.Model`, of the shape that was trained.
+
+        Raises:
+            UserError: there are no weights yet, they are damaged, or they do not fit the model.
+        """
+        path = self.directory / BEST
+        if path.exists():
+            try:
+                model.load_weights(path)
+            except Exception as error:
+                raise UserError(f"{path} is damaged, or not of this model: {error}") from error
+            return
+        state = self.last_state()
+        if state is None:
+            raise UserError(
+                f"{readable(self.directory)} has no weights yet: its training has not reached a first save."
+            )
+        assign(self.directory, model.variables, state[1], "model")
+
+    # What is shown
+
+    def write_json(self, name, values):
+        """Writes a JSON file into the directory, whole or not at all."""
+        files.write_json(self.directory / name, values)
+
+    def write_text(self, name, text):
+        """Writes a text file into the directory, whole or not at all."""
+        files.write_text(self.directory / name, text)
+
+    def shown(self, title, lines, epoch, **settings):
+        """Prints lines of text under a title; a run that trains keeps them in samples.txt and in TensorBoard.
+
+        Args:
+            title: what they are: "samples", "reconstructions".
+            lines: list of str.
+            epoch: int from 1, also the step in TensorBoard.
+            settings: what they were made with, such as temperature=1.0.
+        """
+        said = ", ".join(f"{name} {value}" for name, value in settings.items())
+        self.console.say(f"  {title}{f' ({said})' if said else ''}", *(f"    {line}" for line in lines))
+        if self.board is None:
+            return
+        try:
+            with open(self.directory / "samples.txt", "a", encoding="utf-8", newline="\n") as file:
+                file.write("\n".join([f"[epoch {epoch}] {title}{f' ({said})' if said else ''}", *lines, "", ""]))
+        except OSError as error:
+            self.console.say(f"samples.txt could not be written ({error}).")
+        # TensorBoard reads Markdown, where four spaces keep a line as it stands.
+        self.board.text("train", title, "\n".join(f"    {line}" for line in lines), epoch)
+
+    def scalars(self, split, values, step):
+        """Writes numbers to TensorBoard; one tag in both splits gives two curves in one picture.
+
+        Args:
+            split: "train" or "validation".
+            values: dict of tag -> number.
+            step: the epoch, from 1, here and below.
+        """
+        if self.board:
+            for tag, value in values.items():
+                self.board.scalar(split, tag, value, step)
+
+    def histogram(self, tag, values, step):
+        """Writes the distribution of an array of numbers to TensorBoard."""
+        if self.board:
+            self.board.histogram("train", tag, values, step)
+
+    def bars(self, tag, values, step):
+        """Writes a picture to TensorBoard: one bar for each of `values` (n,), such as the KL of each dimension."""
+        if self.board:
+            self.board.bars("train", tag, values, step)
+
+    def hparams(self, options, scores):
+        """Writes the options (dict) and final scores (dict of numbers) to TensorBoard's table of runs."""
+        if self.board:
+            self.board.hparams(options, scores)
+
+    def projector(self, vectors, labels):
+        """Writes points (n, dimensions) and their labels for TensorBoard's projector; first of all before `fit`."""
+        if self.board:
+            self.board.projector(vectors, labels)
+
+
+def assign(directory, variables, arrays, part):
+    """Gives variables the values that a checkpoint holds of them; `UserError` when the shapes are not the same."""
+    saved = [arrays[name] for name in sorted(arrays) if name.startswith(f"{part}-")]
+    if [tuple(v.shape) for v in variables] != [a.shape for a in saved]:
+        raise UserError(f"{directory / LAST} is of another model ({part}): build it with the options of the run.")
+    for variable, array in zip(variables, saved, strict=True):
+        variable.assign(array)
+
+
+def readable(path):
+    with contextlib.suppress(ValueError):
+        return str(Path(path).resolve().relative_to(Path.cwd()))
+    return str(path)
+
+
+def name_is_taken(directory):
+    """Returns the error for a name that is in use."""
+    return UserError(
+        f"{readable(directory)} exists already: go on with it by --resume {directory.name}, or choose another --name."
+    )

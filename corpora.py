@@ -1,0 +1,293 @@
+"""Where text comes from: built in, through NLTK, or a file or folder of one's own.
+
+Floor 1. `load` gives a `Corpus` of three splits of texts. The texts of a small corpus are lists of str; those of files
+larger than BIG_FILE stay in the files and are read when asked for, so a corpus may be larger than the memory.
+"""
+
+import dataclasses
+import hashlib
+import importlib.util
+import logging
+import pathlib
+import random
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from tasks import TASKS, read_task
+from textfiles import Lines, read_texts
+from util import LEVELS, UserError
+
+BIG_FILE = 64 * 2**20  # bytes
+HELD_OUT = 2000  # texts at most in valid and in test of a corpus that brings no splits of its own
+SPLITS = {"train": "train(?:ing)?", "valid": "valid(?:ation)?|val|dev", "test": "test(?:ing)?"}
+
+
+@dataclasses.dataclass
+class Corpus:
+    """Texts in three splits.
+
+    Attributes:
+        name: the task, or the name of the file or folder.
+        train, valid, test: sequences of str.
+        level: what a token is: "word", "space" (as it stands between white space) or "char".
+        language: "zh", "ja", or "en" for everything that is written with spaces.
+        labels: None, or a dict from split to a list of str, one for each text.
+        fingerprint: SHA-256 of all the texts, hexadecimal.
+        description: one line for people: sizes, what a token is, how it was split.
+    """
+
+    name: str
+    train: Sequence
+    valid: Sequence
+    test: Sequence
+    level: str
+    language: str
+    labels: dict | None
+    fingerprint: str
+    description: str
+
+
+def load(task=None, path=None, *, limit=None, level=None, seed=1, big_file=BIG_FILE):
+    """Loads a corpus by its name or from a path.
+
+    Args:
+        task: key of TASKS; not looked at when `path` is given.
+        path: UTF-8 text file or folder. Of a folder, the .txt files whose names hold train, valid (val, dev) and test
+            are kept as they are, repeated texts included; without such names all its .txt files are one corpus.
+        limit: characters; no more of the corpus (of each file that is a split of its own) is read.
+        level: "word", "space" or "char"; None finds it out from the text.
+        seed: int that a split depends on.
+        big_file: bytes; above this size texts stay in their files (see `textfiles.Lines`).
+
+    Returns:
+        `Corpus`. Splits made here hold 90, 5 and 5 % of the texts, each text once, at most HELD_OUT in valid and in test;
+        their texts are in the order of the corpus.
+
+    Raises:
+        UserError: unknown task, a file that cannot be used, too few texts, a corpus that cannot be fetched.
+    """
+    given, labels = {}, None
+    if path is not None:
+        path = pathlib.Path(path)
+        name, given = path.resolve().name, _read_path(path, limit, big_file)
+    elif task in TASKS:
+        name, (texts, labels) = task, read_task(task)
+        given = {"train": texts[: _within(texts, limit)]}
+        labels = labels and labels[: len(given["train"])]
+        level = level or ("char" if task in ("pylines", "names") else "space" if task == "sinica" else "word")
+    else:
+        raise UserError(f"Unknown task {task!r}; the tasks are {', '.join(TASKS)}.")
+    given, level, language = _tokens(given, level)
+    splits, labels = _split(given, labels, seed, name)
+    how = f"split by seed {seed}" if len(given) == 1 else "split as given"
+    if 1 < len(given) < 3:
+        how += f", {' and '.join(s for s in SPLITS if s not in given)} cut from train by seed {seed}"
+    sizes = ", ".join(f"{len(splits[split]):,} {split}" for split in SPLITS)
+    tokens = {"word": "words", "space": "words as they stand", "char": "characters"}[level]
+    description = f"{name}: {sizes} texts ({how}), {tokens}"
+    return Corpus(
+        name,
+        **splits,
+        level=level,
+        language=language,
+        labels=labels,
+        fingerprint=_fingerprint(splits),
+        description=description,
+    )
+
+
+def add_data_options(parser, task="pydocs", max_length=100, top_words=10000):
+    """Adds the options of the group "data" to a parser.
+
+    Args:
+        parser: `argparse.ArgumentParser`.
+        task: str, the default task.
+        max_length: int, the default longest text in tokens; None for no limit.
+        top_words: int, the default vocabulary size; None for all tokens.
+
+    Returns:
+        The argument group; it sets task, data, limit, max_length, clip_length, top_words and level.
+    """
+    group = parser.add_argument_group("data")
+    tasks = "; ".join(f"{name}: {text}" for name, text in TASKS.items())
+    group.add_argument("-t", "--task", default=task, choices=TASKS, metavar="NAME", help=f"corpus by name. {tasks}")
+    group.add_argument(
+        *("-D", "--data", "--data_dir", "--data-directory"),
+        metavar="PATH",
+        help="text file, or folder with .txt files (those named train, valid, test are kept as they are), instead of a task",
+    )
+    group.add_argument("-I", "--limit", type=_count, metavar="N", help="read only the first N characters of the corpus")
+    group.add_argument(
+        *("-m", "--max-length", "--max_length", "--sequence_length"),
+        type=_count,
+        default=max_length,
+        metavar="N",
+        help="leave out texts of more than N tokens",
+    )
+    group.add_argument(
+        "-C", "--clip-length", type=_count, metavar="N", help="cut texts after N tokens, before --max-length"
+    )
+    group.add_argument(
+        *("-w", "--top-words", "--top_words"),
+        type=_count,
+        default=top_words,
+        metavar="N",
+        help="vocabulary size: the N most frequent tokens, the others become <unk>",
+    )
+    group.add_argument("--level", choices=LEVELS, help="what a token is; without it, found out from the text")
+    return group
+
+
+def _count(text):
+    if not text.isdecimal() or int(text) == 0:
+        raise ValueError(f"{text!r} is no whole number above zero.")
+    return int(text)
+
+
+_count.__name__ = "number above zero"  # argparse says "invalid number above zero value: '-3'"
+
+# From a path ----------------------------------------------------------------------------------------------------------
+
+
+def _read_path(path, limit, big_file):
+    if not path.is_dir():
+        if not path.exists():
+            raise UserError(f"{path}: there is no such file or folder.")
+        files = {"train": [path]}
+    else:
+        files = _files_of_splits(path)
+    given = {split: read_texts(paths, limit) for split, paths in files.items()}
+    size = sum(int(texts.sizes.sum(dtype="int64")) for texts in given.values())
+    return given if size > big_file else {split: list(texts) for split, texts in given.items()}
+
+
+def _files_of_splits(folder):
+    texts = sorted(
+        file for file in folder.glob("*.txt") if not re.match("readme|licen[cs]e|sources?\\b", file.name.lower())
+    )
+    if not texts:
+        raise UserError(f"{folder}: there are no .txt files in this folder.")
+    files = {
+        split: [f for f in texts if re.search(rf"(?<![a-z])(?:{name})(?![a-z])", f.stem.lower())]
+        for split, name in SPLITS.items()
+    }
+    held_out = {split: found for split, found in files.items() if found and split != "train"}
+    # Without a file called train, it is what the others leave.
+    train = files["train"] or [file for file in texts if not any(file in found for found in held_out.values())]
+    if not train:
+        raise UserError(f"{folder}: there is no .txt file to train on besides {', '.join(f.name for f in texts)}.")
+    return {"train": train, **held_out}
+
+
+# Tokens and splits ----------------------------------------------------------------------------------------------------
+
+
+def _within(texts, limit):
+    """How many texts lie within the first `limit` characters, the ends of lines counted; at least one."""
+    if limit is None:
+        return len(texts)
+    return max(1, int(np.searchsorted(np.cumsum([len(text) + 1 for text in texts]), limit, side="right")))
+
+
+def _tokens(given, level):
+    """Finds level and language from a sample of the texts, and puts Chinese into words or characters accordingly."""
+    texts = given["train"]
+    joined = "\n".join(texts[i] for i in np.linspace(0, len(texts) - 1, min(len(texts), 1000)).astype(int))
+    kana = len(re.findall("[\u3041-\u30ff]", joined))
+    signs = kana + len(re.findall("[\u3400-\u9fff\U00020000-\U0003ffff]", joined))
+    if 2 * signs < sum(map(str.isalpha, joined)) or not signs:
+        return given, level or ("space" if _is_tokenised(joined) else "word"), "en"
+    language = "ja" if 20 * kana > signs else "zh"
+    spaced = 5 * joined.count(" ") > signs
+    jieba = language == "zh" and importlib.util.find_spec("jieba")
+    level = level or ("space" if spaced or jieba else "char")
+    if level == "char":
+        return (
+            {split: _changed(texts, _without_spaces) for split, texts in given.items()} if spaced else given,
+            level,
+            language,
+        )
+    if spaced:
+        return given, level, language
+    if not jieba:
+        with_jieba = "`pip install jieba`, or take " if language == "zh" else ""
+        raise UserError(f"This text has no spaces between its words: {with_jieba}--level char.")
+    return {split: _changed(texts, _in_words) for split, texts in given.items()}, "space", language
+
+
+def _changed(texts, change):
+    return texts.changed(change) if isinstance(texts, Lines) else [change(text) for text in texts]
+
+
+def _without_spaces(text):
+    return re.sub(r"\s+", "", text)
+
+
+def _in_words(text):
+    import jieba
+
+    jieba.setLogLevel(logging.WARNING)
+    return " ".join(word for word in jieba.lcut(text) if word.strip())
+
+
+def _is_tokenised(text):
+    tokens = text.split()
+    marks = sum(bool(re.fullmatch(r"[^\w\s]+|'\w{1,2}|n't", token)) for token in tokens)
+    attached = sum(bool(re.search(r"\w[,;:?!]$", token)) for token in tokens)
+    letters = [letter for letter in text if letter.isalpha()]
+    lower = sum(letter == letter.lower() for letter in letters)
+    return "<unk>" in tokens or (lower > 0.98 * len(letters) and marks > 0.02 * len(tokens) and attached < 0.1 * marks)
+
+
+def _hashes(texts, labels=None):
+    """64-bit hashes of texts, uint64 (texts,): equal where a text (and its label) is."""
+    hashes = np.empty(len(texts), "uint64")
+    for i, text in enumerate(texts):
+        key = f"{text}\0{labels[i]}" if labels else text
+        hashes[i] = int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "little")
+    return hashes
+
+
+def _first(hashes):
+    """The places where each hash stands for the first time, in order, int64 (different,)."""
+    return np.sort(np.unique(hashes, return_index=True)[1])
+
+
+def _split(given, labels, seed, name):
+    """Cuts the splits that are missing from train: (splits, labels of each split or None)."""
+    texts, missing = given["train"], [split for split in ("valid", "test") if split not in given]
+    hashes = _hashes(texts)
+    kept = np.arange(len(texts))
+    if len(missing) == 2:
+        kept = _first(_hashes(texts, labels) if labels else hashes)
+    hashes = hashes[kept]
+    different = hashes[_first(hashes)]
+    share = min(HELD_OUT, max(1, len(different) // 20))
+    if len(different) <= len(missing):
+        raise UserError(
+            f"{name}: {len(different)} different texts are too few to train on; at least {len(missing) + 1} needed."
+        )
+    drawn = random.Random(seed).sample(range(len(different)), share * len(missing))
+    places, left = dict.fromkeys(given, None), np.ones(len(hashes), bool)
+    for i, split in enumerate(missing):
+        # All copies of a text go the same way, so that no text is in two splits.
+        chosen = np.isin(hashes, different[drawn[i * share : (i + 1) * share]])
+        places[split], left = kept[chosen], left & ~chosen
+    places["train"] = kept[left]
+    splits = {s: given[s] if places[s] is None else _taken(texts, places[s]) for s in SPLITS}
+    return splits, labels and {split: _taken(labels, places[split]) for split in SPLITS}
+
+
+def _taken(texts, places):
+    return texts.take(places) if isinstance(texts, Lines) else [texts[i] for i in places]
+
+
+def _fingerprint(splits):
+    digest = hashlib.sha256()
+    for split, texts in splits.items():
+        digest.update(f"\0{split}\n".encode())
+        for text in texts:
+            digest.update(text.encode() + b"\n")
+    return digest.hexdigest()

@@ -233,3 +233,41 @@ def _row_nll(hidden, kernel, bias, targets, transposed):
         return nll, gradient
 
     return likelihood(hidden, kernel, bias)
+
+
+class Adam(keras.optimizers.Adam):
+    """Adam (Kingma and Ba 2015): `keras.optimizers.Adam` in one pass over each variable with TensorFlow on a CPU.
+
+    Arguments, variables and numbers are those of `keras.optimizers.Adam` for dense gradients. The gradient of an
+    embedding is added up over the occurrences of a token first, as the algorithm has it; Keras squares each alone.
+    """
+
+    def apply(self, grads, trainable_variables=None):
+        """Update the variables by their gradients: see `keras.optimizers.Optimizer.apply`."""
+        if _on_tensorflow_cpu():
+            grads = [None if gradient is None else tf.convert_to_tensor(gradient) for gradient in grads]
+        super().apply(grads, trainable_variables)
+
+    def update_step(self, gradient, variable, learning_rate):
+        """Update one variable in place: see `keras.optimizers.Optimizer.update_step`."""
+        if not _on_tensorflow_cpu() or self.amsgrad:
+            return super().update_step(gradient, variable, learning_rate)
+        index = self._get_variable_index(variable)
+        momentum, velocity = self._momentums[index].value, self._velocities[index].value
+
+        def number(value):
+            return tf.cast(value, variable.dtype)
+
+        step, beta_1, beta_2 = number(self.iterations + 1), number(self.beta_1), number(self.beta_2)
+        return tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=momentum.handle,
+            v=velocity.handle,
+            beta1_power=tf.pow(beta_1, step),
+            beta2_power=tf.pow(beta_2, step),
+            lr=number(learning_rate),
+            beta1=beta_1,
+            beta2=beta_2,
+            epsilon=number(self.epsilon),
+            grad=number(gradient),
+        )

@@ -1,7 +1,7 @@
-"""Files that are whole or not there: text, JSON and checkpoints that survive a process killed at any moment, and a lock.
+"""Files that are whole or not there: text, JSON and checkpoints, at whatever moment a process is killed; and a lock.
 
-Every file is written under a temporary name beside its own and renamed when it has reached the disk. A checkpoint is HDF5:
-plain arrays and one JSON attribute, with a SHA-256 over all of it. Nothing that is read here is ever run.
+Every file is written under a temporary name beside its own and renamed when it has reached the disk. A checkpoint is
+HDF5: plain arrays and one JSON attribute, with a SHA-256 over all of it. Nothing that is read here is ever run.
 """
 
 import contextlib

@@ -52,6 +52,32 @@ def duration(seconds):
     return f"{minutes}m" if minutes < 100 else f"{minutes // 60}h{minutes % 60:02}m"
 
 
+def _short(value):
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def epoch_line(scores, now):
+    """Returns the scores of an epoch in one line: training/validation, then what was set and how fast it went.
+
+    Args:
+        scores: dict of name -> number; validation scores start with "val_".
+        now: dict that may hold kl_weight and tokens_per_second.
+    """
+    said = []
+    for name, value in scores.items():
+        # The loss is shown where there is nothing better: a model with scores of its own minimises a mixture of them.
+        if name.startswith("val_") or (name == "loss" and len(scores) > 2):
+            continue
+        said.append(
+            f"{name} {_short(value)}" + (f"/{_short(scores['val_' + name])}" if f"val_{name}" in scores else "")
+        )
+    if "kl_weight" in now:
+        said.append(f"kl_weight {now['kl_weight']:.3g}")
+    if "tokens_per_second" in now:
+        said.append(f"{now['tokens_per_second']:,.0f} tokens/s")
+    return "  ".join(said)
+
+
 def figure_of(width=7.0, height=4.0):
     """Returns a matplotlib figure that needs no screen; its size is in inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -65,16 +91,16 @@ def figure_of(width=7.0, height=4.0):
 class Board:
     """The TensorBoard of a run: one event file a directory (`train`, `validation`), opened at its first use.
 
-    Events are written at once and by the calling thread: what `flush` returns from is in the file. A disk that is full costs
+    Events are written by the calling thread, and `flush` returns when they are in the file. A disk that is full costs
     events, not the training.
 
     Args:
         directory: Path of the run.
         console: `Console` for the one line that says that events are lost.
-        first_epoch: what an interrupted training wrote for this epoch (from 1) and later ones is hidden.
+        first_epoch: what was written for this epoch (from 1) and later ones, before an interruption, is hidden.
     """
 
-    def __init__(self, directory, console, first_epoch=1):
+    def __init__(self, directory, console, first_epoch=None):
         self.directory, self.console, self.first_epoch = directory, console, first_epoch
         self.writers, self.opened, self.failed = {}, 0, False
 
@@ -87,7 +113,7 @@ class Board:
         self.opened += 1
         # Files are named by the second: two of one second need names of their own.
         writer = EventsWriter(str(folder / "events"), f".{os.getpid()}.{self.opened}")
-        if self.first_epoch > 1:
+        if self.first_epoch is not None:
             writer.write_event(Event(step=self.first_epoch, session_log=SessionLog(status=SessionLog.START)))
         return writer
 
@@ -123,7 +149,9 @@ class Board:
         from tensorboardX import summary
 
         values = np.asarray(values, "float32").ravel()
-        self.add(split, summary.histogram(tag, values[np.isfinite(values)], bins=40), step)
+        values = values[np.isfinite(values)]
+        if len(values):
+            self.add(split, summary.histogram(tag, values, bins=40), step)
 
     def figure(self, split, tag, figure, step):
         """Writes a matplotlib figure made by `figure_of`."""
@@ -145,7 +173,7 @@ class Board:
             self.scalar("train", tag, value, 0)
 
     def projector(self, vectors, labels):
-        """Writes points (n, dimensions) and a label each; TensorBoard finds them if they are there before its first look."""
+        """Writes points (n, dimensions) and their labels; TensorBoard reads them when it first sees the run."""
         folder = self.directory / "train"
         folder.mkdir(exist_ok=True)
         rows = ("\t".join(f"{value:.6g}" for value in row) for row in np.asarray(vectors, "float32"))
@@ -191,6 +219,8 @@ class History:
 
     def add(self, row):
         """Puts a row in the place of the one of its epoch, or at the end, and writes both files."""
+        # Scores are float32: they have seven digits.
+        row = {name: float(f"{v:.7g}") if isinstance(v, float) else v for name, v in row.items()}
         self.rows = [r for r in self.rows if r["epoch"] < row["epoch"]] + [row]
         names = list(dict.fromkeys(name for r in self.rows for name in r))
         text = io.StringIO()

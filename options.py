@@ -1,7 +1,7 @@
 """The command line of a script, and the run that it asks for: options, devices, finding and opening runs.
 
-An option means the same in every script. A run that is opened again brings its options with it; one given on the command
-line that contradicts it is an error, never a silent change.
+An option means the same in every script. A run that is opened again brings its options with it; one given on the
+command line that contradicts it is an error, never a silent change.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from pathlib import Path
 import keras
 
 import files
+from devices import device, set_dtype
 from runs import Run, name_is_taken, readable
 from util import UserError, Vocabulary
 
@@ -27,7 +28,7 @@ PASSING = ("resume", "eval", "sample", "name", "logdir", "dry_run")
 PACKAGES = ("keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "numpy", "h5py", "nltk", "faker")
 DTYPES = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 
-# Options -----------------------------------------------------------------------------------------------------------------
+# Options ---------------------------------------------------------------------------------------------------------
 
 
 def _number(kind, least, above=False):
@@ -107,8 +108,8 @@ def parse(parser, script, argv=None):
         argv: list of str; None takes that of the process.
 
     Returns:
-        The options, with these attributes more: `given`, set of the destinations that were given explicitly; `groups` and
-        `flags`, dicts of destination -> title of its group and its longest usual spelling; `argv`.
+        The options, with these attributes more: `given`, set of the destinations that were given explicitly; `groups`
+        and `flags`, dicts of destination -> title of its group and its first long spelling; `argv`.
     """
     import sys
 
@@ -134,73 +135,7 @@ def parse(parser, script, argv=None):
     return args
 
 
-# Devices -----------------------------------------------------------------------------------------------------------------
-
-
-def _gpu():
-    """Returns (name, compute capability as a tuple or None) of the first GPU of the backend, or None without one."""
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        for device in tf.config.list_physical_devices("GPU"):
-            details = tf.config.experimental.get_device_details(device)
-            return details.get("device_name", "GPU"), details.get("compute_capability")
-    elif backend == "torch":
-        import torch
-
-        if torch.cuda.is_available():
-            return torch.cuda.get_device_name(0), torch.cuda.get_device_capability(0)
-    elif backend == "jax":
-        import jax
-
-        for device in jax.devices():
-            if device.platform == "gpu":
-                capability = str(getattr(device, "compute_capability", "") or "")
-                return device.device_kind, tuple(map(int, capability.split("."))) if capability else None
-    return None
-
-
-def _processor_has_bfloat16():
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split()
-    except OSError:
-        return False
-    return "amx_bf16" in flags or "avx512_bf16" in flags
-
-
-def device():
-    """Returns the name of the device that the backend computes on."""
-    gpu = _gpu()
-    return f"GPU ({gpu[0]})" if gpu else f"CPU ({os.cpu_count()} cores)"
-
-
-def set_dtype(choice):
-    """Sets the Keras dtype policy; before the model is built.
-
-    Args:
-        choice: "auto", "float32", "mixed_bfloat16" or "mixed_float16". "auto" is mixed_bfloat16 where the device multiplies
-            bfloat16 natively, else float32.
-
-    Returns:
-        The reason, in a few words; `keras.config.dtype_policy().name` has the outcome.
-    """
-    reason = "as asked"
-    if choice == "auto":
-        gpu = _gpu()
-        if gpu:
-            native = gpu[1] is not None and tuple(gpu[1]) >= (8, 0)
-        else:
-            native = _processor_has_bfloat16()
-        choice = "mixed_bfloat16" if native else "float32"
-        reason = (
-            f"this {'GPU' if gpu else 'processor'} {'multiplies' if native else 'does not multiply'} bfloat16 natively"
-        )
-    keras.config.set_dtype_policy(choice)
-    return reason
-
-
-# Finding and opening -----------------------------------------------------------------------------------------------------
+# Finding and opening ---------------------------------------------------------------------------------------------
 
 
 def _runs(logdir, scripts=None):
@@ -358,7 +293,8 @@ def _take_options(run, args):
             given = _plain(getattr(args, dest))
             if given != value:
                 raise UserError(
-                    f"{args.flags[dest]} {given} contradicts {run.name}, which was trained with {args.flags[dest]} {value}."
+                    f"{args.flags[dest]} {given} contradicts {run.name},"
+                    f" which was trained with {args.flags[dest]} {value}."
                 )
         elif args.resume is not None:
             run.options[dest] = _plain(getattr(args, dest))

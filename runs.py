@@ -1,7 +1,7 @@
 """A run: its directory, what is written there, and what it shows.
 
-A run opens whatever moment its process was killed at. Beside `last.ckpt` stands the save before it, `previous.ckpt`: when
-the last one is damaged, only the training between the two is done again, and its outcome is the same.
+A run opens whatever moment its process was killed at. Beside `last.ckpt` stands the save before it, `previous.ckpt`:
+when the last one is damaged, only the training between the two is done again, and its outcome is the same.
 """
 
 import contextlib
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import files
 from logs import Board, Console
+from state import assign
 from util import UserError
 
 BEST, LAST, PREVIOUS = "best.weights.h5", "last.ckpt", "previous.ckpt"
@@ -32,14 +33,14 @@ class Run:
         seed: int, never negative.
         is_new: False for a run that exists.
         dry_run: True for a run in a temporary directory, which `close` removes.
-        state: (facts, arrays) of the last save when training goes on, else None.
+        saved: (facts, arrays) of the last save, which `fit` goes on from; else None.
     """
 
     def __init__(self, script, directory, config, vocabulary=None, *, is_new=False, logdir=None, dry_run=False):
         self.script, self.directory, self.config, self.vocabulary = script, directory, config, vocabulary
         self.options, self.seed = config["options"], config["seed"]
         self.is_new, self.logdir, self.dry_run = is_new, logdir, dry_run
-        self.model = self.lock = self.state = self.board = None
+        self.model = self.lock = self.saved = self.board = None
         self.console = Console()
 
     @property
@@ -47,7 +48,7 @@ class Run:
         return self.directory.name
 
     def start(self, model, vocabulary, corpus):
-        """Makes the directory, or takes up that of a run that goes on, and prints the banner; nothing is written before.
+        """Makes the directory, or takes up that of a run that goes on, and prints the banner.
 
         Args:
             model: built `keras.Model`.
@@ -66,20 +67,19 @@ class Run:
             was = self.config["corpus"]
             if was["fingerprint"] != corpus.fingerprint:
                 raise UserError(
-                    f"The text is not the one that {self.name} was trained on ({was['description']}): give the same text,"
-                    " or start a new run."
+                    f"The text is not the one that {self.name} was trained on ({was['description']}):"
+                    " give the same text, or start a new run."
                 )
             self.lock = files.Lock(self.directory / "lock")
             for left_behind in self.directory.rglob(f"{files.TEMPORARY}*"):
                 left_behind.unlink(missing_ok=True)
-            self.state = self.last_state()
+            self.saved = self.last_state()
             self.write_json("config.json", self.config)
         where = "dry run, nothing is kept" if self.dry_run else readable(self.directory)
-        first_epoch = 1
-        if self.state:
-            first_epoch = self.state[0]["epoch"] + 1
-            where += f", goes on in epoch {first_epoch} after step {self.state[0]['step']}"
-        self.board = Board(self.directory, self.console, first_epoch)
+        epoch, step = (self.saved[0]["epoch"] + 1, self.saved[0]["step"]) if self.saved else (1, 0)
+        if not self.is_new:
+            where += f", goes on in epoch {epoch} after step {step}"
+        self.board = Board(self.directory, self.console, None if self.is_new else epoch)
         self.console.say(
             f"corpus  {corpus.description}",
             f"model   {self.script}, {self.config['parameters']:,} parameters",
@@ -139,7 +139,7 @@ class Run:
     # Weights
 
     def last_state(self):
-        """Returns (facts, arrays) of the last save that is whole, None before the first; says so when it is not the last."""
+        """Returns (facts, arrays) of the last whole save, None before the first; says when a later one is damaged."""
         errors = []
         for name in (LAST, PREVIOUS):
             try:
@@ -156,6 +156,11 @@ class Run:
         if errors:
             raise UserError(f"{'; '.join(errors)}. Training cannot go on; start a new run.")
         return None
+
+    @property
+    def has_state(self):
+        """Whether there is anything to resume from."""
+        return (self.directory / LAST).exists() or (self.directory / PREVIOUS).exists()
 
     def save_state(self, facts, arrays):
         """Writes last.ckpt, whole or not at all; the one before it becomes previous.ckpt."""
@@ -187,7 +192,7 @@ class Run:
             raise UserError(
                 f"{readable(self.directory)} has no weights yet: its training has not reached a first save."
             )
-        assign(self.directory, model.variables, state[1], "model")
+        assign(model.variables, state[1], "model")
 
     # What is shown
 
@@ -251,15 +256,6 @@ class Run:
         """Writes points (n, dimensions) and their labels for TensorBoard's projector; first of all before `fit`."""
         if self.board:
             self.board.projector(vectors, labels)
-
-
-def assign(directory, variables, arrays, part):
-    """Gives variables the values that a checkpoint holds of them; `UserError` when the shapes are not the same."""
-    saved = [arrays[name] for name in sorted(arrays) if name.startswith(f"{part}-")]
-    if [tuple(v.shape) for v in variables] != [a.shape for a in saved]:
-        raise UserError(f"{directory / LAST} is of another model ({part}): build it with the options of the run.")
-    for variable, array in zip(variables, saved, strict=True):
-        variable.assign(array)
 
 
 def readable(path):

@@ -1,0 +1,199 @@
+"""What happens at each step and at the end of each epoch of a training: scores are shown, the position is saved."""
+
+import contextlib
+import math
+import time
+
+import keras
+import numpy as np
+
+from logs import duration, epoch_line
+from state import State
+from util import UserError
+
+
+class Stop(Exception):
+    """Leaves Keras's loop at once."""
+
+
+class Session(State):
+    """What the callbacks of a training share: its state, and what it was asked for.
+
+    Args:
+        run, model, train, epochs, monitor, max_steps, save_minutes: see `training.fit`.
+        total: steps of a whole epoch.
+    """
+
+    def __init__(self, run, model, train, total, epochs, monitor, max_steps, save_minutes):
+        super().__init__(model)
+        self.run, self.train, self.total, self.epochs = run, train, total, epochs
+        self.monitor, self.max_steps = monitor, max_steps
+        self.save_seconds, self.saved, self.signal = 60 * save_minutes, time.monotonic(), None
+        # What stood before a validation, which draws from the seed generators and clears the metrics.
+        self.before_validation = None
+
+    def save(self, arrays=None):
+        """Writes last.ckpt, never with a weight that is not finite."""
+        arrays = arrays or self.arrays()
+        if not all(np.isfinite(array).all() for name, array in arrays.items() if name.startswith("model-")):
+            raise self.not_finite("a weight")
+        with self.disk("last.ckpt"):
+            self.run.save_state(self.facts(), arrays)
+        self.saved = time.monotonic()
+
+    @contextlib.contextmanager
+    def disk(self, name):
+        """Ends training in good order when a file cannot be written."""
+        try:
+            yield
+        except OSError as error:
+            raise UserError(f"{name} could not be written: {error}. {self.stopped()}") from error
+
+    def stopped(self):
+        where = f"Training stopped in epoch {self.epoch + 1} at step {self.steps}; "
+        if not self.run.has_state:
+            return where + "nothing had been saved yet."
+        return where + f"what was saved before stands: {self.how_to_go_on()}"
+
+    def how_to_go_on(self):
+        return f"python {self.run.script}.py --resume {self.run.name}"
+
+    def not_finite(self, what):
+        return UserError(
+            f"Step {self.steps}: {what} is not finite. {self.stopped()}."
+            " To get past it, train anew with a lower --learning-rate, a lower --clip-norm, or --dtype float32."
+        )
+
+    def settings(self):
+        """Returns what is set for the next step: kl_weight and learning_rate, where there are such."""
+        values = {}
+        if hasattr(self.model, "kl_weight_now"):
+            values["kl_weight"] = float(self.model.kl_weight_now())
+        if self.model.optimizer is not None:
+            values["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        return values
+
+
+class Watch(keras.callbacks.Callback):
+    """Comes before the callbacks of a script: position, loss, speed, the line of an epoch and the best weights."""
+
+    def __init__(self, session, history):
+        super().__init__()
+        self.session, self.history, self.compiled, self.failed = session, history, False, False
+
+    def on_epoch_begin(self, epoch, logs=None):
+        session = self.session
+        session.train.go_to(epoch, session.step)
+        session.take_metrics()
+        session.before_validation, self.first = None, session.step
+        self.seconds = self.timed = self.tokens = 0
+        self.began = session.tick = time.monotonic()
+
+    def on_train_batch_end(self, batch, logs=None):
+        session = self.session
+        done = min(self.first + batch + 1, session.total)
+        new = done - session.step
+        session.step, session.steps = done, session.steps + new
+        # Reading the loss waits for the step, so the time until now is the step's own.
+        losses = {name: float(value) for name, value in (logs or {}).items() if name == "loss" or "loss" not in logs}
+        for name, value in losses.items():
+            if not math.isfinite(value):
+                raise session.not_finite(f"the {name}")
+        if self.compiled:
+            self.seconds += time.monotonic() - session.tick
+            self.timed += new
+            self.tokens += sum(session.train.tokens(done - self.first - i) for i in range(1, new + 1))
+            left = (session.total - done) * self.seconds / self.timed
+            session.run.console.live(
+                f"epoch {session.epoch + 1}/{session.epochs}  step {done}/{session.total}"
+                + "".join(f"  {name} {value:.4g}" for name, value in list(losses.items())[:3])
+                + f"  {self.tokens / max(self.seconds, 1e-9):,.0f} tokens/s  {duration(left)} left of the epoch"
+            )
+        # The first step of all compiles the model: it says nothing about speed.
+        self.compiled = True
+
+    def on_test_begin(self, logs=None):
+        if self.session.before_validation is None:
+            self.session.before_validation = self.session.arrays()
+
+    def on_test_batch_end(self, batch, logs=None):
+        if self.session.signal:
+            self.session.save(self.session.before_validation)
+            raise Stop
+
+    def on_epoch_end(self, epoch, logs=None):
+        session, run = self.session, self.session.run
+        scores = {name: float(value) for name, value in logs.items()}
+        if session.monitor not in scores:
+            raise ValueError(f"There is no {session.monitor} to choose the best weights by, only {', '.join(scores)}.")
+        now = session.settings()
+        if self.seconds:
+            now["tokens_per_second"] = self.tokens / self.seconds
+        seconds = time.monotonic() - self.began
+        whole = session.step >= session.total
+        ahead = (session.epochs - epoch - 1) * seconds * session.total / max(session.step - self.first, 1)
+        run.console.say(
+            f"epoch {epoch + 1}/{session.epochs}{'' if whole else f' until step {session.steps}'}"
+            f"  {epoch_line(scores, now)}  {duration(ahead if whole else 0)} left"
+        )
+        training = {name: value for name, value in scores.items() if not name.startswith("val_")}
+        run.scalars("train", {**training, **now}, epoch + 1)
+        run.scalars("validation", {n[4:]: value for n, value in scores.items() if n.startswith("val_")}, epoch + 1)
+        run.board.flush()
+        try:
+            self.history.add({"epoch": epoch + 1, "step": session.steps, **scores, **now, "seconds": seconds})
+        except Exception as error:
+            # No training is lost for a table or a picture.
+            if not self.failed:
+                run.console.say(f"The history could not be written: {error}. Training goes on.")
+            self.failed = True
+        if scores[session.monitor] < session.best[0]:
+            session.best = (scores[session.monitor], epoch + 1)
+            with session.disk("best.weights.h5"):
+                run.save_best()
+
+
+class Keep(keras.callbacks.Callback):
+    """Comes after the callbacks of a script, so that what they change is saved too."""
+
+    def __init__(self, session):
+        super().__init__()
+        self.session = session
+
+    def on_train_batch_end(self, batch, logs=None):
+        session = self.session
+        if session.signal:
+            session.save()
+            raise Stop
+        if session.max_steps and session.steps >= session.max_steps:
+            self.model.stop_training = True
+        elif time.monotonic() - session.saved > session.save_seconds and session.step < session.total:
+            session.save()
+        session.tick = time.monotonic()
+
+    def on_epoch_end(self, epoch, logs=None):
+        session = self.session
+        if session.step < session.total:
+            # It ends within the epoch: what goes on from here must not notice that there was a validation.
+            session.save(session.before_validation)
+        else:
+            session.epoch, session.step = epoch + 1, 0
+            session.save()
+        if session.signal:
+            raise Stop
+
+
+class Callbacks(keras.callbacks.CallbackList):
+    """Callbacks whose training begins and ends once, however often Keras's `fit` is called."""
+
+    def on_train_begin(self, logs=None):
+        pass
+
+    def on_train_end(self, logs=None):
+        pass
+
+    def begin(self):
+        super().on_train_begin()
+
+    def end(self):
+        super().on_train_end()

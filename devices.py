@@ -1,0 +1,101 @@
+"""The device that the backend computes on, and the number format that suits it.
+
+Import this module before Keras: TensorFlow writes notes about the processor to the console while it is loaded, past
+every setting, and only who loads it can hold them back.
+"""
+
+import contextlib
+import logging
+import os
+import tempfile
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def _held_back():
+    """Holds back what native code writes to stderr, unless the block fails."""
+    try:
+        stderr = os.dup(2)
+    except OSError:
+        # There is no stderr to write to.
+        yield
+        return
+    with tempfile.TemporaryFile() as notes:
+        os.dup2(notes.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            notes.seek(0)
+            os.write(stderr, notes.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
+# For what TensorFlow writes later; its errors reach Python as exceptions anyway.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+with _held_back():
+    import keras
+for _name in ("absl", "tensorflow"):
+    logging.getLogger(_name).setLevel(logging.ERROR)
+
+
+def _gpu():
+    """Returns (name, compute capability as a tuple or None) of the first GPU of the backend, or None without one."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        for device in tf.config.list_physical_devices("GPU"):
+            details = tf.config.experimental.get_device_details(device)
+            return details.get("device_name", "GPU"), details.get("compute_capability")
+    elif backend == "torch":
+        import torch
+
+        if torch.cuda.is_available():
+            return torch.cuda.get_device_name(0), torch.cuda.get_device_capability(0)
+    elif backend == "jax":
+        import jax
+
+        for device in jax.devices():
+            if device.platform == "gpu":
+                capability = str(getattr(device, "compute_capability", "") or "")
+                return device.device_kind, tuple(map(int, capability.split("."))) if capability else None
+    return None
+
+
+def _processor_has_bfloat16():
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split()
+    except OSError:
+        return False
+    return "amx_bf16" in flags or "avx512_bf16" in flags
+
+
+def device():
+    """Returns the name of the device that the backend computes on."""
+    gpu = _gpu()
+    return f"GPU ({gpu[0]})" if gpu else f"CPU ({os.cpu_count()} cores)"
+
+
+def set_dtype(choice):
+    """Sets the Keras dtype policy; before the model is built.
+
+    Args:
+        choice: "auto", "float32", "mixed_bfloat16" or "mixed_float16". "auto" is mixed_bfloat16 where the
+            device multiplies bfloat16 natively, else float32.
+
+    Returns:
+        The reason, in a few words; `keras.config.dtype_policy().name` has the outcome.
+    """
+    reason = "as asked"
+    if choice == "auto":
+        gpu = _gpu()
+        native = tuple(gpu[1] or ()) >= (8, 0) if gpu else _processor_has_bfloat16()
+        choice = "mixed_bfloat16" if native else "float32"
+        reason = (
+            f"this {'GPU' if gpu else 'processor'} {'multiplies' if native else 'does not multiply'} bfloat16 natively"
+        )
+    keras.config.set_dtype_policy(choice)
+    return reason

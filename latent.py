@@ -62,7 +62,10 @@ class PosteriorNorm(layers.Layer):
     def __init__(self, gamma, momentum=0.99, **kwargs):
         super().__init__(dtype="float32", **kwargs)
         self.gamma = gamma
-        self.normalise = layers.BatchNormalization(scale=False, center=False, momentum=momentum, dtype="float32")
+        # With Keras's usual epsilon of 1e-3 the encoder shrinks its means below it, and the floor is gone.
+        self.normalise = layers.BatchNormalization(
+            scale=False, center=False, momentum=momentum, epsilon=1e-8, dtype="float32"
+        )
 
     def build(self, shape):
         self.normalise.build(shape)

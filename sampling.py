@@ -7,7 +7,32 @@ loop inside `Compiled`.
 import keras
 from keras import ops
 
-from util import EOS, PAD, START, UNK
+from util import EOS, PAD, START, UNK, number
+
+
+def add_sampling_options(parser, temperature, num_samples, gen_length):
+    """Adds the group "sampling" with the given defaults."""
+    add = parser.add_argument_group("sampling").add_argument
+    add(
+        "--temperature",
+        type=number(float, 0),
+        default=temperature,
+        help="of the samples; below 1 safer, 0 the likeliest",
+    )
+    add("--top-k", type=number(int, 0), default=0, help="draw from the k likeliest tokens; 0: all")
+    add(
+        "--top-p",
+        type=number(float, 1e-6, 1),
+        default=1.0,
+        help="draw from the likeliest tokens that together have this probability",
+    )
+    add("--num-samples", type=number(int, 1), default=num_samples, help="samples at a time")
+    add(
+        "--beam", type=number(int, 1), default=1, help="above 1, beam search with so many hypotheses instead of drawing"
+    )
+    add(
+        "-g", "--gen-length", "--gen_length", type=number(int, 1), default=gen_length, help="tokens of a sample at most"
+    )
 
 
 def filter_logits(logits, temperature=1.0, top_k=0, top_p=1.0):

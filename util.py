@@ -5,6 +5,7 @@ corpus from the most frequent to the least. Sequences hold the ids of a text and
 by one to get its inputs.
 """
 
+import argparse
 import array
 import collections
 import functools
@@ -35,6 +36,20 @@ def _treebank():
 def _plain_quotes(word):
     # The tokenizer turns opening and closing quotes into `` and ''; one sign is enough for a model of text.
     return '"' if word in ("``", "''") else word
+
+
+def number(kind, least, most=None):
+    """Returns an argparse type: a number of `kind` (int or float) that lies from `least` to `most`."""
+
+    def parse(text):
+        value = kind(text)
+        if value < least or (most is not None and value > most) or value != value:
+            asked = f"at least {least}" if most is None else f"from {least} to {most}"
+            raise argparse.ArgumentTypeError(f"{text} is not {asked}")
+        return value
+
+    parse.__name__ = "whole number" if kind is int else "number"
+    return parse
 
 
 class Vocabulary:
@@ -262,3 +277,40 @@ class Batches(keras.utils.PyDataset):
 
     def on_epoch_end(self):
         self.go_to(self.epoch + 1)
+
+
+def read_vectors(path, vocabulary, matrix):
+    """Reads pretrained word vectors.
+
+    Args:
+        path: a text file with a token and its numbers in each line (GloVe, word2vec), or a .npy file of floats
+            (vocab_size, width) in id order.
+        vocabulary: `Vocabulary`.
+        matrix: float (vocab_size, width), the rows of tokens that the file does not hold.
+
+    Returns:
+        float32 (vocab_size, width), and how many tokens the file held.
+    """
+    matrix = np.array(matrix, "float32")
+    try:
+        if str(path).endswith(".npy"):
+            values = np.load(path, allow_pickle=False)
+            if values.shape != matrix.shape:
+                raise UserError(f"{path} holds an array of {values.shape}; the model needs {matrix.shape}")
+            return values.astype("float32"), len(values)
+        found = 0
+        with open(path, encoding="utf-8") as lines:
+            for number, line in enumerate(lines, 1):
+                token, *values = line.rstrip().split(" ")
+                if number == 1 and len(values) == 1:  # word2vec's first line: how many, how wide
+                    continue
+                if len(values) != matrix.shape[1]:
+                    raise UserError(
+                        f"{path}, line {number}: {len(values)} numbers; --embedding-dim is {matrix.shape[1]}"
+                    )
+                if token in vocabulary.index:
+                    matrix[vocabulary.index[token]] = np.array(values, "float32")
+                    found += 1
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} holds no word vectors: {error}") from error
+    return matrix, found

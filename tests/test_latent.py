@@ -33,11 +33,10 @@ def test_free_bits_stop_the_gradient_below_the_share():
 def test_posterior_norm_has_a_floor_of_kl():
     norm = latent.PosteriorNorm(0.6)
     z_mean = np.random.default_rng(1).normal(3.0, 0.01, (512, 8)).astype("float32")
+    # However small the encoder makes its means: with an epsilon of 1e-3 they would keep a third of this spread.
     normed = np.asarray(norm(z_mean, training=True))
-    np.testing.assert_allclose(normed.std(0), 0.6, rtol=0.05 + 0.9)  # epsilon of the norm counts at so small a spread
-    wide = np.asarray(norm(100 * z_mean, training=True))
-    np.testing.assert_allclose(wide.std(0), 0.6, rtol=1e-2)
-    kl = np.asarray(latent.kl_to_standard_normal(wide, np.zeros_like(wide))).sum(-1).mean()
+    np.testing.assert_allclose(normed.std(0), 0.6, rtol=1e-2)
+    kl = np.asarray(latent.kl_to_standard_normal(normed, np.zeros_like(normed))).sum(-1).mean()
     assert kl >= 8 * 0.36 / 2 * 0.98
 
 

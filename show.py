@@ -1,0 +1,151 @@
+"""What any VAE of texts shows: samples and walks while it trains, scores when it has, and answers to who talks to it.
+
+The script's own `encode`, `decode` and `sample_prior` come in as `codec`: the script itself, as a module or an object.
+"""
+
+import code
+import itertools
+import sys
+import time
+
+import keras
+import numpy as np
+
+import inference
+import latent
+import util
+
+
+class Show(keras.callbacks.Callback):
+    """After an epoch: samples from the prior, reconstructions, a walk between two texts, and pictures of the posterior.
+
+    Args:
+        run: started `Run`.
+        codec: has encode(run, texts), decode(run, z, ...) and sample_prior(run, n, seed).
+        valid: `util.Sequences`; the texts that are shown are drawn from its middle lengths.
+        every: epochs between two shows; 0 shows nothing but warnings.
+        last: number of the last epoch, which is shown in any case.
+    """
+
+    def __init__(self, run, codec, valid, every, last):
+        super().__init__()
+        self.run, self.codec, self.valid, self.every, self.last, self.warned = run, codec, valid, every, last, False
+        shortest, longest = np.quantile(valid.lengths, (0.3, 0.7))
+        middle = np.flatnonzero((valid.lengths >= shortest) & (valid.lengths <= longest))
+        chosen = np.random.default_rng(run.seed).choice(middle, min(5, len(middle)), replace=False)
+        self.texts = [run.vocabulary.decode(valid[i]) for i in chosen]
+
+    def on_epoch_end(self, epoch, logs=None):
+        epoch += 1
+        has_code = self.run.options["latent_dim"] and not self.run.options.get("no_latent")
+        if has_code:
+            self.warn_of_collapse(logs or {})
+        if self.every and (epoch % self.every == 0 or epoch == self.last):
+            self.show_samples(epoch)
+            if has_code:
+                self.show_codes(epoch)
+
+    def show_samples(self, epoch):
+        options = self.run.options
+        settings = {name: options[name] for name in ("temperature", "top_k", "top_p")}
+        z = self.codec.sample_prior(self.run, options["num_samples"], seed=epoch)
+        self.run.shown("samples", self.codec.decode(self.run, z, seed=epoch, **settings), epoch, **settings)
+
+    def show_codes(self, epoch):
+        run = self.run
+        z_mean, _ = self.codec.encode(run, self.texts)
+        pairs = zip(self.texts, self.codec.decode(run, z_mean), strict=True)
+        run.shown("reconstructions", [line for text, again in pairs for line in (text, f"=> {again}")], epoch)
+        if len(self.texts) > 1:
+            walk = self.codec.decode(run, latent.lerp(z_mean[0], z_mean[1], np.linspace(0, 1, 5)))
+            run.shown("walk", [self.texts[0], *(f"   {text}" for text in walk), self.texts[1]], epoch)
+        z_mean, z_log_var = inference.posteriors(self.model, self.valid)
+        run.histogram("z_mean", z_mean, epoch)
+        kl = np.asarray(latent.kl_to_standard_normal(z_mean, z_log_var))
+        run.bars("kl_of_each_dimension", kl.reshape(len(kl), -1).mean(axis=0), epoch)
+
+    def warn_of_collapse(self, logs):
+        """Says once what to turn when the decoder ignores its code, though the KL term has half of its weight."""
+        ramped = self.model.kl_weight_now() >= 0.5 * self.run.options["beta"]
+        if not self.warned and ramped and logs.get("val_kl", 1.0) < 0.1:
+            self.warned = True
+            self.run.console.say(
+                "warning: the posterior has collapsed onto the prior (kl below 0.1 nats): the decoder ignores z. Try"
+                " --posterior-norm 0.6, or --free-bits 8 --pretrain-epochs 3, or --beta 0.4, or -d 0.4."
+            )
+
+
+def finish(run, test, iw_samples=0):
+    """Scores a run on its test split, prints the scores and writes them to eval.json.
+
+    Args:
+        run: opened `Run` with its model.
+        test: `util.Sequences`.
+        iw_samples: K of iw_nll; 0 leaves it out.
+
+    Returns:
+        dict of scores, see `inference.evaluate`.
+    """
+    started = time.monotonic()
+    if run.dry_run:
+        test = util.Sequences(test.ids, test.starts[: 2 * run.options["batch_size"] + 1])
+    if run.options.get("no_latent"):
+        nll = inference.likelihoods(run.model, test, np.zeros((len(test), 1)))
+        scores = {"nll": float(nll.mean()), "perplexity": float(np.exp(nll.sum() / test.lengths.sum()))}
+    else:
+        length = run.options["gen_length"]
+        scores = inference.evaluate(
+            run.model, test, length, iw_samples, run.seed, lambda done: run.console.live(f"  iw_nll: {done:.0%}")
+        )
+    scores |= {"sentences": len(test), "tokens": int(test.lengths.sum())}
+    lines = [
+        f"{name:>20}  {value:.4f}" if isinstance(value, float) else f"{name:>20}  {value}"
+        for name, value in scores.items()
+    ]
+    run.console.say(f"test split of {run.name} (nats a sentence)", *lines)
+    if not run.dry_run:
+        run.write_json("eval.json", scores | {"split": "test", "seconds": round(time.monotonic() - started, 1)})
+    return scores
+
+
+def project(run, valid, most=1000):
+    """Gives TensorBoard's projector the posterior means of texts, with the texts as labels."""
+    part = util.Sequences(valid.ids, valid.starts[: most + 1])
+    labels = [run.vocabulary.decode(part[i]) for i in range(len(part))]
+    z_mean, _ = inference.posteriors(run.model, part)
+    run.projector(z_mean.reshape(len(part), -1), labels)
+
+
+def talk(run, codec, args):
+    """Answers each line of the input with texts from its posterior, or from the prior for an empty line.
+
+    Args:
+        run: opened `Run` with its model.
+        codec: see `Show`.
+        args: options, with num_samples and those of the sampling.
+    """
+    settings = {name: getattr(args, name) for name in ("temperature", "top_k", "top_p", "beam")}
+    typed = sys.stdin.isatty()
+    for turn in itertools.count():
+        try:
+            text = input("> " if typed else "").strip()
+        except EOFError:
+            return
+        if not typed:
+            print(">", text)
+        z = codec.sample_prior(run, args.num_samples, seed=run.seed + turn)
+        if text and not run.options.get("no_latent"):
+            unknown = run.vocabulary.unknown(text)
+            if unknown:
+                print(f"not in the vocabulary, so read as <unk>: {' '.join(unknown)}", file=sys.stderr)
+            z_mean, z_log_var = codec.encode(run, [text])
+            z = z_mean + np.exp(0.5 * z_log_var) * z
+        for answer in codec.decode(run, z, seed=run.seed + turn, **settings):
+            print("=>", answer, flush=True)
+
+
+def interact(run, codec, corpus):
+    """Opens a Python prompt with the run, its model, vocabulary and corpus in reach."""
+    names = {"run": run, "model": run.model, "vocabulary": run.vocabulary, "corpus": corpus, "np": np}
+    names |= {name: getattr(codec, name) for name in ("encode", "decode", "sample_prior")}
+    code.interact(f"In reach: {', '.join(names)}. Try decode(run, sample_prior(run, 3)).", local=names, exitmsg="")

@@ -9,6 +9,8 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from layers import Adam
+
 
 def normal_sample(z_mean, z_log_var, seed):
     """Draws from a diagonal Gaussian by the reparameterisation trick (Kingma & Welling 2014).
@@ -200,7 +202,7 @@ class AggressiveEncoder(layers.Layer):
         self.information.assign(mutual_information)
 
 
-class AlternatingAdam(keras.optimizers.Adam):
+class AlternatingAdam(Adam):
     """Adam that leaves the variables `switched`, and what it knows of them, as they are while `switch` is 0."""
 
     def __init__(self, switch, switched, **arguments):

@@ -35,7 +35,7 @@ import metrics
 import sampling
 import show
 import util
-from layers import GRU, LSTM, softmax_nll
+from layers import GRU, LSTM, Adam, softmax_nll
 from util import PAD, START, UNK, UserError
 
 SCRIPT = "sentences"
@@ -339,7 +339,7 @@ def compiled(model, args, batches):
         control = model.aggressive
         optimizer = latent.AlternatingAdam(control.decoder_moves, model.decoder.trainable_variables, **clip)
     else:
-        optimizer = keras.optimizers.Adam(**clip)
+        optimizer = Adam(**clip)
     model.steps_an_epoch = batches.total
     model.compile(optimizer, jit_compile=sampling.JIT)
     return model

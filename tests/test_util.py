@@ -1,0 +1,138 @@
+"""Vocabularies, ragged sequences and batches."""
+
+import argparse
+
+import numpy as np
+import pytest
+
+import util
+from util import EOS, PAD, START, UNK
+
+
+def test_special_ids_and_order_by_frequency():
+    vocabulary = util.Vocabulary.build(["b b a", "c a b <unk>"], "space", 2)
+    assert vocabulary.tokens == ["<pad>", "<start>", "<unk>", "<eos>", "b", "a"]
+    assert vocabulary.encode("a c b").tolist() == [5, UNK, 4]
+    assert vocabulary.unknown("c a d c") == ["c", "d"]
+    with pytest.raises(ValueError):
+        util.Vocabulary(["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("text", "level", "language"),
+    [
+        ("it 's not n't a <unk> test .", "space", "en"),
+        ("it's a test, isn't it?", "word", "en"),
+        ("Any Case: 😀👩‍👩‍👧 é ß", "char", "en"),
+        ("他点点头，又笑了笑。", "char", "zh"),
+        ("one", "word", "en"),
+    ],
+)
+def test_round_trip(text, level, language):
+    vocabulary = util.Vocabulary.build([text], level, None, language)
+    assert vocabulary.decode(vocabulary.encode(text)) == text
+    again = util.Vocabulary.from_json(vocabulary.to_json())
+    assert again.decode(again.encode(text)) == text
+
+
+def test_chinese_words_need_no_spaces():
+    vocabulary = util.Vocabulary.build(["我 很 傻 ， 是不是 ？"], "space", None, "zh")
+    ids = vocabulary.encode("我很傻，是不是？", prompt=True)
+    assert vocabulary.decode(ids) == "我很傻，是不是？"
+    assert len(ids) == 6
+    assert vocabulary.unknown("我们傻") == ["们"]
+
+
+def test_a_prompt_is_spaced_as_the_corpus():
+    vocabulary = util.Vocabulary.build(["do n't stop , please ."], "space")
+    assert UNK not in vocabulary.encode("Don't stop, please.", prompt=True)
+    assert UNK in vocabulary.encode("Don't stop, please.")
+
+
+def test_decode_stops_at_the_end():
+    vocabulary = util.Vocabulary.build(["a b"], "space")
+    assert vocabulary.decode([START, 4, PAD, EOS, 5]) == "a"
+    assert util.words([START, 4, 5, EOS, 4]) == [4, 5]
+
+
+def test_encode_texts_drops_clips_and_ends():
+    vocabulary = util.Vocabulary.build(["a b c d"], "space")
+    sequences = util.encode_texts(["a b", "", "a b c d", "c"], vocabulary, max_length=3)
+    assert [s.tolist() for s in sequences] == [[4, 5, EOS], [6, EOS]]
+    assert sequences.dropped == 2
+    clipped = util.encode_texts(["a b c d"], vocabulary, max_length=3, clip_length=2)
+    assert clipped[0].tolist() == [4, 5, EOS]
+    assert util.encode_texts([""], vocabulary, prompt=True)[0].tolist() == [EOS]
+
+
+def test_large_corpora_are_mapped_from_a_file(monkeypatch):
+    texts = [f"w{i % 7} w{i % 5} w{i % 3}" for i in range(300)]
+    vocabulary = util.Vocabulary.build(texts, "space")
+    inside = util.encode_texts(texts, vocabulary)
+    monkeypatch.setattr(util, "IDS_IN_MEMORY", 100)
+    mapped = util.encode_texts(texts, vocabulary)
+    assert isinstance(mapped.ids, np.memmap) and not isinstance(inside.ids, np.memmap)
+    np.testing.assert_array_equal(mapped.ids, inside.ids)
+    np.testing.assert_array_equal(mapped.starts, inside.starts)
+
+
+@pytest.fixture
+def sequences():
+    random = np.random.default_rng(1)
+    return util.Sequences.from_list([random.integers(4, 50, n) for n in random.integers(1, 30, 203)])
+
+
+def contents(batches):
+    return [tuple(row[row != PAD].tolist()) for i in range(len(batches)) for row in batches[i][0]]
+
+
+def test_every_sequence_once_an_epoch_the_last_batch_short(sequences):
+    batches = util.Batches(sequences, 16)
+    assert len(batches) == 13
+    assert sorted(contents(batches)) == sorted(tuple(s.tolist()) for s in sequences)
+    assert sorted(len(batches[i][0]) for i in range(13)) == [11] + [16] * 12
+    assert sum(batches.tokens(i) for i in range(13)) == len(sequences.ids)
+    assert {batches[i][0].shape[1] for i in range(13)} <= set(batches.widths.tolist())
+    assert len(batches.widths) <= 10
+
+
+def test_order_is_a_function_of_seed_and_epoch(sequences):
+    batches, same, other = util.Batches(sequences, 16, 1), util.Batches(sequences, 16, 1), util.Batches(sequences, 16, 2)
+    first = contents(batches)
+    assert first == contents(same) != contents(other)
+    batches.on_epoch_end()
+    second = contents(batches)
+    assert second != first
+    same.go_to(1, first=5)
+    assert len(same) == 8
+    assert contents(same) == [row for i in range(5, 13) for row in map(tuple, _rows(batches, i))]
+
+
+def _rows(batches, index):
+    return [row[row != PAD].tolist() for row in batches[index][0]]
+
+
+def test_batches_without_shuffling_go_by_length(sequences):
+    batches = util.Batches(sequences, 16, shuffle=False)
+    lengths = [len(row) for row in contents(batches)]
+    assert lengths == sorted(lengths)
+
+
+def test_number_refuses_what_is_out_of_bounds():
+    share = util.number(float, 0, 1)
+    assert share("0.5") == 0.5
+    for text in ("1.5", "-1", "nan"):
+        with pytest.raises(argparse.ArgumentTypeError):
+            share(text)
+
+
+def test_word_vectors_from_text_and_npy(tmp_path):
+    vocabulary = util.Vocabulary.build(["a b"], "space")
+    (tmp_path / "v.txt").write_text("2 2\na 1 2\nz 3 4\n")
+    matrix, found = util.read_vectors(tmp_path / "v.txt", vocabulary, np.zeros((6, 2)))
+    assert found == 1 and matrix[4].tolist() == [1, 2] and not matrix[5].any()
+    np.save(tmp_path / "v.npy", np.ones((6, 2)))
+    assert util.read_vectors(tmp_path / "v.npy", vocabulary, np.zeros((6, 2)))[0].sum() == 12
+    for bad in ("v.npy", "v.txt", "missing.txt"):
+        with pytest.raises(util.UserError):
+            util.read_vectors(tmp_path / bad, vocabulary, np.zeros((6, 3)))

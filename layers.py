@@ -1,9 +1,8 @@
 """Layers and an optimizer that train faster than Keras's own on a CPU, with the same weights and the same numbers.
 
 `LSTM` and `GRU` take the place of Keras's. With TensorFlow on a CPU they run the recurrence themselves: one product
-projects the inputs of all steps before the loop, and a gradient written by hand leaves the gradients of the kernels to
-one large product after it, instead of a small one at every step. Products are in the compute dtype, gates in float32.
-Everywhere else (a GPU, JAX, torch, dropout, other activations) they hand over to Keras.
+projects the inputs of all steps before the loop, which `recurrence.py` holds. Everywhere else (a GPU, JAX, torch,
+dropout, other activations) they hand over to Keras.
 """
 
 import keras
@@ -12,138 +11,11 @@ from keras import layers, ops
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
+    import recurrence
+
 
 def _on_tensorflow_cpu():
     return keras.backend.backend() == "tensorflow" and not tf.config.list_logical_devices("GPU")
-
-
-def _lstm(projected, inner, hidden, carry):
-    gates = tf.tanh(projected + inner)
-    i, f, g, o = _lstm_gates(gates)
-    new_carry = f * carry + i * g
-    squashed = tf.tanh(new_carry)
-    return [tf.cast(o * squashed, hidden.dtype), new_carry], [gates, squashed, carry]
-
-
-def _lstm_gates(gates):
-    i, f, g, o = tf.split(gates, 4, -1)
-    return 0.5 + 0.5 * i, 0.5 + 0.5 * f, g, 0.5 + 0.5 * o
-
-
-def _lstm_gradient(saved, d_hidden, d_carry):
-    gates, squashed, carry = saved
-    i, f, g, o = _lstm_gates(gates)
-    d_carry = d_carry + d_hidden * o * (1 - squashed * squashed)
-    half = 0.5 * d_carry
-    d_gates = tf.concat([half * g, half * carry, d_carry * i, 0.5 * d_hidden * squashed], -1)
-    d_inner = d_gates * (1 - gates * gates)
-    return d_inner, d_inner, [None, d_carry * f]
-
-
-def _gru(projected, inner, hidden):
-    units = hidden.shape[-1]
-    gates = tf.tanh(projected[:, : 2 * units] + inner[:, : 2 * units])
-    update, reset = tf.split(0.5 + 0.5 * gates, 2, -1)
-    recurrent, before = inner[:, 2 * units :], tf.cast(hidden, tf.float32)
-    candidate = tf.tanh(projected[:, 2 * units :] + reset * recurrent)
-    after = update * before + (1 - update) * candidate
-    return [tf.cast(after, hidden.dtype)], [tf.concat([gates, candidate], -1), recurrent, before]
-
-
-def _gru_gradient(saved, d_hidden):
-    gates, recurrent, before = saved
-    update, reset, candidate = tf.split(gates, 3, -1)
-    update, reset = 0.5 + 0.5 * update, 0.5 + 0.5 * reset
-    slopes = 1 - gates * gates
-    d_candidate = d_hidden * (1 - update) * slopes[:, -recurrent.shape[-1] :]
-    d_update_reset = tf.concat([d_hidden * (before - candidate), d_candidate * recurrent], -1)
-    d_update_reset *= 0.5 * slopes[:, : -recurrent.shape[-1]]
-    d_projected = tf.concat([d_update_reset, d_candidate], -1)
-    return d_projected, tf.concat([d_update_reset, d_candidate * reset], -1), [d_hidden * update]
-
-
-def _scan(cell, cell_gradient, keep, projected, kernel, bias, *states):
-    """Run a recurrence over projected inputs, time first.
-
-    The columns of sigmoid gates arrive halved: sigmoid(x) = (1 + tanh(x / 2)) / 2, so that one tanh serves all gates.
-
-    Args:
-        cell: (projected, inner, *states) of one step -> new states, and three float32 arrays for the gradient: one as
-            wide as the gates, two (batch, units).
-        cell_gradient: (these arrays, *gradients of the states) -> gradients of projected, of inner, and of the states
-            before the step apart from their way through inner (None for nothing).
-        keep: (time, batch) bool, False where the states pass through unchanged, or None.
-        projected: (time, batch, gates * units), inputs times kernel, compute dtype.
-        kernel: recurrent kernel (units, gates * units), bias: (gates * units,), both in the compute dtype.
-        states: hidden state (batch, units) in the compute dtype, further states in float32.
-
-    Returns:
-        All hidden states (time, batch, units), then the last of each state.
-    """
-    dtype, steps, (units, width) = projected.dtype, tf.shape(projected)[0], kernel.shape
-
-    def array(kind, size):
-        return tf.TensorArray(kind, steps, element_shape=(None, size), clear_after_read=False)
-
-    def read(values):
-        return tf.TensorArray(values.dtype, steps, clear_after_read=False).unstack(values)
-
-    def select(kept, new, old):
-        chosen = new if kept is None else tf.raw_ops.Select(condition=kept, x=new, y=old)
-        return tf.ensure_shape(chosen, old.shape)
-
-    masks = None if keep is None else read(keep)
-
-    @tf.custom_gradient
-    def recurrence(projected, kernel, bias, *states):
-        inputs = read(projected)
-
-        def forward(t, states, outputs, memory):
-            inner = tf.nn.bias_add(tf.matmul(states[0], kernel), bias)
-            new, saved = cell(tf.cast(inputs.read(t), tf.float32), tf.cast(inner, tf.float32), *states)
-            kept = None if keep is None else masks.read(t)
-            new = [select(kept, *pair) for pair in zip(new, states, strict=True)]
-            memory = [place.write(t, value) for place, value in zip(memory, saved, strict=True)]
-            return t + 1, new, outputs.write(t, new[0]), memory
-
-        memory = [array(tf.float32, size) for size in (width, units, units)]
-        start = (0, list(states), array(dtype, units), memory)
-        _, last, outputs, memory = tf.while_loop(lambda t, *_: t < steps, forward, start, parallel_iterations=1)
-        outputs = outputs.stack()
-
-        def gradient(d_outputs, *d_last):
-            upstream, transposed = read(d_outputs), tf.transpose(kernel)
-
-            def backward(t, d_states, d_projected, d_inner):
-                d_states = [d_states[0] + tf.cast(upstream.read(t), tf.float32), *d_states[1:]]
-                d_gates, d_recurrent, d_before = cell_gradient([place.read(t) for place in memory], *d_states)
-                kept = None if keep is None else masks.read(t)
-                alike = d_recurrent is d_gates
-                d_gates = tf.cast(d_gates, dtype)
-                d_recurrent = d_gates if alike else tf.cast(d_recurrent, dtype)
-                if keep is not None:
-                    d_gates = select(kept, d_gates, tf.zeros_like(d_gates))
-                    d_recurrent = d_gates if alike else select(kept, d_recurrent, tf.zeros_like(d_recurrent))
-                through = tf.cast(tf.matmul(d_recurrent, transposed), tf.float32)
-                d_before[0] = through if d_before[0] is None else through + d_before[0]
-                d_before = [select(kept, *pair) for pair in zip(d_before, d_states, strict=True)]
-                d_inner = d_inner if alike else d_inner.write(t, d_recurrent)
-                return t - 1, d_before, d_projected.write(t, d_gates), d_inner
-
-            start = (steps - 1, [tf.cast(d, tf.float32) for d in d_last], array(dtype, width), array(dtype, width))
-            loop = tf.while_loop(lambda t, *_: t >= 0, backward, start, parallel_iterations=1)
-            d_projected = loop[2].stack()
-            d_inner = tf.reshape(d_projected if cell is _lstm else loop[3].stack(), (-1, width))
-            before = tf.reshape(tf.concat([states[0][None], outputs[:-1]], 0), (-1, units))
-            # One product over all steps, instead of a small one added up at each.
-            d_kernel = tf.matmul(before, d_inner, transpose_a=True)
-            d_bias = tf.matmul(tf.ones((1, tf.shape(d_inner)[0]), dtype), d_inner)[0]
-            d_states = [tf.cast(d, state.dtype) for d, state in zip(loop[1], states, strict=True)]
-            return d_projected, d_kernel, d_bias, *d_states
-
-        return (outputs, *last), gradient
-
-    return recurrence(projected, kernel, bias, *states)
 
 
 class _OwnLoop:
@@ -164,7 +36,8 @@ class _OwnLoop:
         if not self._runs_own_loop():
             return super().inner_loop(sequences, initial_state, mask, training)
         dtype, cell = self.compute_dtype, self.cell
-        halved = tf.repeat(tf.constant(self.scales, dtype), self.units)
+        equations = recurrence.GRU if isinstance(self, layers.GRU) else recurrence.LSTM
+        halved = tf.repeat(tf.constant(equations.scales, dtype), self.units)
         kernel, recurrent_kernel = (ops.cast(w, dtype) * halved for w in (cell.kernel, cell.recurrent_kernel))
         bias = ops.cast(cell.bias, dtype) * halved if self.use_bias else tf.zeros_like(halved)
         keep = None
@@ -180,7 +53,7 @@ class _OwnLoop:
         projected = tf.reshape(projected, (*tf.unstack(tf.shape(inputs)[:2]), kernel.shape[-1]))
         hidden, *others = initial_state
         others = [tf.cast(state, tf.float32) for state in others]
-        outputs, *states = _scan(*self.equations, keep, projected, recurrent_kernel, bias, hidden, *others)
+        outputs, *states = recurrence.scan(equations, keep, projected, recurrent_kernel, bias, hidden, *others)
         last = states[0]
         if keep is not None:
             # Keras gives zeros before the first step that counts, and after it repeats the last output or gives zeros.
@@ -222,9 +95,6 @@ class LSTM(_OwnLoop, layers.LSTM):
     Arguments, weights and results are those of `keras.layers.LSTM`.
     """
 
-    scales = (0.5, 0.5, 1.0, 0.5)  # gates i, f, g, o
-    equations = (_lstm, _lstm_gradient)
-
 
 @keras.saving.register_keras_serializable("layers")
 class GRU(_OwnLoop, layers.GRU):
@@ -232,9 +102,6 @@ class GRU(_OwnLoop, layers.GRU):
 
     Arguments, weights and results are those of `keras.layers.GRU`. With `reset_after=False` Keras's own loop runs.
     """
-
-    scales = (0.5, 0.5, 1.0)  # update, reset, candidate
-    equations = (_gru, _gru_gradient)
 
 
 def softmax_nll(hidden, kernel, bias, targets, mask=None, transposed=False):

@@ -62,8 +62,8 @@ def load(task=None, path=None, *, limit=None, level=None, seed=1, big_file=BIG_F
         big_file: bytes; above this size texts stay in their files (see `textfiles.Lines`).
 
     Returns:
-        `Corpus`. Splits made here hold 90, 5 and 5 % of the texts, each text once, at most HELD_OUT in valid and in test;
-        their texts are in the order of the corpus.
+        `Corpus`. Splits made here hold 90, 5 and 5 % of the texts, each text once, at most HELD_OUT in valid and in
+        test; their texts are in the order of the corpus.
 
     Raises:
         UserError: unknown task, a file that cannot be used, too few texts, a corpus that cannot be fetched.
@@ -116,7 +116,7 @@ def add_data_options(parser, task="pydocs", max_length=100, top_words=10000):
     group.add_argument(
         *("-D", "--data", "--data_dir", "--data-directory"),
         metavar="PATH",
-        help="text file, or folder with .txt files (those named train, valid, test are kept as they are), instead of a task",
+        help="text file, or folder of .txt files (those named train, valid, test stay as they are), instead of a task",
     )
     group.add_argument("-I", "--limit", type=_count, metavar="N", help="read only the first N characters of the corpus")
     group.add_argument(
@@ -252,31 +252,35 @@ def _hashes(texts, labels=None):
 
 def _first(hashes):
     """The places where each hash stands for the first time, in order, int64 (different,)."""
-    return np.sort(np.unique(hashes, return_index=True)[1])
+    order = np.argsort(hashes, kind="stable")
+    ranked, fresh = hashes[order], np.ones(len(hashes), bool)
+    fresh[order[1:]] = ranked[1:] != ranked[:-1]
+    return np.flatnonzero(fresh)
 
 
 def _split(given, labels, seed, name):
     """Cuts the splits that are missing from train: (splits, labels of each split or None)."""
     texts, missing = given["train"], [split for split in ("valid", "test") if split not in given]
-    hashes = _hashes(texts)
-    kept = np.arange(len(texts))
+    if not missing:
+        return given, None
+    hashes, kept = _hashes(texts), np.arange(len(texts))
     if len(missing) == 2:
         kept = _first(_hashes(texts, labels) if labels else hashes)
-    hashes = hashes[kept]
+        hashes = hashes[kept]
     different = hashes[_first(hashes)]
     share = min(HELD_OUT, max(1, len(different) // 20))
     if len(different) <= len(missing):
-        raise UserError(
-            f"{name}: {len(different)} different texts are too few to train on; at least {len(missing) + 1} needed."
-        )
+        least = len(missing) + 1
+        raise UserError(f"{name}: {len(different)} different text(s) are too few; at least {least} are needed.")
     drawn = random.Random(seed).sample(range(len(different)), share * len(missing))
-    places, left = dict.fromkeys(given, None), np.ones(len(hashes), bool)
+    places, left = {}, np.ones(len(hashes), bool)
     for i, split in enumerate(missing):
         # All copies of a text go the same way, so that no text is in two splits.
-        chosen = np.isin(hashes, different[drawn[i * share : (i + 1) * share]])
-        places[split], left = kept[chosen], left & ~chosen
+        chosen = np.sort(different[drawn[i * share : (i + 1) * share]])
+        inside = chosen[np.searchsorted(chosen, hashes).clip(max=share - 1)] == hashes
+        places[split], left = kept[inside], left & ~inside
     places["train"] = kept[left]
-    splits = {s: given[s] if places[s] is None else _taken(texts, places[s]) for s in SPLITS}
+    splits = {split: _taken(texts, places[split]) if split in places else given[split] for split in SPLITS}
     return splits, labels and {split: _taken(labels, places[split]) for split in SPLITS}
 
 

@@ -19,6 +19,7 @@ import tempfile
 import warnings
 
 CACHE_NAME = "keras-text-models"
+_TESTS = {"test", "tests", "testing", "idle_test"}
 _SOURCE = pathlib.Path(__file__).read_text("utf-8")
 
 
@@ -85,9 +86,7 @@ def source_files(packages):
             parts = path.relative_to(root).parts
             if not package and parts[0].removesuffix(".py") not in sys.stdlib_module_names:
                 continue
-            if not {"test", "tests", "testing", "idle_test"} & set(parts) and not re.search(
-                r"^test_|_test\.py$", path.name
-            ):
+            if not _TESTS & set(parts) and not re.search(r"^test_|_test\.py$", path.name):
                 files.append(path)
     return files
 
@@ -110,10 +109,7 @@ def _versions(packages):
 
 def _cache_folder():
     home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path("~/.cache").expanduser()
-    for folder in (
-        pathlib.Path(home) / CACHE_NAME,
-        pathlib.Path(tempfile.gettempdir()) / f"{CACHE_NAME}-{os.getuid()}",
-    ):
+    for folder in (pathlib.Path(home) / CACHE_NAME, pathlib.Path(tempfile.gettempdir()) / CACHE_NAME):
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError:
@@ -129,7 +125,7 @@ def cached(name, packages, make):
     Args:
         name: str, for the file's name.
         packages: import names of the packages that `make` reads, besides the standard library.
-        make: function without arguments that returns a list of one-line str; its source file belongs to the key.
+        make: function without arguments that returns a list of one-line str; the file that defines it belongs to the key.
 
     Returns:
         list of str. A cache that is damaged is made again; one that cannot be written is done without.
@@ -143,6 +139,7 @@ def cached(name, packages, make):
             return body.decode().split("\n")
     except (OSError, UnicodeDecodeError):
         pass
+    print(f"Preparing {name}, once; about half a minute ...", file=sys.stderr)
     texts = make()
     if path:
         _write(path, "\n".join(texts).encode())

@@ -83,7 +83,7 @@ _LISTS |= {
 _ROLE = re.compile(r":[a-zA-Z][a-zA-Z:+-]*:`[~!.]?([^`<]*?)(?:\s*<[^>]*>)?`")
 _LITERAL = re.compile(r"``([^`]*)``|`([^`<]*?)(?:\s*<[^>]*>)?`_{0,2}")
 _EMPHASIS = re.compile(r"\*\*([^*\s][^*]*)\*\*|\*([^*\s][^*]*)\*")
-_LABEL = re.compile(r"(?:note|warning|important|caution|tip|deprecated|summary|remark|hint)\s?:\s+", re.IGNORECASE)
+_LABEL = re.compile(r"(?:note|warning|important|caution|tip|deprecated|summary|remark|hint)\s?::?\s+", re.IGNORECASE)
 _WORD = re.compile(r"[A-Za-z]+(?:['’-][A-Za-z]+)*(?:['’]s?)?(?:/[A-Za-z]+)?|\d[\d.,]*|e\.g|i\.e|a\.k\.a|-")
 _UNWANTED = re.compile(
     r"copyright|licen[cs]e|warrant(?:y|ies)|rights reserved|todo\b|fixme|xxx|:param|@|^(?:args|returns?|raises|see) ?:"
@@ -142,7 +142,8 @@ def _paragraphs(docstring):
 
 def _plain(sentence):
     """A sentence without the markup of reStructuredText and Markdown, white space squeezed."""
-    sentence = _ROLE.sub(r"\1", sentence)
+    # Of a name in a role, such as :class:`~package.module.Name`, the last part is what reads well.
+    sentence = _ROLE.sub(lambda match: match[1] if " " in match[1] else match[1].rsplit(".", 1)[-1], sentence)
     sentence = _LITERAL.sub(lambda match: match[1] or match[2] or "", sentence)
     sentence = _EMPHASIS.sub(lambda match: match[1] or match[2], sentence)
     return _LABEL.sub("", " ".join(sentence.replace(" -- ", " - ").split()), count=1)
@@ -152,7 +153,9 @@ def _is_prose(sentence):
     words = sentence.split()
     if not 3 <= len(words) <= 40 or not re.match(r"[\"'(]?[A-Z]", sentence) or _UNWANTED.search(sentence):
         return False
-    if not re.search(r"[a-z0-9\"')]{2}[.?!]['\")]?$", sentence) or re.search(r"[A-Za-z]{2}[.?!] [a-z]", sentence):
+    if re.search(r"(?:^|\s)[.,;:]|::", sentence) or not re.search(r"[a-z0-9\"')]{2}[.?!]['\")]?$", sentence):
+        return False
+    if re.search(r"[A-Za-z]{2}[.?!] [a-z]", sentence):
         return False
     if sentence.count("(") != sentence.count(")") or sentence.count('"') % 2:
         return False
@@ -169,11 +172,16 @@ def _docstrings(path):
             tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError, OSError):
         return
-    for node in ast.walk(tree):
+    # Only statements are walked: expressions are nine tenths of a tree and hold no docstring.
+    nodes = [tree]
+    while nodes:
+        node = nodes.pop()
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             text = ast.get_docstring(node, clean=False)
             if text:
                 yield text
+        for field in ("body", "orelse", "finalbody", "handlers"):
+            nodes.extend(part for part in getattr(node, field, ()) if isinstance(part, ast.stmt | ast.excepthandler))
 
 
 def _candidates(docstring):

@@ -1,10 +1,11 @@
 """The corpora that have a name: built in, or fetched once through NLTK.
 
-Floor 1, used by corpora.py. Nothing is fetched for the tasks of BUILT_IN; the others are taken from NLTK's folders where
-they are there already (the environment variable NLTK_DATA names one), else downloaded to them.
+Floor 1, used by corpora.py. Nothing is fetched for the tasks of BUILT_IN; the others are taken from NLTK's folders if
+they are there (the environment variable NLTK_DATA names one more), else downloaded to them.
 """
 
 import contextlib
+import html
 import importlib
 import io
 import pkgutil
@@ -12,6 +13,7 @@ import random
 import re
 import socket
 import warnings
+import zipfile
 
 import installed
 import pydocs
@@ -20,7 +22,7 @@ from util import UserError
 TASKS = {
     "pydocs": "English sentences from the documentation of Python and its packages (no download)",
     "pylines": "single lines of Python code, as characters (no download)",
-    "names": "first names of 29 languages, as characters, labelled (no download)",
+    "names": "first names of 31 languages, as characters, labelled (no download)",
     "alice": "sentences of Alice in Wonderland (NLTK)",
     "shakespeare": "sentences of eight plays by Shakespeare (NLTK)",
     "treebank": "sentences of the Wall Street Journal, a tenth of the Penn Treebank (NLTK)",
@@ -51,7 +53,7 @@ def read_task(task):
 
 
 def _names(least=300, most=500):
-    """First names and their languages: those of which faker has `least` names, `most` of each, spread over the alphabet."""
+    """First names and their languages: those with `least` names in faker, `most` of each, spread over the alphabet."""
     from faker.providers import person
 
     names = {}
@@ -88,7 +90,7 @@ def _from_nltk(task):
     corpus = getattr(nltk.corpus, package)
     try:
         return _NLTK_READERS[task](corpus)
-    except (LookupError, OSError, ValueError, SyntaxError) as error:
+    except (LookupError, OSError, ValueError, SyntaxError, zipfile.BadZipFile) as error:
         reason = " ".join(str(error).split())[:100]
         raise UserError(f"NLTK's copy of {package} cannot be read ({reason}); fetch it anew: {fetch}") from None
 
@@ -97,7 +99,7 @@ def _is_here(package):
     import nltk
 
     for name in (package, f"{package}.zip"):
-        with contextlib.suppress(LookupError, OSError):
+        with contextlib.suppress(LookupError, OSError, zipfile.BadZipFile):
             return bool(nltk.data.find(f"corpora/{name}"))
     return False
 
@@ -152,7 +154,7 @@ def _treebank(corpus):
 
 
 def _brown(corpus):
-    return _joined(corpus.sents()), None
+    return installed.cached("brown", ("nltk",), lambda: _joined(corpus.sents())), None
 
 
 def _genesis(corpus):
@@ -161,7 +163,7 @@ def _genesis(corpus):
 
 def _headlines(corpus):
     files = corpus.fileids()
-    titles = [" ".join(corpus.raw(file).split("\n", 1)[0].split()) for file in files]
+    titles = [" ".join(html.unescape(corpus.raw(file).split("\n", 1)[0]).split()) for file in files]
     return titles, [corpus.categories(file)[0] for file in files]
 
 

@@ -72,9 +72,9 @@ def read_texts(paths, limit=None):
     """Reads UTF-8 files as texts.
 
     A file is taken, by its first 5,000 lines, as one of four kinds: entries between lines of a single `%`, as fortune
-    files have them (their `-- source` lines left out); prose wrapped to a width, with blank lines between its paragraphs,
-    cut into sentences; prose with a paragraph a line (more than 300 characters on average), cut into sentences; else one
-    text a line.
+    files have them (their `-- source` lines left out); prose wrapped to a width, with blank lines between its
+    paragraphs, cut into sentences; prose with a paragraph a line (more than 300 characters on average), cut into
+    sentences; else one text a line.
 
     Args:
         paths: `pathlib.Path`s.
@@ -110,12 +110,14 @@ def kind_of(rows):
     if sum(map(len, filled)) > 300 * len(filled):
         return "paragraphs"
     pairs = [(row, following) for row, following in itertools.pairwise(rows) if row.strip() and following.strip()]
-    if len(pairs) < 20:
+    if len(pairs) < 20 or len(rows) - len(filled) < len(rows) // 100:
         return "lines"
-    # In wrapped text the next line's first word would nearly always have been too long for this line.
+    # In wrapped text the next line's first word would nearly always have been too long for this line, and few lines
+    # happen to end where a sentence does.
     width = np.percentile([len(row) for row, _ in pairs], 80)
     full = np.mean([len(row) + 1 + len(following.split()[0]) > width for row, following in pairs])
-    return "wrapped" if 40 <= width <= 120 and full > 0.6 else "lines"
+    ended = np.mean([row[-1] in ".?!" for row, _ in pairs])
+    return "wrapped" if 40 <= width <= 120 and full > 0.6 and ended < 0.4 else "lines"
 
 
 def _rows(path, limit):

@@ -88,6 +88,14 @@ def figure_of(width=7.0, height=4.0):
     return figure
 
 
+def bars(title, values):
+    """Returns a figure with one bar for each of `values` (n,)."""
+    figure = figure_of()
+    axes = figure.add_subplot(title=title, xlabel="dimension")
+    axes.bar(range(len(values)), values)
+    return figure
+
+
 class Board:
     """The TensorBoard of a run: one event file a directory (`train`, `validation`), opened at its first use.
 
@@ -143,7 +151,10 @@ class Board:
     def text(self, split, tag, text, step):
         from tensorboardX import summary
 
-        self.add(split, summary.text(tag, text), step)
+        written = summary.text(tag, text)
+        # tensorboardX adds a word to the tag.
+        written.value[0].tag = tag
+        self.add(split, written, step)
 
     def histogram(self, split, tag, values, step):
         from tensorboardX import summary

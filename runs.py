@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 import files
-from logs import Board, Console
+from logs import Board, Console, bars
 from state import assign
 from util import UserError
 
@@ -245,7 +245,7 @@ class Run:
     def bars(self, tag, values, step):
         """Writes a picture to TensorBoard: one bar for each of `values` (n,), such as the KL of each dimension."""
         if self.board:
-            self.board.bars("train", tag, values, step)
+            self.board.figure("train", tag, bars(f"{tag}, epoch {step}", values), step)
 
     def hparams(self, options, scores):
         """Writes the options (dict) and final scores (dict of numbers) to TensorBoard's table of runs."""

@@ -88,7 +88,8 @@ class State:
         for name, optimizer in self.optimizers().items():
             assign(optimizer.variables, arrays, name)
         assign(self.model.variables, arrays, "model")
-        self.metrics = {name: array for name, array in arrays.items() if name.startswith("metric-")}
+        # At the end of an epoch they hold its validation, which the next epoch has no part in.
+        self.metrics = {name: array for name, array in arrays.items() if name.startswith("metric-") and self.step}
 
     def take_metrics(self):
         """Gives the metrics, once, the values that were saved in the middle of this epoch."""

@@ -70,8 +70,8 @@ def command(main, parse_args):
 class Feed(keras.utils.PyDataset):
     """What Keras sees of a dataset: its batches in their order, of any width, as many as there are.
 
-    Keras on TensorFlow takes the shapes of the first two batches for those of all. So until an epoch begins there are
-    two at least, and the second one is wider than the first.
+    Keras on TensorFlow looks at the first two batches before all and takes their shapes for those of every batch. So it
+    is shown the first one twice, the second time with more time.
 
     Args:
         batches: dataset whose items are arrays, or tuples or dicts of arrays, with the time as their second axis.
@@ -80,23 +80,18 @@ class Feed(keras.utils.PyDataset):
 
     def __init__(self, batches, limit=None):
         super().__init__()
-        self.batches, self.limit, self.looked_at = batches, limit, False
+        self.batches, self.limit = batches, limit
+        self.looked_at = keras.backend.backend() != "tensorflow"
 
     def __len__(self):
         total = len(self.batches) if self.limit is None else min(len(self.batches), self.limit)
-        return total if self.looked_at else max(total, 2)
+        return total if self.looked_at else 2
 
     def __getitem__(self, index):
         if self.looked_at:
             return self.batches[index]
+        self.looked_at = index == 1
         return keras.tree.map_structure(_wider if index else np.asarray, self.batches[0])
-
-    def on_epoch_begin(self):
-        self.looked_at = True
-
-    # Keras calls this before the first epoch too, after it has looked at the shapes.
-    def on_epoch_end(self):
-        self.looked_at = True
 
 
 def _wider(array):

@@ -1,0 +1,697 @@
+import csv
+import errno
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import devices  # isort: skip (before Keras)
+
+import h5py
+import keras
+import numpy as np
+import pytest
+import tiny
+
+import files
+import training
+import util
+from util import UserError
+
+STEPS = 18  # steps of an epoch: 70 lines in batches of 4
+
+
+@pytest.fixture(autouse=True)
+def plain_policy():
+    yield
+    keras.config.set_dtype_policy("float32")
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """A run of three epochs that never stopped: (directory, history)."""
+    run, history = go(tmp_path_factory.mktemp("straight"), "--name", "straight")
+    return run.directory, history
+
+
+def arguments(logdir, *argv):
+    return tiny.parse_args(["-T", str(logdir), "--dtype", "float32", *argv])
+
+
+def go(logdir, *argv, callbacks=()):
+    return tiny.main(arguments(logdir, *argv), callbacks)
+
+
+def state(directory):
+    return files.load_arrays(directory / "last.ckpt")
+
+
+def assert_same_outcome(directory, straight):
+    """Every weight, optimizer variable, seed and metric, the best score and the history are the same to the bit."""
+    (facts, arrays), (expected_facts, expected) = state(directory), state(straight[0])
+    assert facts == expected_facts
+    assert arrays.keys() == expected.keys()
+    for name, array in expected.items():
+        assert array.tobytes() == arrays[name].tobytes(), name
+    assert rows(directory) == rows(straight[0])
+
+
+def rows(directory):
+    with open(directory / "history.csv", newline="") as file:
+        table = list(csv.DictReader(file))
+    return [{k: v for k, v in row.items() if k not in ("seconds", "tokens_per_second")} for row in table]
+
+
+class At(keras.callbacks.Callback):
+    """Calls a function at a step of the process (from 1), or at a batch of its validation."""
+
+    def __init__(self, step, function, validation=False):
+        super().__init__()
+        self.left, self.function, self.validation, self.tests = step, function, validation, 0
+
+    def count(self):
+        self.left -= 1
+        if self.left == 0:
+            self.function()
+
+    def on_train_batch_end(self, batch, logs=None):
+        if not self.validation:
+            self.count()
+
+    def on_test_batch_end(self, batch, logs=None):
+        self.tests += 1
+        if self.validation:
+            self.count()
+
+
+def send(number):
+    return lambda: os.kill(os.getpid(), number)
+
+
+# Stopping and going on --------------------------------------------------------------------------------------------
+
+
+def test_the_checkpoint_holds_every_kind_of_state(straight):
+    facts, arrays = state(straight[0])
+    assert facts["epoch"] == 3 and facts["step"] == 0 and facts["steps"] == 3 * STEPS
+    seeds = [name for name, array in arrays.items() if name.startswith("model-") and array.shape == (2,)]
+    assert len(seeds) == 3  # of Noise (in a list), of Dropout and of the model
+    assert int(arrays["optimizer-00000"]) == 3 * STEPS
+    assert "metric-perplexity-00001" in arrays
+
+
+def test_two_equal_runs_are_equal(tmp_path, straight):
+    assert_same_outcome(go(tmp_path)[0].directory, straight)
+
+
+@pytest.mark.parametrize("steps", [5, STEPS - 1, STEPS, STEPS + 3])
+def test_resume_equals_no_stop(tmp_path, straight, steps):
+    run, _ = go(tmp_path, "--max-steps", str(steps))
+    assert state(run.directory)[0]["steps"] == steps
+    run, _ = go(tmp_path, "--resume", "--max-steps", "1000")
+    assert_same_outcome(run.directory, straight)
+
+
+def test_resume_after_resume_in_one_epoch(tmp_path, straight):
+    go(tmp_path, "--max-steps", "4")
+    go(tmp_path, "--resume", "--max-steps", "9")
+    run, history = go(tmp_path, "--resume", "--max-steps", "1000")
+    assert_same_outcome(run.directory, straight)
+    assert history["val_neg_elbo"] == straight[1]["val_neg_elbo"]
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_the_position_without_a_validation(tmp_path, straight, capsys, number, status):
+    handler, stop = signal.getsignal(number), At(STEPS + 7, send(number))
+    with pytest.raises(SystemExit) as stopped:
+        go(tmp_path, "--name", "mine", callbacks=[stop])
+    assert stopped.value.code == status
+    assert stop.tests == 3  # batches of the one validation of the first epoch
+    assert signal.getsignal(number) is handler
+    assert "python tiny.py --resume mine" in capsys.readouterr().out
+    facts = state(tmp_path / "tiny" / "mine")[0]
+    assert (facts["epoch"], facts["step"]) == (1, 7)
+    assert_same_outcome(go(tmp_path, "--resume", "mine")[0].directory, straight)
+
+
+def test_a_signal_in_the_validation_keeps_the_epoch(tmp_path, straight):
+    with pytest.raises(SystemExit):
+        go(tmp_path, "--name", "mine", callbacks=[At(5, send(signal.SIGINT), validation=True)])
+    facts = state(tmp_path / "tiny" / "mine")[0]
+    assert (facts["epoch"], facts["step"]) == (1, STEPS)
+    assert_same_outcome(go(tmp_path, "--resume", "mine")[0].directory, straight)
+
+
+def test_a_second_signal_stops_at_once(tmp_path):
+    def twice():
+        send(signal.SIGINT)()
+        send(signal.SIGINT)()
+
+    with pytest.raises(KeyboardInterrupt):
+        go(tmp_path, "--name", "mine", callbacks=[At(3, twice)])
+    assert not (tmp_path / "tiny" / "mine" / "last.ckpt").exists()
+
+
+def test_a_killed_process_goes_on(tmp_path, straight):
+    command = [sys.executable, str(Path(tiny.__file__)), "-T", str(tmp_path), "--name", "killed", "--dtype", "float32"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(training.__file__).parent)}
+    # It saves after each step, so that the kill finds it in the middle of a save as like as not.
+    process = subprocess.Popen([*command, "--save-minutes", "0", "-e", "100000"], env=environment)
+    last = tmp_path / "tiny" / "killed" / "last.ckpt"
+    try:
+        wait_for(lambda: last.exists() and state(last.parent)[0]["steps"] >= 5)
+    finally:
+        process.kill()
+        process.wait()
+    steps = state(last.parent)[0]["steps"]
+    assert steps < 3 * STEPS, "the machine was too slow to kill it in time"
+    run, _ = go(tmp_path, "--resume", "killed", "-e", "3")
+    assert_same_outcome(run.directory, straight)
+    assert not list(run.directory.glob(f"{files.TEMPORARY}*"))
+
+
+def wait_for(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            if condition():
+                return
+        except (OSError, UserError):
+            pass
+        time.sleep(0.02)
+    raise AssertionError("It did not happen in time.")
+
+
+# What goes wrong --------------------------------------------------------------------------------------------------
+
+
+def damage_byte(path):
+    content = bytearray(path.read_bytes())
+    with h5py.File(path) as file:
+        place = file["model-00000"].id.get_offset() + 5
+    content[place] ^= 1
+    path.write_bytes(content)
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("damage", [damage_byte, truncate, empty])
+def test_a_damaged_save_falls_back_to_the_one_before(tmp_path, straight, capsys, damage):
+    run, _ = go(tmp_path, "-e", "2")
+    damage(run.directory / "last.ckpt")
+    capsys.readouterr()
+    run, _ = go(tmp_path, "--resume", "-e", "3")
+    said = [line for line in capsys.readouterr().out.splitlines() if "is damaged" in line]
+    assert len(said) == 1 and "going on from the save before it, in epoch 2 after step 0" in said[0]
+    assert_same_outcome(run.directory, straight)
+
+
+def test_when_all_saves_are_damaged_it_says_so(tmp_path):
+    run, _ = go(tmp_path, "-e", "2")
+    truncate(run.directory / "last.ckpt")
+    damage_byte(run.directory / "previous.ckpt")
+    with pytest.raises(UserError, match=r"last\.ckpt is damaged.*previous\.ckpt is damaged"):
+        go(tmp_path, "--resume")
+
+
+def test_the_best_weights_survive_and_damage_is_named(tmp_path):
+    run, _ = go(tmp_path, "-e", "1")
+    expected = run.model.get_weights()
+    run.model.set_weights([np.zeros_like(w) for w in expected])
+    run.load_best(run.model)
+    for weight, value in zip(run.model.get_weights(), expected, strict=True):
+        np.testing.assert_array_equal(weight, value)
+    truncate(run.directory / "best.weights.h5")
+    with pytest.raises(UserError, match=r"best\.weights\.h5 is damaged"):
+        run.load_best(run.model)
+    (run.directory / "best.weights.h5").unlink()
+    run.model.set_weights([np.zeros_like(w) for w in expected])
+    run.load_best(run.model)  # from last.ckpt
+    np.testing.assert_array_equal(run.model.get_weights()[0], expected[0])
+    for name in ("last.ckpt", "previous.ckpt"):
+        (run.directory / name).unlink(missing_ok=True)
+    with pytest.raises(UserError, match="no weights yet"):
+        run.load_best(run.model)
+
+
+def test_a_loss_that_is_not_finite_stops_training(tmp_path):
+    def spoil():
+        stop.model.logits.bias.assign(np.full(stop.model.logits.bias.shape, np.nan))
+
+    stop = At(STEPS + 4, spoil)
+    with pytest.raises(UserError, match=f"Step {STEPS + 5}: the loss is not finite.*--learning-rate") as error:
+        go(tmp_path, "--name", "mine", callbacks=[stop])
+    assert "--resume mine" in str(error.value)
+    facts, arrays = state(tmp_path / "tiny" / "mine")
+    assert facts["steps"] == STEPS
+    assert all(np.isfinite(array).all() for array in arrays.values())
+
+
+def test_weights_that_are_not_finite_are_never_saved(tmp_path):
+    def spoil():
+        stop.model.logits.bias.assign(np.full(stop.model.logits.bias.shape, np.nan))
+
+    stop = At(2, spoil)
+    with pytest.raises(UserError, match=r"Step 2: a weight is not finite.*--resume mine"):
+        go(tmp_path, "--name", "mine", "--save-minutes", "0", callbacks=[stop])
+    assert state(tmp_path / "tiny" / "mine")[0]["steps"] == 1
+
+
+def full_disk(monkeypatch):
+    def fsync(file):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+
+
+def test_a_full_disk_stops_training_and_the_last_save_stands(tmp_path, monkeypatch, capsys):
+    def main(args):
+        tiny.main(args, [At(STEPS + 5, lambda: full_disk(monkeypatch))])
+
+    with pytest.raises(SystemExit) as stopped:
+        training.command(main, lambda: arguments(tmp_path, "--name", "mine"))
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err.splitlines()
+    assert len(error) == 1 and "No space left on device" in error[0] and "--resume mine" in error[0]
+    directory = tmp_path / "tiny" / "mine"
+    assert state(directory)[0]["steps"] == STEPS
+    assert not list(directory.glob(f"{files.TEMPORARY}*"))
+
+
+def test_a_full_disk_at_the_start_leaves_nothing(tmp_path, monkeypatch):
+    full_disk(monkeypatch)
+    with pytest.raises(OSError, match="No space"):
+        tiny.start(arguments(tmp_path, "--name", "mine"))
+    assert list((tmp_path / "tiny").iterdir()) == []
+
+
+def test_history_and_pictures_never_break_training(tmp_path, monkeypatch, capsys):
+    def fail(self):
+        raise ValueError("no fonts")
+
+    monkeypatch.setattr("logs.History.draw", fail)
+    go(tmp_path, "-e", "2")
+    assert capsys.readouterr().out.count("The history could not be written: no fonts") == 1
+
+
+def test_a_second_process_is_refused(tmp_path):
+    args = arguments(tmp_path, "--name", "mine", "--max-steps", "2")
+    run, _, _ = tiny.start(args)
+    with pytest.raises(UserError, match="Another process is training"):
+        tiny.start(arguments(tmp_path, "--resume", "mine"))
+    run.close()
+    again, _, _ = tiny.start(arguments(tmp_path, "--resume", "mine"))
+    again.close()
+
+
+def test_nothing_to_train_on(tmp_path):
+    run, train, valid = tiny.start(arguments(tmp_path))
+    none = util.Batches(util.Sequences.from_list([]), 4)
+    with pytest.raises(UserError, match="no text to validate on"):
+        training.fit(run, run.model, train, none, epochs=1)
+    with pytest.raises(UserError, match="no text to train on"):
+        training.fit(run, run.model, none, valid, epochs=1)
+    run.close()
+
+
+# Data -------------------------------------------------------------------------------------------------------------
+
+
+class Given:
+    """A dataset of given batches, in reverse in every second epoch."""
+
+    def __init__(self, items):
+        self.items, self.total, self.epoch, self.first = items, len(items), 0, 0
+
+    def go_to(self, epoch, first=0):
+        self.epoch, self.first = epoch, first
+
+    def order(self, epoch):
+        return self.items[:: -1 if epoch % 2 else 1]
+
+    def __len__(self):
+        return self.total - self.first
+
+    def __getitem__(self, index):
+        return (self.order(self.epoch)[self.first + index],)
+
+    def tokens(self, index):
+        return int((self[index][0] != 0).sum())
+
+
+@pytest.mark.parametrize("widths", [[3, 3, 5, 2, 7], [4, 4, 4], [6]])
+def test_each_batch_is_served_once_in_its_order(tmp_path, widths):
+    run, _, valid = tiny.start(arguments(tmp_path))
+    seen, random = [], np.random.default_rng(0)
+    compute_loss = run.model.compute_loss
+
+    def watched(x, y, y_pred, sample_weight=None, training=True):
+        if training:
+            seen.append(np.array(x))
+        return compute_loss(x, y, y_pred, sample_weight, training)
+
+    run.model.compute_loss = watched
+    run.model.compile("adam", run_eagerly=True)
+    data = Given([random.integers(4, 30, (2, width)).astype("int32") for width in widths])
+    training.fit(run, run.model, data, valid, epochs=2)
+    run.close()
+    expected = data.order(0) + data.order(1)
+    assert [x.tolist() for x in seen] == [x.tolist() for x in expected]
+    assert int(run.model.optimizer.iterations.value) == len(expected)
+
+
+def test_batches_of_new_widths_do_not_stop_a_compiled_model(tmp_path):
+    run, _, valid = tiny.start(arguments(tmp_path))
+    data = Given([np.full((2, width), 5, "int32") for width in (3, 3, 9, 1)])
+    traces, compute_loss = [], run.model.compute_loss
+
+    def traced(x, *rest, **more):
+        traces.append(x.shape)
+        return compute_loss(x, *rest, **more)
+
+    run.model.compute_loss = traced
+    training.fit(run, run.model, data, valid, epochs=3)
+    run.close()
+    assert len(traces) == 2  # once for training, once for validation
+
+
+# What a run shows -------------------------------------------------------------------------------------------------
+
+
+def test_the_files_of_a_run(straight):
+    directory, history = straight
+    config = json.loads((directory / "config.json").read_text())
+    assert config["script"] == "tiny" and config["options"]["units"] == 8 and config["options"]["epochs"] == 3
+    assert config["corpus"]["fingerprint"] == "70-0" and config["dtype"] == "float32" and config["parameters"] > 0
+    assert json.loads((directory / "vocab.json").read_text())["tokens"][:4] == list(util.SPECIAL_TOKENS)
+    assert (directory / "history.png").read_bytes().startswith(b"\x89PNG")
+    assert [row["epoch"] for row in rows(directory)] == ["1", "2", "3"]
+    assert [row["step"] for row in rows(directory)] == ["18", "36", "54"]
+    assert history["val_neg_elbo"][2] < history["val_neg_elbo"][0]
+    assert set(history) >= {"neg_elbo", "perplexity", "kl_weight", "learning_rate", "tokens_per_second", "seconds"}
+
+
+def test_the_best_epoch_is_kept(tmp_path):
+    class Worse(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                self.best = self.model.get_weights()
+                self.model.logits.bias.assign(np.linspace(-20, 20, self.model.logits.bias.shape[0]))
+
+    worse = Worse()
+    run, history = go(tmp_path, "-e", "2", callbacks=[worse])
+    assert history["val_neg_elbo"][1] > history["val_neg_elbo"][0]
+    run.load_best(run.model)
+    for weight, value in zip(run.model.get_weights(), worse.best, strict=True):
+        np.testing.assert_array_equal(weight, value)
+    assert state(run.directory)[0]["best"][1] == 1
+
+
+def test_banner_and_epoch_lines(tmp_path, capsys):
+    go(tmp_path, "--name", "mine", "-e", "2")
+    said = capsys.readouterr().out
+    assert "\r" not in said
+    lines = said.splitlines()
+    assert [line.split()[0] for line in lines] == ["corpus", "model", "device", "run", "epoch", "epoch"]
+    assert "float32: as asked" in lines[2] and "seed 1" in lines[3]
+    for word in ("1/2", "neg_elbo", "perplexity", "kl_weight", "tokens/s", "left"):
+        assert word in lines[4]
+
+
+def test_samples_are_kept(tmp_path, capsys):
+    run, _, _ = tiny.start(arguments(tmp_path))
+    run.shown("samples", ["one two", "三"], 1, temperature=0.5)
+    run.shown("samples", ["four"], 2)
+    run.close()
+    kept = (run.directory / "samples.txt").read_text(encoding="utf-8")
+    assert kept == "[epoch 1] samples (temperature 0.5)\none two\n三\n\n[epoch 2] samples\nfour\n\n"
+    assert "    one two" in capsys.readouterr().out
+
+
+def test_a_dry_run_leaves_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    run, history = go(tmp_path / "runs", "--dry-run")
+    assert history["step"] == [training.DRY_RUN_BATCHES]
+    assert not run.directory.exists() and not (tmp_path / "runs").exists()
+    assert list((tmp_path / "temporary").iterdir()) == []
+    assert "nothing is kept" in capsys.readouterr().out
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def test_a_tensorboard_server_shows_it_all(tmp_path):
+    run, train, valid = tiny.start(arguments(tmp_path, "--name", "board", "--max-steps", "20"))
+    codes = np.random.default_rng(0).normal(size=(5, 3))
+    run.projector(codes, ["a\tb", "c", "", "三", "e"])
+    training.fit(run, run.model, train, valid, epochs=3, max_steps=20)
+    run.shown("samples", ["one <b>two</b>"], 1)
+    run.histogram("z_mean", codes, 1)
+    run.bars("kl_of_dimension", [0.1, 2.0, 0.3], 1)
+    run.hparams(run.options, {"neg_elbo": 3.0})
+    run.close()
+    # It goes on: what the epoch that was cut short had shown is not there twice.
+    go(tmp_path, "--resume", "board", "-e", "2", "--max-steps", "1000")
+    port = free_port()
+    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(tmp_path), "--port", str(port)]
+    log = open(tmp_path / "server.log", "w")  # noqa: SIM115 (the server writes to it until the end)
+    server = subprocess.Popen([*command, "--host", "127.0.0.1"], stdout=log, stderr=log)
+
+    def ask(path):
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/data/{path}", timeout=20) as answer:
+            return json.load(answer)
+
+    train_run, valid_run = "tiny/board/train", "tiny/board/validation"
+    try:
+        wait_for(lambda: set(ask("runs")) == {train_run, valid_run})
+        wait_for(lambda: "neg_elbo" in ask("plugin/scalars/tags").get(valid_run, {}))
+        wait_for(lambda: "score/neg_elbo" in ask("plugin/scalars/tags").get(train_run, {}))
+        tags = ask("plugin/scalars/tags")
+        assert {"neg_elbo", "perplexity", "kl_weight", "learning_rate", "tokens_per_second"} <= set(tags[train_run])
+        assert {"neg_elbo", "perplexity"} <= set(tags[valid_run]) and "kl_weight" not in tags[valid_run]
+        points = ask(f"plugin/scalars/scalars?run={valid_run}&tag=neg_elbo")
+        assert [step for _, step, _ in points] == [1, 2]
+        assert ask("plugin/text/tags")[train_run] == ["samples"]
+        assert "one &lt;b&gt;two" in json.dumps(ask(f"plugin/text/text?run={train_run}&tag=samples"))
+        assert list(ask("plugin/images/tags")[train_run]) == ["kl_of_dimension"]
+        assert list(ask("plugin/histograms/tags")[train_run]) == ["z_mean"]
+        embedding = ask(f"plugin/projector/info?run={train_run}")["embeddings"][0]
+        assert embedding["tensorShape"] == [5, 3]
+        address = f"http://127.0.0.1:{port}/data/plugin/projector/metadata?run={train_run}&name=z_mean"
+        with urllib.request.urlopen(address, timeout=20) as answer:
+            assert answer.read().decode().split("\n")[:4] == ["a b", "c", "-", "三"]
+    finally:
+        server.kill()
+        server.wait()
+        log.close()
+
+
+# The command line -------------------------------------------------------------------------------------------------
+
+
+def test_given_are_the_options_on_the_command_line():
+    args = tiny.parse_args(["-e", "3", "--learn-rate", "0.5", "--resume"])
+    assert args.given == {"epochs", "learning_rate", "resume"}
+    assert (args.epochs, args.batch_size, args.learning_rate, args.resume) == (3, 4, 0.5, "")
+    assert tiny.parse_args([]).epochs == 3
+
+
+@pytest.mark.parametrize("argv", [["-e", "-1"], ["-b", "0"], ["-l", "0"], ["-l", "nan"], ["--eval", "--sample"]])
+def test_impossible_options_are_refused(argv, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        tiny.parse_args(argv)
+    assert stopped.value.code == 2 and "error: argument" in capsys.readouterr().err
+
+
+def test_a_resumed_run_brings_its_options(tmp_path):
+    go(tmp_path, "--name", "mine", "-L", "4", "-e", "1", "-r", "5")
+    args = tiny.parse_args(["-T", str(tmp_path), "--resume", "mine", "-e", "7", "--save-minutes", "2", "-L", "4"])
+    run = training.open_run("tiny", args)
+    assert (args.units, args.epochs, args.seed, args.save_minutes, args.dtype) == (4, 7, 5, 2, "float32")
+    assert not run.is_new and run.seed == 5 and run.vocabulary.level == "space"
+    contradictions = {
+        "--units 8 contradicts mine, which was trained with --units 4.": ["-L", "8"],
+        "--seed 1 contradicts mine, which was trained with --seed 5.": ["--random-seed", "1"],
+        "--batch-size 5 contradicts mine, which was trained with --batch-size 4.": ["-b", "5"],
+    }
+    for message, argv in contradictions.items():
+        with pytest.raises(UserError, match=f"^{message}$"):
+            training.open_run("tiny", arguments(tmp_path, "--resume", "mine", *argv))
+
+
+def test_a_run_with_other_text_is_refused(tmp_path):
+    go(tmp_path, "-e", "1")
+    with pytest.raises(UserError, match="not the one that"):
+        tiny.start(arguments(tmp_path, "--resume"), tiny.corpus(seed=1))
+
+
+def test_a_missing_run_is_answered_with_those_there_are(tmp_path):
+    with pytest.raises(UserError, match=r"no run of tiny\.py"):
+        training.open_run("tiny", arguments(tmp_path, "--resume"))
+    tiny.start(arguments(tmp_path, "--name", "one"))[0].close()
+    with pytest.raises(UserError, match=r"There is no run two.*there are: one"):
+        training.open_run("tiny", arguments(tmp_path, "--eval", "two"))
+    with pytest.raises(UserError, match=r"one exists already.*--resume one"):
+        training.open_run("tiny", arguments(tmp_path, "--name", "one"))
+    for name in ("a/b", "..", ".hidden", ""):
+        with pytest.raises(UserError, match="does not name a directory"):
+            training.open_run("tiny", arguments(tmp_path, "--name", name))
+
+
+def test_runs_are_found_by_name_path_and_age(tmp_path):
+    for script, name in (("tiny", "one"), ("tiny", "two"), ("other", "three")):
+        run, _, _ = tiny.start(arguments(tmp_path, "--name", name))
+        run.close()
+        path = run.directory
+        config = {**json.loads((path / "config.json").read_text()), "script": script}
+        target = tmp_path / script / name
+        target.parent.mkdir(exist_ok=True)
+        path.rename(target)
+        files.write_json(target / "config.json", config)
+    for number, name in enumerate(("tiny/two", "tiny/one", "other/three")):
+        os.utime(tmp_path / name / "config.json", (1e9 + number, 1e9 + number))
+    assert training.open_path(None, tmp_path).name == "three"
+    assert training.open_path(None, tmp_path, ("tiny",)).name == "one"
+    assert training.open_path("two", tmp_path).name == "two"
+    assert training.open_path(str(tmp_path / "tiny" / "two"), "nowhere").name == "two"
+    with pytest.raises(UserError, match=r"a run of other\.py"):
+        training.open_run("tiny", arguments(tmp_path, "--resume", str(tmp_path / "other" / "three")))
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"script": "tiny", "options": 3}', "\0\xff"])
+def test_a_damaged_config_is_named(tmp_path, content):
+    run, _, _ = tiny.start(arguments(tmp_path, "--name", "mine"))
+    run.close()
+    (run.directory / "config.json").write_text(content)
+    with pytest.raises(UserError, match=r"config\.json is damaged"):
+        training.open_run("tiny", arguments(tmp_path, "--resume", "mine"))
+
+
+def test_two_runs_of_one_second_have_two_names(tmp_path):
+    runs = [tiny.start(arguments(tmp_path))[0] for _ in range(3)]
+    assert len({run.directory for run in runs}) == 3
+    for run in runs:
+        run.close()
+
+
+def test_nothing_is_on_disk_before_the_start(tmp_path):
+    training.open_run("tiny", arguments(tmp_path / "runs"))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_negative_seed_draws_one(tmp_path):
+    args = arguments(tmp_path, "-r", "-1")
+    run = training.open_run("tiny", args)
+    assert args.seed == run.seed == run.options["seed"] >= 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "dtype"), [("fpu avx512_bf16", "mixed_bfloat16"), ("amx_bf16", "mixed_bfloat16"), ("fpu", "float32")]
+)
+def test_the_dtype_follows_the_processor(monkeypatch, flags, dtype):
+    monkeypatch.setattr(devices, "_gpu", lambda: None)
+    monkeypatch.setattr(Path, "read_text", lambda self, **_: f"flags\t: {flags}\n")
+    assert "bfloat16 natively" in training.set_dtype("auto")
+    assert keras.config.dtype_policy().name == dtype
+
+
+@pytest.mark.parametrize(("capability", "dtype"), [((8, 0), "mixed_bfloat16"), ((7, 5), "float32"), (None, "float32")])
+def test_the_dtype_follows_the_gpu(monkeypatch, capability, dtype):
+    monkeypatch.setattr(devices, "_gpu", lambda: ("A GPU", capability))
+    training.set_dtype("auto")
+    assert keras.config.dtype_policy().name == dtype
+    assert devices.device() == "GPU (A GPU)"
+
+
+def test_errors_are_one_line(capsys, monkeypatch):
+    def main(args):
+        raise UserError("first\nsecond")
+
+    monkeypatch.setattr(sys, "argv", ["/somewhere/tiny.py"])
+    with pytest.raises(SystemExit) as stopped:
+        training.command(main, lambda: None)
+    assert stopped.value.code == 2 and capsys.readouterr().err == "tiny.py: error: first second\n"
+
+
+def test_the_console_holds_only_our_lines(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(Path(training.__file__).parent)}
+    environment.pop("TF_CPP_MIN_LOG_LEVEL", None)
+    command = [sys.executable, str(Path(tiny.__file__)), "-T", str(tmp_path), "-e", "1"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert len(done.stdout.splitlines()) == 5
+
+
+# Files ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_write_that_is_killed_leaves_the_old_file(tmp_path):
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    code = (
+        "import os, signal, sys, types\n"
+        "sys.modules['util'] = types.SimpleNamespace(UserError=Exception)\n"
+        "import files\n"
+        f"with files.replacing({str(path)!r}) as temporary:\n"
+        "    temporary.write_text('half of the')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=Path(files.__file__).parent)
+    assert done.returncode == -signal.SIGKILL
+    assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path):
+    path = tmp_path / "file.txt"
+    files.write_text(path, "old")
+    with pytest.raises(UnicodeEncodeError):
+        files.write_text(path, "new \ud800")
+    assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_arrays_come_back_as_they_were(tmp_path):
+    arrays = {"a": np.arange(6, dtype="float16").reshape(2, 3), "b": np.zeros((0, 2)), "c": np.array(True)}
+    files.save_arrays(tmp_path / "file", {"epoch": 3}, arrays)
+    facts, back = files.load_arrays(tmp_path / "file")
+    assert facts == {"epoch": 3}
+    for name, array in arrays.items():
+        assert back[name].dtype == array.dtype and back[name].shape == array.shape
+        np.testing.assert_array_equal(back[name], array)
+
+
+def test_a_checkpoint_reads_no_other_file(tmp_path):
+    (tmp_path / "secret").write_bytes(b"12345678")
+    with h5py.File(tmp_path / "linked", "w") as file:
+        file["model-00000"] = h5py.ExternalLink("other", "/a")
+    with h5py.File(tmp_path / "outside", "w") as file:
+        file.create_dataset("model-00000", (8,), "uint8", external=[(str(tmp_path / "secret"), 0, 8)])
+    with h5py.File(tmp_path / "huge", "w") as file:
+        file.create_dataset("model-00000", (10**12,), "float64", chunks=(1000,))
+    for name in ("linked", "outside", "huge"):
+        with h5py.File(tmp_path / name, "a") as file:
+            file.attrs.update({"facts": "{}", "sha256": ""})
+        with pytest.raises(UserError, match=r"no plain array|larger than the file"):
+            files.load_arrays(tmp_path / name)
+
+
+def test_options_of_a_run_are_plain(tmp_path):
+    args = arguments(tmp_path)
+    args.data = Path("somewhere")
+    run = training.open_run("tiny", args)
+    json.dumps(run.config)
+    assert run.options["data"] == "somewhere" and "given" not in run.options

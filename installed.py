@@ -125,7 +125,7 @@ def cached(name, packages, make):
     Args:
         name: str, for the file's name.
         packages: import names of the packages that `make` reads, besides the standard library.
-        make: function without arguments that returns a list of one-line str; the file that defines it belongs to the key.
+        make: function without arguments that returns a list of one-line str; its source file is part of the key.
 
     Returns:
         list of str. A cache that is damaged is made again; one that cannot be written is done without.

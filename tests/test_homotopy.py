@@ -1,0 +1,330 @@
+"""Walks through a latent space whose texts are known, and the command line on a tiny run of sentences.py."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import corpora
+import files
+import homotopy
+import latent
+import util
+from util import UserError
+
+TEXTS = ["a cat sees me .", "a cat sees you .", "a dog sees you .", "a dog likes you .", "the dog likes you ."]
+
+
+class Line(types.ModuleType):
+    """A script whose latent space is a line: text i lies at (i, 1), and a point is written as the nearest text."""
+
+    def __init__(self):
+        super().__init__("names_vae")
+        self.asked = []
+
+    def build(self, options, vocabulary):
+        options["units"] + 1  # raises where it is missing or no number
+        return types.SimpleNamespace(load_weights=lambda path: None)
+
+    def encode(self, run, texts):
+        known = [tuple(run.vocabulary.split(text)) for text in TEXTS]
+        asked = [tuple(run.vocabulary.split(text)) for text in texts]
+        z = np.array([[known.index(text) if text in known else 0, 1] for text in asked], "float32")
+        return z, 0 * z
+
+    def decode(self, run, z, **settings):
+        self.asked.append((z, settings))
+        texts = [TEXTS[int(np.clip(np.round(place), 0, 4))] for place in z[:, 0]]
+        return texts, np.arange(len(texts)) - 10.0
+
+    def score(self, run, texts, z):
+        return np.array([-1.0, -2.0])
+
+    def sample_prior(self, run, n, seed=1):
+        return np.random.default_rng(seed).uniform(0, 4, (n, 2)).astype("float32")
+
+
+def make_run(logdir, script="names_vae", name="line", corpus=None, vocabulary=None, weights=True, **options):
+    """Makes the directory of a trained run."""
+    directory = Path(logdir) / script / name
+    directory.mkdir(parents=True)
+    vocabulary = vocabulary or util.Vocabulary.build(TEXTS, "word")
+    files.write_json(directory / "vocab.json", vocabulary.to_json())
+    corpus = corpus or {"name": "toy", "fingerprint": "", "description": "toy texts"}
+    options = {"units": 8, "latent_dim": 2, "word_dropout": 0.25, **options}
+    config = {"script": script, "options": options, "seed": 1, "dtype": "float32", "corpus": corpus}
+    files.write_json(directory / "config.json", config)
+    if weights:
+        (directory / "best.weights.h5").touch()
+    return directory
+
+
+@pytest.fixture
+def script(monkeypatch):
+    fake = Line()
+    monkeypatch.setitem(sys.modules, "names_vae", fake)
+    return fake
+
+
+@pytest.fixture
+def walk(script, tmp_path, monkeypatch, capsys):
+    """Runs the command in this process: returns what is on stdout and on stderr."""
+    make_run(tmp_path)
+
+    def run(*argv, typed=None):
+        if typed is not None:
+            monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
+        homotopy.main(homotopy.parse_args([*argv, "--logdir", str(tmp_path)]))
+        return tuple(capsys.readouterr())
+
+    return run
+
+
+def test_points_between_two_texts(walk, script):
+    out, err = walk(TEXTS[0], TEXTS[4], "-n", "3")
+    assert out.splitlines() == [
+        ">    -1.00   a cat sees me .",
+        ">   -10.00 * a cat sees you .",
+        ">    -9.00 * a dog sees you .",
+        ">    -8.00 * a dog likes you .",
+        ">    -2.00 * the dog likes you .",
+    ]
+    assert "names_vae/line, trained on toy texts" in err
+    z, settings = script.asked[0]
+    np.testing.assert_allclose(z, [[1, 1], [2, 1], [3, 1]])
+    assert settings["temperature"] == 0 and settings["beam"] == 1 and settings["scores"]
+
+
+def test_the_ends_are_shown_as_given_and_equal_words_are_no_change(walk):
+    out, _ = walk("A cat  sees me.", TEXTS[1], "-n", "2")
+    assert [line[11:] for line in out.splitlines()] == [
+        "  A cat  sees me.",
+        "  a cat sees me .",
+        "* a cat sees you .",
+        "  a cat sees you .",
+    ]
+
+
+def test_collapse_counts_equal_neighbours_and_keeps_the_ends(walk):
+    out, _ = walk("A cat sees me.", "A cat sees you.", "-n", "4", "--collapse")
+    assert [line[11:] for line in out.splitlines()] == ["  A cat sees me.  (x3)", "* A cat sees you.  (x3)"]
+    out, _ = walk(TEXTS[0], TEXTS[0], "-n", "2", "--collapse")
+    assert [line[11:] for line in out.splitlines()] == [f"  {TEXTS[0]}  (x4)"]
+
+
+def test_arc_keeps_lengths_and_goes_token_by_token(script, walk):
+    walk(TEXTS[0], TEXTS[2], "-n", "1", "--mode", "slerp")
+    ends = np.array([[0, 1], [2, 1]], "float32")
+    np.testing.assert_allclose(script.asked[-1][0], latent.slerp(*ends, [0.5]), rtol=1e-6)
+
+    tokens = np.random.default_rng(1).normal(size=(2, 3, 4)).astype("float32")
+    script.encode = lambda run, texts: (tokens, None)
+    script.decode = lambda run, z, **settings: (script.asked.append((z, settings)), (["a"] * len(z), [0.0] * len(z)))[1]
+    walk(TEXTS[0], TEXTS[2], "-n", "2", "--mode", "slerp")
+    each = np.stack([latent.slerp(*tokens[:, i], [1 / 3, 2 / 3]) for i in range(3)], axis=1)
+    np.testing.assert_allclose(script.asked[-1][0], each, rtol=1e-5)
+
+
+def test_draws_at_each_point(walk, script):
+    out, _ = walk(TEXTS[0], TEXTS[4], "-n", "2", "--samples", "3", "--top-k", "5", "--seed", "4")
+    z, settings = script.asked[0]
+    np.testing.assert_allclose(z[:, 0], np.repeat([4 / 3, 8 / 3], 3), rtol=1e-6)
+    assert (settings["temperature"], settings["top_k"], settings["seed"]) == (1.0, 5, 4)
+    assert [line[0] for line in out.splitlines()] == [">", ">", " ", " ", ">", " ", " ", ">"]
+    walk(TEXTS[0], TEXTS[4], "--beam", "4", "--gen-length", "7")
+    assert script.asked[1][1] | {"beam": 4, "max_length": 7, "temperature": 0.0} == script.asked[1][1]
+
+
+def test_ends_from_the_prior_depend_on_the_seed_alone(walk):
+    def first(*argv):
+        return walk("--random", "-n", "1", "--json", *argv)[0]
+
+    assert first() == first() != first("--seed", "2")
+    assert len(json.loads(first())["walk"]) == 3
+
+
+def test_json_is_one_object_a_walk(walk):
+    out, _ = walk("--json", typed=f"{TEXTS[0]}\n{TEXTS[1]}\n1\n{TEXTS[4]}\n{TEXTS[4]}\n\n")
+    short, long = map(json.loads, out.splitlines())
+    assert short["mode"] == "linear" and short["run"].endswith("line")
+    assert [row["share"] for row in short["walk"]] == [0, 0.5, 1]
+    row = {"point": 1, "share": 0.5, "text": TEXTS[0], "log_prob": -10.0, "changed": False, "times": 1}
+    assert short["walk"][1] == row
+    assert len(long["walk"]) == 7  # an empty line for the number leaves it at 5
+    assert {row["text"] for row in long["walk"]} == {TEXTS[4]}
+
+
+def test_a_piped_conversation_reads_as_if_typed(walk):
+    out, _ = walk(typed=f"{TEXTS[0]}\n{TEXTS[2]}\n1\n{TEXTS[2]}\n{TEXTS[2]}\n1\n\n")
+    assert out.splitlines() == [
+        f"[1]> {TEXTS[0]}",
+        f"[2]> {TEXTS[2]}",
+        "NUM > 1",
+        f">    -1.00   {TEXTS[0]}",
+        f">   -10.00 * {TEXTS[1]}",
+        f">    -2.00 * {TEXTS[2]}",
+        f"[1]> {TEXTS[2]}",
+        f"[2]> {TEXTS[2]}",
+        "NUM > 1",
+        f">    -1.00   {TEXTS[2]}",
+        f">   -10.00   {TEXTS[2]}",
+        f">    -2.00   {TEXTS[2]}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("\na\n3\n", "A text is empty"),
+        ("a\n  \n3\n", "A text is empty"),
+        ("a\na\nzero\n", "'zero' is no number of points"),
+        ("a\na\n0\n", "'0' is no number of points"),
+        ("a\na\n10001\n", "from 1 to 10000"),
+        ("a\n", "ends within a walk"),
+        ("a\na\n", "ends within a walk"),
+    ],
+)
+def test_a_piped_line_that_is_wrong(walk, typed, said):
+    with pytest.raises(UserError, match=said):
+        walk(typed=typed)
+
+
+def test_a_typed_line_that_is_wrong_is_asked_for_again(walk, monkeypatch, capsys):
+    lines = iter(["", "a cat sees me .", "a", "-1", "1"])
+    prompts = []
+
+    def answer(prompt):
+        prompts.append(prompt)
+        try:
+            return next(lines)
+        except StopIteration:
+            raise EOFError from None
+
+    monkeypatch.setattr("builtins.input", answer)
+    monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(isatty=lambda: True))
+    out, err = walk()
+    assert prompts == ["[1]> ", "[1]> ", "[2]> ", "NUM > ", "NUM > ", "[1]> "]
+    assert len(out.splitlines()) == 3
+    assert "A text is empty" in err and "'-1' is no number of points" in err
+
+
+def test_unknown_words_are_named_in_one_line(walk):
+    out, err = walk("a xylophone sees a yak .", TEXTS[1], "-n", "1")
+    assert [line for line in err.splitlines() if "xylophone" in line] == [
+        "not in the vocabulary, so read as <unk>: xylophone yak"
+    ]
+    assert out.splitlines()[0].endswith("a xylophone sees a yak .")
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["a"], "there are 1 texts"),
+        (["a", "b", "c"], "there are 3 texts"),
+        (["a", ""], "A text is empty"),
+        (["a", "\udcff"], "not UTF-8"),
+        (["a", "b", "--random"], "--random draws both ends"),
+        (["-n", "0"], "--points is 1 or more, not 0"),
+        (["-n", "20000"], "-n is at most 10,000"),
+        (["-n", "x"], "argument -n/--points: invalid int value"),
+        (["--samples", "0"], "--samples is 1 or more"),
+        (["--temperature", "nan"], "--temperature is 0 or more"),
+        (["--top-p", "1.5"], "--top-p is above 0 and at most 1"),
+        (["--samples", "2", "--temperature", "0"], "nothing to draw"),
+        (["--samples", "2", "--beam", "2"], "--beam searches"),
+        (["--plot", "walk.exe"], "the name of a picture ends in"),
+        (["--plot", "nowhere/walk.png"], "there is no folder nowhere"),
+        (["--mode", "zigzag"], "invalid choice"),
+        (["--run", "none"], "There is no run none"),
+    ],
+)
+def test_impossible_options(walk, argv, said):
+    with pytest.raises(UserError, match=said):
+        walk(*argv)
+
+
+def test_pictures_of_walks(walk, script, tmp_path, monkeypatch, capsys):
+    path = tmp_path / "toy.txt"
+    path.write_text("\n".join(f"{text} {i}" for i, text in enumerate(TEXTS * 40)), encoding="utf-8")
+    corpus = corpora.load(path=path)
+    corpus = {"name": corpus.name, "fingerprint": corpus.fingerprint, "description": corpus.description}
+    make_run(tmp_path, name="newer", corpus=corpus, data=str(path), max_length=50)
+    typed = f"{TEXTS[0]}\n{TEXTS[4]}\n3\n{TEXTS[4]}\n{TEXTS[4]}\n2\n"
+    _, err = walk("--plot", str(tmp_path / "walk.png"), str(path), typed=typed)
+    for name in ("walk.png", "walk-2.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+    assert "is not the text" not in err
+    path.write_text(path.read_text() + "\nanother text\n")
+    _, err = walk("--random", "--plot", str(tmp_path / "walk.svg"))
+    assert "toy.txt is not the text that newer was trained on" in err
+    assert (tmp_path / "walk.svg").read_text().lstrip().startswith("<?xml")
+
+
+# Through the command line, with a run of sentences.py ----------------------------------------------------------------
+
+
+CHINESE = ["我很傻，是不是？", "他又高兴，为什么？"]
+
+
+@pytest.fixture(scope="module")
+def chinese_runs(tmp_path_factory):
+    """A logdir with an untrained run of sentences.py, whose vocabulary is Chinese signs."""
+    import sentences
+
+    logdir = tmp_path_factory.mktemp("runs")
+    args = sentences.parse_args(["-D", "toy", "-E", "8", "-L", "8", "-H", "3", "-g", "12"])
+    options = {name: value for name, value in vars(args).items() if name not in ("argv", "given", "groups", "flags")}
+    vocabulary = util.Vocabulary.build(CHINESE, "char", language="zh")
+    directory = make_run(logdir, "sentences", "zh", vocabulary=vocabulary)
+    config = files.read_json(directory / "config.json") | {"options": options}
+    files.write_json(directory / "config.json", config)
+    model = sentences.build(config["options"], vocabulary)
+    model.save_weights(directory / "best.weights.h5")
+    return logdir
+
+
+def command(*argv, typed=b"", **environment):
+    path = Path(homotopy.__file__)
+    done = subprocess.run(
+        [sys.executable, path, *argv], input=typed, capture_output=True, timeout=300, env=os.environ | environment
+    )
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+def test_chinese_through_a_pipe(chinese_runs):
+    typed = f"{CHINESE[0]}\n{CHINESE[1]}\n2\n".encode()
+    status, out, err = command("--logdir", chinese_runs, typed=typed, LC_ALL="C")
+    assert status == 0, err
+    lines = out.splitlines()
+    assert lines[:3] == [f"[1]> {CHINESE[0]}", f"[2]> {CHINESE[1]}", "NUM > 2"]
+    assert lines[3].endswith(f"   {CHINESE[0]}") and lines[6].endswith(CHINESE[1]) and len(lines) == 7
+    assert not any(" " in line[13:] for line in lines[3:])
+    assert "Traceback" not in err
+
+
+def test_the_options_of_a_training_choose_the_run(chinese_runs):
+    options = "--embedding_size {} --num_units 8 --learning_rate {} --latent_dim 3 --keep_prob 1.0 {}"
+    rate = json.loads((chinese_runs / "sentences" / "zh" / "config.json").read_text())["options"]["learning_rate"]
+    argv = options.format(8, rate, "--json --random").split()
+    status, out, err = command(*argv, "--logdir", chinese_runs)
+    assert status == 0, err
+    found = json.loads(out)
+    assert found["run"].endswith("zh") and len(found["walk"]) == 7
+    assert all(np.isfinite(row["log_prob"]) and row["log_prob"] <= 0 for row in found["walk"])
+    argv = "--embedding_size 350 --num_units 200 --learning_rate 2e-4 --latent_dim 13 --batch_size 64"
+    argv += " --max_steps 1000000 --annealing_pivot 600000 --keep_prob 1.0"
+    status, out, err = command(*argv.split(), chinese_runs, "--logdir", chinese_runs)
+    assert (status, out) == (2, "")
+    assert err == f"homotopy.py: error: No run in {chinese_runs} matches: zh has embedding_dim 8, not 350.\n"
+
+
+def test_without_a_run_it_says_how_to_make_one(tmp_path):
+    status, out, err = command("a", "b", "--logdir", tmp_path)
+    assert (status, out) == (2, "")
+    assert err.endswith("yet: `python sentences.py -e 20` makes one.\n") and err.count("\n") == 1

@@ -71,6 +71,9 @@ def add_training_options(parser, epochs, batch_size, learning_rate):
         help="largest norm of the gradient; 0 leaves it",
     )
     group.add_argument(
+        "--decay", choices=("linear", "cosine", "none"), default="linear", help="how the learning rate falls to 0"
+    )
+    group.add_argument(
         "--save-minutes", type=_number(float, 0), default=5.0, help="minutes between two saves within an epoch"
     )
     group.add_argument(

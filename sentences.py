@@ -41,8 +41,8 @@ from util import PAD, START, UNK, UserError
 SCRIPT = "sentences"
 
 
-def recurrent(options, **arguments):
-    return {"lstm": LSTM, "gru": GRU}[options["rnn_type"]](options["units"], **arguments)
+def recurrent(options, units, **arguments):
+    return {"lstm": LSTM, "gru": GRU}[options["rnn_type"]](units, **arguments)
 
 
 class Encoder(layers.Layer):
@@ -53,8 +53,9 @@ class Encoder(layers.Layer):
         self.shared, self.latent_dim = shared, options["latent_dim"]
         self.softplus = options["softplus"]
         self.forward, self.backward = [], []
+        units = options["encoder_units"] or options["units"]
         for layer in range(0 if shared else 1 + options["extra_layers"]):
-            arguments = {"return_sequences": layer < options["extra_layers"]}
+            arguments = {"units": units, "return_sequences": layer < options["extra_layers"]}
             self.forward.append(recurrent(options, **arguments))
             if not options["one_way"]:
                 self.backward.append(recurrent(options, go_backwards=True, **arguments))
@@ -90,7 +91,9 @@ class Decoder(layers.Layer):
         self.latent_dim = 0 if options["no_latent"] else options["latent_dim"]
         self.joined = self.latent_dim if options["z_to"] in ("inputs", "both") else 0
         self.word_dropout = options["word_dropout"]
-        self.recurrences = [recurrent(options, return_sequences=True) for _ in range(1 + options["extra_layers"])]
+        self.recurrences = [
+            recurrent(options, options["units"], return_sequences=True) for _ in range(1 + options["extra_layers"])
+        ]
         states = {"lstm": 2, "gru": 1}[options["rnn_type"]] * len(self.recurrences)
         self.units, self.states = options["units"], states
         from_z = self.latent_dim and options["z_to"] in ("state", "both")
@@ -361,6 +364,7 @@ def parse_args(argv=None):
     add = parser.add_argument_group("model").add_argument
     add("-E", "--embedding-dim", "--embedding_size", "--embedding-size", type=size, default=256, help="width of a word")
     add("-L", "--units", "--num_units", "--lstm-hidden-size", type=size, default=256, help="width of a recurrence")
+    add("--encoder-units", type=size, help="width of the encoder's recurrences, when not that of --units")
     add("-x", "--extra-layers", type=util.number(int, 0), default=0, help="recurrences of a side besides the first")
     add("-R", "--rnn-type", choices=("lstm", "gru"), default="lstm", help="kind of recurrence")
     add("-H", "--latent-dim", "--latent_dim", "--hidden-size", type=size, default=32, help="dimensions of z")

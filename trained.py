@@ -96,6 +96,6 @@ def open_vae(args):
     except ModuleNotFoundError as error:
         raise UserError(f"{run.name} needs {error.name}, which is not installed.") from error
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{run.directory / 'config.json'} is damaged, its options make no model: {error!r}") from error
+        raise UserError(f"{run.directory / 'config.json'} is damaged or of another version: {error!r}") from error
     run.load_best(run.model)
     return run, script

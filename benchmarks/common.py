@@ -1,0 +1,90 @@
+"""What every benchmark needs: to run a script of the collection, and to append what came out to RESULTS.md."""
+
+import datetime
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = Path(__file__).with_name("RESULTS.md")
+PACKAGES = ("keras", "tensorflow", "tensorflow-cpu", "torch", "jax", "numpy", "nltk")
+
+
+def run_script(*argv, text=None):
+    """Runs a script of the collection, its output to this console; raises when it fails.
+
+    Returns:
+        seconds that it took.
+    """
+    started = time.monotonic()
+    subprocess.run([sys.executable, *map(str, argv)], cwd=ROOT, check=True, text=True, input=text)
+    return time.monotonic() - started
+
+
+def scores_of(run):
+    """Returns eval.json of a run's directory as a dict."""
+    return json.loads((Path(run) / "eval.json").read_text(encoding="utf-8"))
+
+
+def training_seconds(run):
+    """Returns the seconds of all epochs in history.csv of a run's directory."""
+    header, *rows = (Path(run) / "history.csv").read_text(encoding="utf-8").splitlines()
+    column = header.split(",").index("seconds")
+    return sum(float(row.split(",")[column]) for row in rows)
+
+
+def processor():
+    """Returns the name of the processor and how many of its cores this process may use."""
+    name = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{name}, {cores} core{'s' if cores != 1 else ''}"
+
+
+def table(rows):
+    """Returns a Markdown table of dicts that share their keys, which head the columns."""
+    names = list(rows[0])
+    lines = [names, ["---"] * len(names), *([row.get(name, "") for name in names] for row in rows)]
+    return "\n".join("| " + " | ".join(_short(cell) for cell in line) + " |" for line in lines)
+
+
+def _short(cell):
+    return (
+        f"{cell:.4g}"
+        if isinstance(cell, float) and abs(cell) < 100
+        else f"{cell:.2f}"
+        if isinstance(cell, float)
+        else str(cell)
+    )
+
+
+def append(title, body, seconds, seed=1):
+    """Appends a section to RESULTS.md: the command of this process, versions, machine, seed and time, then the body."""
+    versions = [f"Python {platform.python_version()}"]
+    for package in PACKAGES:
+        try:
+            versions.append(f"{package} {metadata.version(package)}")
+        except metadata.PackageNotFoundError:
+            continue
+    script, *argv = sys.argv
+    command = " ".join(["python", os.path.relpath(script, ROOT), *argv])
+    facts = [
+        f"`{command}`",
+        f"{datetime.date.today()}",
+        ", ".join(versions),
+        processor(),
+        f"seed {seed}",
+        f"{seconds:.0f} s",
+    ]
+    with open(RESULTS, "a", encoding="utf-8") as file:
+        file.write(f"\n## {title}\n\n{'; '.join(facts)}\n\n{body}\n")
+    print(f"\n{title}\n{body}")

@@ -1,0 +1,59 @@
+"""Trains the Sentence VAE on a large text file and reports the most memory that was resident.
+
+python benchmarks/memory.py [--megabytes 1000] [--steps 100]
+"""
+
+import argparse
+import random
+import resource
+import tempfile
+import time
+from pathlib import Path
+
+import common
+
+
+def write_text(path, size):
+    """Writes about `size` bytes of different lines: words drawn by Zipf's law, 5 to 25 a line."""
+    chance = random.Random(1)
+    words = [f"{a}{b}{c}" for a in "bdfgklmnprst" for b in ("a", "e", "i", "o", "u", "ai", "or") for c in "lmnrstxyz "]
+    words = [word.strip() for word in words] * 8
+    words = [f"{word}{'' if i < 756 else i // 756}" for i, word in enumerate(words)]
+    weights = [1 / (rank + 10) for rank in range(len(words))]
+    written = 0
+    with open(path, "w", encoding="utf-8") as file:
+        while written < size:
+            drawn = chance.choices(words, weights, k=150_000)
+            lines, start = [], 0
+            while start < len(drawn):
+                length = chance.randint(5, 25)
+                lines.append(" ".join(drawn[start : start + length]) + " .\n")
+                start += length
+            written += file.write("".join(lines))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--megabytes", type=int, default=1000)
+    parser.add_argument("--steps", type=int, default=100)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "large.txt"
+        write_text(path, args.megabytes * 10**6)
+        seconds = common.run_script(
+            "sentences.py", "-D", path, "-e", 1, "--max-steps", args.steps, "-T", folder, "-o", 0, "--name", "large"
+        )
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20  # ru_maxrss is in KiB on Linux
+    rows = [
+        {
+            "text (MB)": args.megabytes,
+            "steps": args.steps,
+            "most resident (GiB)": round(peak, 2),
+            "seconds": round(seconds),
+        }
+    ]
+    common.append("Memory: sentences.py on a large text file", common.table(rows), seconds)
+
+
+if __name__ == "__main__":
+    main()

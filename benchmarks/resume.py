@@ -1,0 +1,75 @@
+"""Kills a training run at random moments, resumes it each time, and compares its weights with a run that never stopped.
+
+python benchmarks/resume.py [--runs 5] [--kills 3]
+"""
+
+import argparse
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import common
+import h5py
+import numpy as np
+
+SMALL = ["-I", 400_000, "-e", 3, "-E", 32, "-L", 48, "-H", 8, "-w", 2000, "-b", 32, "-o", 0, "--save-minutes", 0.02]
+
+
+def train(folder, name, *argv, wait=None):
+    """Runs sentences.py; after `wait` seconds it is killed with SIGKILL. Returns whether it came to its end."""
+    command = [sys.executable, "sentences.py", "-T", str(folder), *map(str, argv), *(["--name", name] if name else [])]
+    with subprocess.Popen(command, cwd=common.ROOT, stdout=subprocess.DEVNULL) as process:
+        try:
+            status = process.wait(wait)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return False
+    if status:
+        raise SystemExit(f"{' '.join(command)} ended with status {status}")
+    return True
+
+
+def weights(path):
+    """Returns all arrays of an HDF5 file by name."""
+    arrays = {}
+    with h5py.File(path) as file:
+        file.visititems(lambda name, item: arrays.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
+    return arrays
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--runs", type=int, default=5, help="runs that are killed")
+    parser.add_argument("--kills", type=int, default=3, help="how often each is killed")
+    args = parser.parse_args()
+    started, chance, rows = time.monotonic(), random.Random(1), []
+    folder = Path(tempfile.mkdtemp())
+    whole = time.monotonic()
+    train(folder, "whole", *SMALL)
+    whole = time.monotonic() - whole
+    wanted = weights(folder / "sentences" / "whole" / "last.ckpt")
+    for number in range(args.runs):
+        name, kills, ended = f"killed-{number}", [], False
+        while not ended:
+            exists = (folder / "sentences" / name / "last.ckpt").exists()
+            if not exists:
+                shutil.rmtree(folder / "sentences" / name, ignore_errors=True)
+            wait = chance.uniform(0.2, 0.9) * whole if len(kills) < args.kills else None
+            ended = train(folder, None if exists else name, *(["--resume", name] if exists else SMALL), wait=wait)
+            kills += [] if ended else [round(wait, 1)]
+        got = weights(folder / "sentences" / name / "last.ckpt")
+        equal = got.keys() == wanted.keys() and all(np.array_equal(got[key], wanted[key]) for key in wanted)
+        rows.append({"run": name, "killed after (s)": " ".join(map(str, kills)) or "-", "bitwise equal": equal})
+    shutil.rmtree(folder)
+    common.append(
+        "Resume: runs killed with SIGKILL against one never stopped", common.table(rows), time.monotonic() - started
+    )
+    sys.exit(not all(row["bitwise equal"] for row in rows))
+
+
+if __name__ == "__main__":
+    main()

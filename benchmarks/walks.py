@@ -1,0 +1,97 @@
+"""Do walks of a Sentence VAE pass through sentences? Scores their midpoints by a language model of the same text.
+
+    python benchmarks/walks.py RUN LANGUAGE_MODEL_RUN [--pairs 500] [-T LOGDIR]
+
+RUN is a run of sentences.py, LANGUAGE_MODEL_RUN one of `sentences.py --no-latent` on the same text and vocabulary. Pairs of
+held-out sentences are drawn with a seed; the midpoint of their posterior means is decoded greedily.
+"""
+
+import argparse
+import sys
+import time
+
+import common
+
+sys.path.insert(0, str(common.ROOT))
+
+import training  # isort: skip (before Keras)
+import numpy as np
+
+import corpora
+import inference
+import latent
+import metrics
+import sentences
+import util
+
+
+def opened(which, logdir):
+    run = training.open_path(which, logdir, ("sentences",))
+    run.model = sentences.build(run.options, run.vocabulary)
+    run.load_best(run.model)
+    return run
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("run")
+    parser.add_argument("judge", metavar="language_model_run")
+    parser.add_argument("--pairs", type=int, default=500)
+    parser.add_argument("-T", "--logdir", default=str(common.ROOT / "runs"))
+    args = parser.parse_args()
+    started = time.monotonic()
+    run, judge = opened(args.run, args.logdir), opened(args.judge, args.logdir)
+    if run.vocabulary.tokens != judge.vocabulary.tokens:
+        raise SystemExit("The two runs have different vocabularies.")
+    o = run.options
+    corpus = corpora.load(o["task"], o["data"], limit=o["limit"], level=o["level"], seed=1)
+    test = util.encode_texts(corpus.test, run.vocabulary, o["max_length"], o["clip_length"])
+
+    def nll_a_word(sequences):
+        return inference.likelihoods(judge.model, sequences, np.zeros((len(sequences), 1))) / sequences.lengths
+
+    z_mean, _ = inference.posteriors(run.model, test)
+    pairs = np.random.default_rng(1).integers(len(test), size=(args.pairs, 2))
+    pairs = pairs[pairs[:, 0] != pairs[:, 1]]
+    first, second = z_mean[pairs[:, 0]], z_mean[pairs[:, 1]]
+    points = {
+        share: inference.write(run.model, latent.lerp(first, second, [share])[0], o["gen_length"])[0]
+        for share in (0, 0.5, 1)
+    }
+    middle = util.Sequences.from_list([[*util.words(ids), util.EOS] for ids in points[0.5]])
+    ends = [
+        {tuple(util.words(ids)) for ids in (points[0][i], points[1][i], *(test[n] for n in pair))}
+        for i, pair in enumerate(pairs)
+    ]
+    new = np.array([tuple(util.words(middle[i])) not in ends[i] for i in range(len(middle))])
+    real, walked = np.median(nll_a_word(test)), nll_a_word(middle)
+    wanted = [util.words(test[i]) for i in range(len(test))]
+    again = [util.words(ids) for ids in inference.write(run.model, z_mean, o["gen_length"])[0]]
+    prior = inference.write(run.model, sentences.sample_prior(run, args.pairs), o["gen_length"])[0]
+    sampled = nll_a_word(util.Sequences.from_list([[*util.words(ids), util.EOS] for ids in prior]))
+    rows = [
+        {"score": "reconstruction BLEU-4", "value": metrics.bleu_4(wanted, again)},
+        {"score": "reconstruction exact match", "value": metrics.exact_match(wanted, again)},
+        {"score": "median nll a word of held-out sentences", "value": float(real)},
+        {"score": "median nll a word of walk midpoints", "value": float(np.median(walked))},
+        {"score": "median nll a word of samples from the prior (greedy)", "value": float(np.median(sampled))},
+        {"score": "midpoints that are new", "value": float(new.mean())},
+        {
+            "score": "midpoints that are new and whose nll a word is at most the median + 0.5",
+            "value": float((new & (walked <= real + 0.5)).mean()),
+        },
+        {
+            "score": "different midpoints",
+            "value": len({tuple(util.words(middle[i])) for i in range(len(middle))}) / len(middle),
+        },
+        {
+            "score": "mean words of a held-out sentence / of a midpoint",
+            "value": f"{test.lengths.mean() - 1:.1f} / {middle.lengths.mean() - 1:.1f}",
+        },
+    ]
+    title = f"Walks of sentences.py on {corpus.name}: midpoints of {len(pairs)} pairs, judged by a language model"
+    common.append(title, common.table(rows), time.monotonic() - started)
+
+
+if __name__ == "__main__":
+    main()

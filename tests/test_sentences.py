@@ -1,0 +1,346 @@
+"""The Sentence VAE: its likelihoods and bound, its decoding, and its command line."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import inference
+import latent
+import sentences
+import util
+from util import EOS, PAD, START, UNK
+
+ROOT = Path(__file__).parents[1]
+TEXTS = ["the cat sat on the mat .", "a dog ran .", "the dog sat .", "cats", "a cat ran on the mat . the end ."] * 3
+
+
+def options_of(*argv):
+    args = sentences.parse_args(["-E", "8", "-L", "12", "-H", "4", *argv])
+    return {name: value for name, value in vars(args).items() if name not in ("given", "groups", "flags", "argv")}
+
+
+def made(*argv):
+    keras.utils.set_random_seed(1)
+    vocabulary = util.Vocabulary.build(TEXTS, "space")
+    model = sentences.build(options_of(*argv), vocabulary)
+    # Away from the start, where every word is as likely as any other.
+    random = np.random.default_rng(2)
+    for weight in model.trainable_variables:
+        weight.assign(weight.numpy() + random.normal(0, 0.3, weight.shape).astype("float32"))
+    return model, vocabulary, util.encode_texts(TEXTS, vocabulary)
+
+
+@pytest.fixture(scope="module")
+def vae():
+    return made()
+
+
+def by_steps(model, ids, z):
+    """-log p(ids|z) by decoding one word at a time, in numpy."""
+    state, token, total = model.start(z[None]), START, 0.0
+    for word in ids.tolist():
+        logits, state = model.next(np.array([token], "int32"), state)
+        logits = np.asarray(logits, "float64")[0]
+        total -= logits[word] - np.log(np.exp(logits - logits.max()).sum()) - logits.max()
+        token = word
+    return total
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        (),
+        ("-R", "gru", "--z-to", "state"),
+        ("--untied", "-x", "1", "--z-to", "inputs"),
+        ("--share-rnn",),
+        ("-d", "1"),
+        ("--one-way", "--softplus", "-x", "1"),
+    ],
+)
+def test_decoding_step_by_step_equals_teacher_forcing(argv):
+    model, _, sequences = made(*argv)
+    z = np.random.default_rng(1).normal(size=(len(sequences), 4)).astype("float32")
+    nll = inference.likelihoods(model, sequences, z)
+    for i in (0, 3, 4):
+        assert nll[i] == pytest.approx(by_steps(model, sequences[i], z[i]), rel=1e-4)
+
+
+def test_padding_and_the_other_texts_change_no_score(vae):
+    model, _, sequences = vae
+    z = np.random.default_rng(1).normal(size=(len(sequences), 4)).astype("float32")
+    together = inference.likelihoods(model, sequences, z)
+    alone = [
+        inference.likelihoods(model, util.Sequences.from_list([s]), z[i : i + 1])[0] for i, s in enumerate(sequences)
+    ]
+    np.testing.assert_allclose(together, alone, rtol=1e-5)
+    wide = model.nll(sequences.padded(np.arange(5), 30), z[:5])
+    np.testing.assert_allclose(wide, together[:5], rtol=1e-5)
+    means, log_vars = inference.posteriors(model, sequences)
+    for i in (0, 3):
+        mean, log_var = inference.posteriors(model, util.Sequences.from_list([sequences[i]]))
+        np.testing.assert_allclose([mean[0], log_var[0]], [means[i], log_vars[i]], rtol=1e-4, atol=1e-5)
+
+
+def test_the_objective_is_the_bound(vae):
+    model, _, sequences = vae
+    ids = sequences.padded(np.arange(5))
+    model.step.assign(10**6)
+    out = model(ids)
+    loss = model.compute_loss(x=ids, y_pred=out, training=False)
+    kl = latent.kl_to_standard_normal(out["z_mean"], out["z_log_var"])
+    expected = np.mean([by_steps(model, sequences[i], np.asarray(out["z"][i])) for i in range(5)])
+    assert float(loss) == pytest.approx(expected + float(np.sum(kl) / 5), rel=1e-4)
+
+
+def test_importance_weighted_bound():
+    model, _, sequences = made("--posterior-norm", "0")
+    z_mean, z_log_var = inference.posteriors(model, sequences)
+    scores = inference.evaluate(model, sequences, 12, 1)
+    single = [inference.importance_weighted(model, sequences, z_mean, z_log_var, 1, seed).mean() for seed in range(100)]
+    # The mean of single draws estimates the negative ELBO, whose KL is exact in `evaluate`.
+    elbos = []
+    for seed in range(100):
+        z = z_mean + np.exp(z_log_var / 2) * np.random.default_rng(seed + 500).standard_normal(z_mean.shape)
+        elbos.append(inference.likelihoods(model, sequences, z).mean() + scores["kl"])
+    error = np.hypot(np.std(single), np.std(elbos)) / 10
+    assert np.mean(single) == pytest.approx(np.mean(elbos), abs=4 * error)
+    ten, many = (
+        np.mean([inference.importance_weighted(model, sequences, z_mean, z_log_var, k, s).mean() for s in range(5)])
+        for k in (10, 200)
+    )
+    assert np.mean(single) > ten > many
+
+
+def test_without_kl_the_bound_is_a_language_models_nll():
+    model, _, sequences = made("--posterior-norm", "0")
+    for layer in (model.encoder.z_mean, model.encoder.z_spread):
+        for weight in layer.weights:
+            weight.assign(np.zeros(weight.shape))
+    # A decoder that does not look at z is a language model.
+    model.decoder.start.kernel.assign(np.zeros(model.decoder.start.kernel.shape))
+    kernel = model.decoder.recurrences[0].cell.kernel
+    kernel.assign(np.concatenate([kernel.numpy()[:8], np.zeros((4, kernel.shape[1]))]))
+    scores = inference.evaluate(model, sequences, 12, 7)
+    nll = np.mean([by_steps(model, s, np.zeros(4, "float32")) for s in sequences])
+    assert scores["kl"] == 0
+    for name in ("nll", "neg_elbo", "iw_nll"):
+        assert scores[name] == pytest.approx(nll, rel=1e-5)
+    assert scores["mutual_information"] == pytest.approx(0, abs=1e-6)
+    assert scores["active_units"] == 0
+
+
+def test_word_dropout_hides_whole_words_and_nothing_else():
+    model, _, _ = made("-d", "0.3")
+    ids = np.random.default_rng(1).integers(4, 9, (200, 60)).astype("int32")
+    ids[:, 0], ids[:, 50:] = START, PAD
+    hidden = np.asarray(model.decoder.hide(ids, training=True))
+    assert (hidden[:, 0] == START).all() and (hidden[:, 50:] == PAD).all()
+    words = hidden[:, 1:50]
+    assert set(np.unique(words[words != ids[:, 1:50]])) == {UNK}
+    assert np.mean(words == UNK) == pytest.approx(0.3, abs=0.02)
+    np.testing.assert_array_equal(model.decoder.hide(ids, training=False), ids)
+    inputless, _, _ = made("-d", "1")
+    assert (np.asarray(inputless.decoder.hide(ids, training=False))[:, 1:50] == UNK).all()
+
+
+def test_kl_weight_waits_for_the_pretraining():
+    model, _, _ = made("--pretrain-epochs", "2", "--annealing-epochs", "4", "--beta", "0.5")
+    model.steps_an_epoch = 10
+    assert [float(model.kl_weight(t)) for t in (0, 19, 20, 40, 60, 99)] == [0, 0, 0, 0.25, 0.5, 0.5]
+
+
+def test_a_batch_overfits():
+    model, _, sequences = made("--dropout", "0", "--posterior-norm", "0", "-L", "32", "--beta", "0")
+    model.compile(keras.optimizers.Adam(0.02), jit_compile=False)
+    ids = sequences.padded(np.arange(5))
+    history = model.fit(ids, epochs=150, batch_size=5, verbose=0, shuffle=False)
+    assert history.history["nll"][-1] < 0.5 < 5 < history.history["nll"][0]
+    z_mean, _ = inference.posteriors(model, util.Sequences.from_list([sequences[i] for i in range(5)]))
+    ids, _ = inference.write(model, z_mean, 12)
+    assert [util.words(row) for row in ids] == [util.words(sequences[i]) for i in range(5)]
+
+
+def test_one_text_and_one_word(vae):
+    model, vocabulary, _ = vae
+    one = util.encode_texts(["cats"], vocabulary)
+    assert one[0].tolist()[-1] == EOS and len(one[0]) == 2
+    assert inference.posteriors(model, one)[0].shape == (1, 4)
+    assert np.isfinite(inference.likelihoods(model, one, np.zeros((1, 4)))).all()
+    ids, log_prob = inference.write(model, np.zeros((1, 4)), 5, temperature=1.0)
+    assert ids.shape == (1, 5) and np.isfinite(log_prob).all()
+
+
+def test_the_same_seed_writes_the_same(vae):
+    model, _, _ = vae
+    z = np.random.default_rng(1).normal(size=(6, 4))
+    first, second, other = (inference.write(model, z, 9, temperature=1.0, seed=s)[0] for s in (4, 4, 5))
+    np.testing.assert_array_equal(first, second)
+    assert (first != other).any()
+
+
+def test_the_log_probability_of_what_was_written(vae):
+    model, _, _ = vae
+    z = np.random.default_rng(1).normal(size=(4, 4)).astype("float32")
+    for settings in ({}, {"beam": 3}):
+        ids, log_prob = inference.write(model, z, 40, **settings)
+        for row, value, code in zip(ids, log_prob, z, strict=True):
+            if EOS in row:
+                assert value == pytest.approx(-by_steps(model, row[: row.tolist().index(EOS) + 1], code), rel=1e-4)
+
+
+SEEDS = [
+    "--embedding_size 350 --num_units 200 --learning_rate 2e-4 --latent_dim 13 --batch_size 64 --max_steps 1000000"
+    " --annealing_pivot 600000 --keep_prob 0.75 --data_dir ./data/ptb --save",
+    "--embedding_size 350 --num_units 200 --learning_rate 2e-4 --latent_dim 13 --batch_size 64 --max_steps 1000000"
+    " --annealing_pivot 600000 --keep_prob 1.0 ./data/ptb --eval",
+    "-b 1024 -l 1e-2",
+    "-e 5 -E 300 -o 1 -l 0.001 -b 128 -t alice -D data -L 300 -m 60 -I 1000 -w 10000 -T runs -r 7 -d 0.2 -x 1 -H 16 -C 9",
+    "--lstm-hidden-size 99 --hidden-size 8 --tb-directory x --data-directory y --top_words 9 --max_length 7 --random-seed 3",
+]
+
+
+@pytest.mark.parametrize("line", SEEDS)
+def test_the_older_scripts_command_lines_parse(line):
+    args = sentences.parse_args(line.split())
+    if "--embedding_size" in line:
+        assert (args.embedding_dim, args.units, args.latent_dim, args.annealing_pivot) == (350, 200, 13, 600_000)
+        assert args.word_dropout == pytest.approx(0.25 if "0.75" in line else 0)
+        assert args.data == "./data/ptb"
+    if "--lstm-hidden-size" in line:
+        assert (args.units, args.latent_dim, args.top_words, args.max_length, args.seed) == (99, 8, 9, 7, 3)
+
+
+def run(*argv, text="", check=0):
+    done = subprocess.run(
+        [sys.executable, ROOT / "sentences.py", *map(str, argv)],
+        input=text,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == check, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sentences")
+    random = np.random.default_rng(1)
+    who, what = ["the cat", "a dog", "my bird", "the king"], ["sat", "ran home", "sang a song", "saw a ship"]
+    lines = sorted({f"{random.choice(who)} {random.choice(what)} {n} ." for n in "one two three four five six".split()
+                    for _ in range(40)})  # fmt: skip
+    (folder / "text.txt").write_text("\n".join(lines), encoding="utf-8")
+    small = ["-E", 8, "-L", 16, "-H", 4, "-b", 8, "-T", folder / "runs"]
+    done = run("-D", folder / "text.txt", "-e", 2, *small, "--name", "a")
+    return folder, small, done
+
+
+def test_training_from_the_command_line(trained):
+    folder, _, done = trained
+    directory = folder / "runs" / "sentences" / "a"
+    for name in (
+        "config.json",
+        "vocab.json",
+        "best.weights.h5",
+        "last.ckpt",
+        "history.csv",
+        "samples.txt",
+        "eval.json",
+    ):
+        assert (directory / name).stat().st_size, name
+    assert "neg_elbo" in done.stdout and "reconstructions" in done.stdout and "walk" in done.stdout
+    assert "Traceback" not in done.stderr
+    scores = json.loads((directory / "eval.json").read_text())
+    assert scores["neg_elbo"] == pytest.approx(scores["nll"] + scores["kl"], rel=1e-6)
+
+
+def test_evaluation_from_the_command_line(trained):
+    folder, _, _ = trained
+    run("--eval", "a", "-T", folder / "runs", "--iw-samples", 20)
+    scores = json.loads((folder / "runs" / "sentences" / "a" / "eval.json").read_text())
+    names = "iw_nll neg_elbo nll kl perplexity mutual_information active_units bleu_4 exact_match seconds".split()
+    assert set(names) <= set(scores) and scores["split"] == "test" and scores["iw_samples"] == 20
+    assert scores["iw_nll"] <= scores["neg_elbo"] + 0.5
+
+
+def test_sampling_from_the_command_line(trained):
+    folder, _, _ = trained
+    done = run("--sample", "-T", folder / "runs", "--num-samples", 2, text="the cat sat zzz .\n\n")
+    lines = done.stdout.splitlines()
+    assert [line.split(" ")[0] for line in lines] == [">", "=>", "=>", ">", "=>", "=>"]
+    assert "zzz" in done.stderr
+    again = run("--sample", "-T", folder / "runs", "--num-samples", 2, text="the cat sat zzz .\n\n")
+    assert again.stdout == done.stdout
+
+
+def test_a_python_prompt(trained):
+    folder, _, _ = trained
+    done = run(
+        "--sample", "a", "--interactive", "-T", folder / "runs", text="print(len(decode(run, np.zeros((3, 4)))))\n"
+    )
+    assert "3" in done.stdout
+
+
+def test_a_language_model(trained):
+    folder, small, _ = trained
+    run("-D", folder / "text.txt", "-e", 1, *small, "--name", "lm", "--no-latent")
+    scores = json.loads((folder / "runs" / "sentences" / "lm" / "eval.json").read_text())
+    assert scores["perplexity"] == pytest.approx(
+        np.exp(scores["nll"] * scores["sentences"] / scores["tokens"]), rel=1e-5
+    )
+    done = run("--sample", "lm", "-T", folder / "runs", text="\n")
+    assert done.stdout.count("=>") == 5
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("--pretrain-epochs", 1, "--free-bits", 4, "--posterior-norm", 0),
+        ("--aggressive", "--mmd", 5, "--kl-schedule", "cyclical"),
+    ],
+)
+def test_the_other_remedies_train(trained, argv):
+    folder, small, _ = trained
+    done = run("-D", folder / "text.txt", "-e", 1, *small, "--dry-run", *argv)
+    assert "kl" in done.stdout
+
+
+def bad(*argv):
+    done = run(*argv, check=2)
+    assert len(done.stderr.strip().splitlines()) == 1 and "Traceback" not in done.stderr, done.stderr
+    return done.stderr
+
+
+def test_bad_input_gets_one_line(trained, tmp_path):
+    folder, small, _ = trained
+    runs = ("-T", folder / "runs")
+    assert "no such" in bad("-D", tmp_path / "missing.txt", "-T", tmp_path / "runs")
+    (tmp_path / "empty.txt").write_text("")
+    assert "empty" in bad("-D", tmp_path / "empty.txt", "-T", tmp_path / "runs")
+    (tmp_path / "binary.txt").write_bytes(b"a\0b\n" * 50)
+    bad("-D", tmp_path / "binary.txt", "-T", tmp_path / "runs")
+    (tmp_path / "latin.txt").write_bytes(b"good line\n" * 5 + "schön\n".encode("latin-1"))
+    assert "53" in bad("-D", tmp_path / "latin.txt", "-T", tmp_path / "runs")
+    (tmp_path / "few.txt").write_text("one line .\ntwo lines .\nthree lines here .\nfour .\nfive is it .\n")
+    assert "batch" in bad("-D", tmp_path / "few.txt", "-T", tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+    assert "nosuch" in bad("--sample", "nosuch", *runs)
+    message = bad("--resume", "a", "-E", 9, *runs)
+    assert "8" in message and "9" in message
+    bad("-D", folder / "text.txt", *small, "--name", "a")
+    vectors = tmp_path / "vectors.txt"
+    vectors.write_text("cat 1 2 3\n")
+    assert "line 1" in bad("-D", folder / "text.txt", *small, "--embeddings", vectors)
+
+
+@pytest.mark.parametrize(
+    "argv", [("-E", "0"), ("-d", "1.5"), ("-t", "nosuch"), ("--kl-schedule", "steep"), ("-b", "x")]
+)
+def test_impossible_options(argv):
+    done = run(*argv, check=2)
+    assert "error:" in done.stderr and "Traceback" not in done.stderr

@@ -50,10 +50,11 @@ class Session(State):
             raise UserError(f"{name} could not be written: {error}. {self.stopped()}") from error
 
     def stopped(self):
+        """Returns a sentence that says where training stands and what there is to go on from, without its full stop."""
         where = f"Training stopped in epoch {self.epoch + 1} at step {self.steps}; "
         if not self.run.has_state:
-            return where + "nothing had been saved yet."
-        return where + f"what was saved before stands: {self.how_to_go_on()}"
+            return where + "nothing had been saved yet"
+        return where + f"the last save is whole: {self.how_to_go_on()}"
 
     def how_to_go_on(self):
         return f"python {self.run.script}.py --resume {self.run.name}"

@@ -55,7 +55,7 @@ def text_of(run, text):
         raise UserError("A text is not UTF-8.")
     if not text or not run.vocabulary.split_prompt(text):
         raise UserError("A text is empty: a walk has a text at either end.")
-    unknown = run.vocabulary.unknown(text)
+    unknown = [repr(token) if token.isspace() else token for token in run.vocabulary.unknown(text)]
     if unknown:
         note(f"not in the vocabulary, so read as <unk>: {' '.join(unknown)}")
     return text
@@ -286,4 +286,6 @@ def main(args):
 
 
 if __name__ == "__main__":
+    for stream in filter(None, (sys.stdin, sys.stdout, sys.stderr)):
+        stream.reconfigure(encoding="utf-8")
     training.command(main, parse_args)

@@ -18,7 +18,7 @@ import keras
 import files
 from devices import device, set_dtype
 from runs import Run, name_is_taken, readable
-from util import UserError, Vocabulary
+from util import UserError, Vocabulary, number
 
 # Groups of options that a run is made of, and the options among them that may change when it goes on.
 FIXED_GROUPS = ("data", "model", "objective", "training")
@@ -31,28 +31,15 @@ DTYPES = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 # Options ---------------------------------------------------------------------------------------------------------
 
 
-def _number(kind, least, above=False):
-    """Returns an argparse type: a number that is at least (or, with `above`, more than) `least`."""
-
-    def number(text):
-        value = kind(text)
-        if not (value > least if above else value >= least):
-            raise argparse.ArgumentTypeError(f"{text} is not {'more than' if above else 'at least'} {least}")
-        return value
-
-    number.__name__ = "whole number" if kind is int else "number"
-    return number
-
-
 def add_training_options(parser, epochs, batch_size, learning_rate):
     """Adds the group "training" with the given defaults."""
     group = parser.add_argument_group("training")
-    group.add_argument("-e", "--epochs", type=_number(int, 0), default=epochs, help="passes over the text, in all")
+    group.add_argument("-e", "--epochs", type=number(int, 0), default=epochs, help="passes over the text, in all")
     group.add_argument(
-        "-b", "--batch-size", "--batch_size", type=_number(int, 1), default=batch_size, help="sequences in a step"
+        "-b", "--batch-size", "--batch_size", type=number(int, 1), default=batch_size, help="sequences in a step"
     )
     group.add_argument(
-        "-l", "--learning-rate", "--learning_rate", "--learn-rate", type=_number(float, 0, above=True),
+        "-l", "--learning-rate", "--learning_rate", "--learn-rate", type=number(float, 1e-9),
         default=learning_rate, help="size of the optimizer's steps",
     )  # fmt: skip
     group.add_argument(
@@ -66,7 +53,7 @@ def add_training_options(parser, epochs, batch_size, learning_rate):
     group.add_argument(
         "--clip-norm",
         "--clip_norm",
-        type=_number(float, 0),
+        type=number(float, 0),
         default=5.0,
         help="largest norm of the gradient; 0 leaves it",
     )
@@ -74,10 +61,10 @@ def add_training_options(parser, epochs, batch_size, learning_rate):
         "--decay", choices=("linear", "cosine", "none"), default="linear", help="how the learning rate falls to 0"
     )
     group.add_argument(
-        "--save-minutes", type=_number(float, 0), default=5.0, help="minutes between two saves within an epoch"
+        "--save-minutes", type=number(float, 0), default=5.0, help="minutes between two saves within an epoch"
     )
     group.add_argument(
-        "--max-steps", "--max_steps", type=_number(int, 1), help="stop after this many training steps in all"
+        "--max-steps", "--max_steps", type=number(int, 1), help="stop after this many training steps in all"
     )
     group.add_argument(
         "--dtype", choices=DTYPES, default="auto", help="auto: mixed_bfloat16 where the device multiplies it natively"
@@ -98,7 +85,7 @@ def add_run_options(parser):
     which.add_argument("--sample", **how, help="talk to a run")
     group.add_argument("--dry-run", action="store_true", help="two batches of everything; nothing is kept")
     group.add_argument(
-        "-o", "--output-every", type=_number(int, 0), default=1, help="show samples every so many epochs; 0: never"
+        "-o", "--output-every", type=number(int, 0), default=1, help="show samples every so many epochs; 0: never"
     )
 
 

@@ -388,7 +388,7 @@ def parse_args(argv=None):
     add("--mmd", type=weight, default=0.0, metavar="WEIGHT", help="weight of the MMD between codes and prior")
     add("--pretrain-epochs", type=util.number(int, 0), default=0, help="epochs as an autoencoder; then a new decoder")
     add("--aggressive", action="store_true", help="many encoder steps for one of both, until z tells no more")
-    training.add_training_options(parser, epochs=20, batch_size=64, learning_rate=2e-3)
+    training.add_training_options(parser, epochs=20, batch_size=64, learning_rate=4e-3)
     sampling.add_sampling_options(parser, temperature=0.5, num_samples=5, gen_length=60)
     training.add_run_options(parser)
     add = parser.add_argument_group("use").add_argument

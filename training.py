@@ -148,6 +148,10 @@ def fit(run, model, train, valid, *, epochs, monitor="val_neg_elbo", callbacks=(
         session.take(*run.saved)
         run.saved = None
     history = History(run.directory, session.epoch)
+    if session.epoch >= epochs or (max_steps and session.steps >= max_steps):
+        run.console.say(
+            f"It has had its {session.epoch} epochs, {session.steps} steps; --epochs and --max-steps ask for more."
+        )
     listed = Callbacks([Watch(session, history), *callbacks, Keep(session)], add_history=True, model=model)
     try:
         with _signals(session):

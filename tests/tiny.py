@@ -80,7 +80,7 @@ def start(args, text=None):
     run, text = training.open_run("tiny.py", args), text or corpus()
     vocabulary = run.vocabulary or util.Vocabulary.build(text.lines, "space")
     model = Tiny(len(vocabulary), args.units)
-    model.compile(keras.optimizers.Adam(args.learning_rate), jit_compile=False)
+    model.compile(keras.optimizers.Adam(args.learning_rate), jit_compile=keras.backend.backend() == "jax")
     run.start(model, vocabulary, text)
     return run, *batches(run, args, vocabulary, text)
 

@@ -234,9 +234,9 @@ def ask(prompt, args, accept):
 
 
 def number(text):
-    """Returns the number of points that a line asks for; an empty one leaves it as it was set."""
+    """Returns the number of points that a line asks for."""
     text = text.strip()
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= MOST_POINTS):
+    if not (text.isdecimal() and len(text) < 10 and 1 <= int(text) <= MOST_POINTS):
         raise UserError(f"{text!r} is no number of points: give one from 1 to {MOST_POINTS}.")
     return int(text)
 

@@ -186,6 +186,7 @@ def test_a_piped_conversation_reads_as_if_typed(walk):
         ("a\na\nzero\n", "'zero' is no number of points"),
         ("a\na\n0\n", "'0' is no number of points"),
         ("a\na\n10001\n", "from 1 to 10000"),
+        ("a\na\n" + 5000 * "9", "from 1 to 10000"),
         ("a\n", "ends within a walk"),
         ("a\na\n", "ends within a walk"),
     ],

@@ -76,7 +76,8 @@ def _processor_has_bfloat16():
 def device():
     """Returns the name of the device that the backend computes on."""
     gpu = _gpu()
-    return f"GPU ({gpu[0]})" if gpu else f"CPU ({os.cpu_count()} cores)"
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"GPU ({gpu[0]})" if gpu else f"CPU ({cores} core{'s' if cores != 1 else ''})"
 
 
 def set_dtype(choice):

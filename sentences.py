@@ -305,7 +305,8 @@ class NewDecoder(keras.callbacks.Callback):
     def __init__(self, model, batches, epoch):
         super().__init__()
         self.batches, self.epoch = batches, epoch
-        self.first = [(variable, variable.numpy()) for variable in model.decoder.trainable_variables]
+        shared = {id(variable) for variable in (*model.embedding.variables, *model.encoder.variables)}
+        self.first = [(v, v.numpy()) for v in model.decoder.trainable_variables if id(v) not in shared]
 
     def on_epoch_begin(self, epoch, logs=None):
         if epoch != self.epoch or self.batches.first:
@@ -333,16 +334,13 @@ class UntilInformed(keras.callbacks.Callback):
 def compiled(model, args, batches):
     """Compiles a model for training: Adam with clipped gradients and a learning rate that falls to 0."""
     steps = (args.epochs + args.pretrain_epochs) * batches.total
-    rate = args.learning_rate
-    if args.decay != "none":
-        shape = {"cosine": keras.optimizers.schedules.CosineDecay, "linear": keras.optimizers.schedules.PolynomialDecay}
-        rate = shape[args.decay](rate, steps)
-    clip = {"learning_rate": rate, "global_clipnorm": args.clip_norm or None}
+    rate = training.falling(args.learning_rate, args.decay, steps)
+    settings = {"learning_rate": rate, "global_clipnorm": args.clip_norm or None}
     if args.aggressive:
         control = model.aggressive
-        optimizer = latent.AlternatingAdam(control.decoder_moves, model.decoder.trainable_variables, **clip)
+        optimizer = latent.AlternatingAdam(control.decoder_moves, model.decoder.trainable_variables, **settings)
     else:
-        optimizer = Adam(**clip)
+        optimizer = Adam(**settings)
     model.steps_an_epoch = batches.total
     model.compile(optimizer, jit_compile=sampling.JIT)
     return model
@@ -401,25 +399,6 @@ def parse_args(argv=None):
     return args
 
 
-def read(run, args):
-    """Returns the corpus, the vocabulary (that of the run, or a new one) and the splits as `util.Sequences`."""
-    corpus = corpora.load(args.task, args.data, limit=args.limit, level=args.level, seed=1)
-    if not run.is_new and corpus.fingerprint != run.config["corpus"]["fingerprint"]:
-        raise UserError(f"{corpus.name} is not the text that {run.name} was trained on: its splits would be others")
-    vocabulary = run.vocabulary or util.Vocabulary.build(corpus.train, corpus.level, args.top_words, corpus.language)
-    splits = {}
-    for name in ("train", "valid", "test"):
-        texts = getattr(corpus, name)
-        splits[name] = util.encode_texts(texts, vocabulary, args.max_length, args.clip_length)
-        if len(splits[name]) == 0:
-            raise UserError(f"no {name} text of {corpus.name} has from 1 to {args.max_length} tokens (--max-length)")
-    if len(splits["train"]) < args.batch_size:
-        raise UserError(
-            f"{corpus.name} has {len(splits['train'])} training texts; a batch needs {args.batch_size} (--batch-size)"
-        )
-    return corpus, vocabulary, splits
-
-
 def main(args):
     run, codec = training.open_run(SCRIPT, args), sys.modules[__name__]
     if not run.is_new and args.resume is None:
@@ -428,13 +407,13 @@ def main(args):
         if args.sample is not None and not args.interactive:
             show.talk(run, codec, args)
             return
-        corpus, _, splits = read(run, args)
+        corpus, _, splits = training.read_corpus(run, args)
         if args.interactive:
             show.interact(run, codec, corpus)
         else:
             show.finish(run, splits["test"], args.iw_samples)
         return
-    corpus, vocabulary, splits = read(run, args)
+    corpus, vocabulary, splits = training.read_corpus(run, args)
     train = util.Batches(splits["train"], args.batch_size, run.seed)
     valid = util.Batches(splits["valid"], 2 * args.batch_size, shuffle=False)
     if args.max_steps and "epochs" not in args.given and run.is_new:

@@ -19,6 +19,8 @@ from devices import set_dtype  # isort: skip (before Keras)
 import keras
 import numpy as np
 
+import corpora
+import util
 from callbacks import Callbacks, Keep, Session, Stop, Watch
 from logs import History
 from options import add_run_options, add_training_options, open_path, open_run, parse
@@ -31,10 +33,12 @@ __all__ = [
     "add_run_options",
     "add_training_options",
     "command",
+    "falling",
     "fit",
     "open_path",
     "open_run",
     "parse",
+    "read_corpus",
     "set_dtype",
 ]
 
@@ -65,6 +69,43 @@ def command(main, parse_args):
     except OSError as error:
         print(f"{program}: error: {error}", file=sys.stderr)
         sys.exit(2)
+
+
+def falling(rate, decay, steps):
+    """Returns a learning rate that falls from `rate` to 0 in `steps` steps; decay is "linear", "cosine" or "none"."""
+    schedules = keras.optimizers.schedules
+    shapes = {"linear": schedules.PolynomialDecay, "cosine": schedules.CosineDecay}
+    return rate if decay == "none" else shapes[decay](rate, steps)
+
+
+def read_corpus(run, args):
+    """Reads the text that a command line asks for, in the vocabulary of the run or a new one.
+
+    Args:
+        run: `Run`.
+        args: options, with those of the groups "data" and "training".
+
+    Returns:
+        `corpora.Corpus`, `util.Vocabulary` and a dict of `util.Sequences`: "train", "valid" and "test".
+
+    Raises:
+        UserError: it is not the text of the run, or too small.
+    """
+    corpus = corpora.load(args.task, args.data, limit=args.limit, level=args.level, seed=1)
+    if not run.is_new and corpus.fingerprint != run.config["corpus"]["fingerprint"]:
+        raise UserError(f"{corpus.name} is not the text that {run.name} was trained on: its splits would be others")
+    vocabulary = run.vocabulary or util.Vocabulary.build(corpus.train, corpus.level, args.top_words, corpus.language)
+    splits = {}
+    for name in ("train", "valid", "test"):
+        texts = getattr(corpus, name)
+        splits[name] = util.encode_texts(texts, vocabulary, args.max_length, args.clip_length)
+        if len(splits[name]) == 0:
+            raise UserError(f"no {name} text of {corpus.name} has from 1 to {args.max_length} tokens (--max-length)")
+    if len(splits["train"]) < args.batch_size:
+        raise UserError(
+            f"{corpus.name} has {len(splits['train'])} training texts; a batch needs {args.batch_size} (--batch-size)"
+        )
+    return corpus, vocabulary, splits
 
 
 class Feed(keras.utils.PyDataset):

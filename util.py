@@ -101,6 +101,8 @@ class Vocabulary:
 
     def split_prompt(self, text):
         """Returns the tokens of a typed text: as `split`, with a second try where it is not spaced as the corpus is."""
+        if self.level == "char" and self._unspaced:
+            return self.split("".join(text.split()))
         tokens = self.split(text)
         if self.level != "space":
             return tokens

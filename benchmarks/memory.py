@@ -7,7 +7,6 @@ import argparse
 import random
 import resource
 import tempfile
-import time
 from pathlib import Path
 
 import common

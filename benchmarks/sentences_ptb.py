@@ -2,9 +2,9 @@
 
     python benchmarks/sentences_ptb.py FOLDER [--only NAME ...] [--epochs 12] [--iw-samples 100]
 
-FOLDER holds train.txt, valid.txt and test.txt of Mikolov's split. Every model has the published sizes (embedding and LSTM
-256, z 32, softmax apart from the embedding, dropout 0.5; He et al. 2019, Li et al. 2019) and sees the text equally often;
-pre-training counts. A run that is there already is scored again, not trained again.
+FOLDER holds train.txt, valid.txt and test.txt of Mikolov's split. Every model has the published sizes (embedding and
+LSTM 256, z 32, softmax apart from the embedding, dropout 0.5; He et al. 2019, Li et al. 2019) and sees the text equally
+often; pre-training counts. A run that is there already is scored again, not trained again.
 """
 
 import argparse

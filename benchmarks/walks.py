@@ -2,8 +2,8 @@
 
     python benchmarks/walks.py RUN LANGUAGE_MODEL_RUN [--pairs 500] [-T LOGDIR]
 
-RUN is a run of sentences.py, LANGUAGE_MODEL_RUN one of `sentences.py --no-latent` on the same text and vocabulary. Pairs of
-held-out sentences are drawn with a seed; the midpoint of their posterior means is decoded greedily.
+RUN is a run of sentences.py, LANGUAGE_MODEL_RUN one of `sentences.py --no-latent` on the same text and vocabulary.
+Pairs of held-out sentences are drawn with a seed; the midpoint of their posterior means is decoded greedily.
 """
 
 import argparse

@@ -66,7 +66,9 @@ def test_mmd_against_loops_and_its_meaning(kernel):
     between = np.mean([similarity(a, b) for a in x for b in y])
     assert float(latent.mmd(x, y, kernel, scales)) == pytest.approx(within_x + within_y - 2 * between, abs=1e-5)
     same = latent.mmd(*random.normal(size=(2, 400, 3)).astype("float32"), kernel)
-    far = latent.mmd(random.normal(size=(400, 3)).astype("float32"), random.normal(1, 1, (400, 3)).astype("float32"), kernel)
+    far = latent.mmd(
+        random.normal(size=(400, 3)).astype("float32"), random.normal(1, 1, (400, 3)).astype("float32"), kernel
+    )
     assert abs(float(same)) < 0.05 < float(far)
 
 

@@ -43,6 +43,11 @@ def test_chinese_words_need_no_spaces():
     assert vocabulary.unknown("我们傻") == ["们"]
 
 
+def test_chinese_characters_may_be_typed_with_spaces():
+    vocabulary = util.Vocabulary.build(["我很傻"], "char", None, "zh")
+    assert vocabulary.unknown("我 很 傻") == [] and len(vocabulary.encode("我 很 傻", prompt=True)) == 3
+
+
 def test_a_prompt_is_spaced_as_the_corpus():
     vocabulary = util.Vocabulary.build(["do n't stop , please ."], "space")
     assert UNK not in vocabulary.encode("Don't stop, please.", prompt=True)
@@ -97,7 +102,11 @@ def test_every_sequence_once_an_epoch_the_last_batch_short(sequences):
 
 
 def test_order_is_a_function_of_seed_and_epoch(sequences):
-    batches, same, other = util.Batches(sequences, 16, 1), util.Batches(sequences, 16, 1), util.Batches(sequences, 16, 2)
+    batches, same, other = (
+        util.Batches(sequences, 16, 1),
+        util.Batches(sequences, 16, 1),
+        util.Batches(sequences, 16, 2),
+    )
     first = contents(batches)
     assert first == contents(same) != contents(other)
     batches.on_epoch_end()

@@ -85,7 +85,7 @@ class Watch(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         session = self.session
         session.train.go_to(epoch, session.step)
-        session.take_metrics()
+        session.begin_epoch()
         session.before_validation, self.first = None, session.step
         self.seconds = self.timed = self.tokens = 0
         self.began = session.tick = time.monotonic()

@@ -33,11 +33,6 @@ def _treebank():
     return NLTKWordTokenizer(), TreebankWordDetokenizer()
 
 
-def _plain_quotes(word):
-    # The tokenizer turns opening and closing quotes into `` and ''; one sign is enough for a model of text.
-    return '"' if word in ("``", "''") else word
-
-
 def number(kind, least, most=None):
     """Returns an argparse type: a number of `kind` (int or float) that lies from `least` to `most`."""
 
@@ -97,7 +92,7 @@ class Vocabulary:
             return list(text)
         if self.level == "space":
             return text.split()
-        return [_plain_quotes(word) for word in _treebank()[0].tokenize(text.lower())]
+        return _treebank()[0].tokenize(text.lower())
 
     def split_prompt(self, text):
         """Returns the tokens of a typed text: as `split`, with a second try where it is not spaced as the corpus is."""
@@ -108,7 +103,7 @@ class Vocabulary:
             return tokens
         if self._unspaced:
             return [token for piece in tokens for token in self._longest_match(piece)]
-        respaced = [_plain_quotes(word) for word in _treebank()[0].tokenize(text.lower())]
+        respaced = _treebank()[0].tokenize(text.lower())
         missing = [sum(word not in self.index for word in words) for words in (tokens, respaced)]
         return respaced if missing[1] < missing[0] else tokens
 

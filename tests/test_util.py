@@ -23,6 +23,7 @@ def test_special_ids_and_order_by_frequency():
     [
         ("it 's not n't a <unk> test .", "space", "en"),
         ("it's a test, isn't it?", "word", "en"),
+        ('he said "so be it" (twice), and left.', "word", "en"),
         ("Any Case: 😀👩‍👩‍👧 é ß", "char", "en"),
         ("他点点头，又笑了笑。", "char", "zh"),
         ("one", "word", "en"),

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 import inference
 import latent
 import sentences
+import show
 import util
 from util import EOS, PAD, START, UNK
 
@@ -163,6 +165,47 @@ def test_a_batch_overfits():
     z_mean, _ = inference.posteriors(model, util.Sequences.from_list([sequences[i] for i in range(5)]))
     ids, _ = inference.write(model, z_mean, 12)
     assert [util.words(row) for row in ids] == [util.words(sequences[i]) for i in range(5)]
+
+
+def test_a_new_decoder_after_the_pretraining_keeps_the_encoder_and_the_embedding():
+    model, _, sequences = made("--pretrain-epochs", "1")
+    batches = util.Batches(sequences, 4)
+    model.compile(keras.optimizers.Adam(0.1), jit_compile=False)
+    callback = sentences.NewDecoder(model, batches, 1)
+    callback.set_model(model)
+    before = {v.path: v.numpy() for v in model.trainable_variables}
+    model.fit(sequences.padded(np.arange(5)), epochs=1, verbose=0)
+    encoder = {v.path: v.numpy() for v in (*model.encoder.trainable_variables, model.embedding.embeddings)}
+    callback.on_epoch_begin(1)
+    for variable in model.trainable_variables:
+        wanted = encoder[variable.path] if variable.path in encoder else before[variable.path]
+        np.testing.assert_array_equal(variable, wanted, err_msg=variable.path)
+    moments = [v for v in model.optimizer.variables if "momentum" in v.path]
+    assert moments and not any(np.any(v) for v in moments)
+    assert int(model.optimizer.iterations) == 1
+    # In the middle of that epoch, after a resume, the decoder has been at it already.
+    model.fit(sequences.padded(np.arange(5)), epochs=1, verbose=0)
+    learnt = model.decoder.bias.numpy()
+    batches.go_to(1, first=2)
+    callback.on_epoch_begin(1)
+    np.testing.assert_array_equal(model.decoder.bias, learnt)
+
+
+def test_a_collapsed_posterior_is_warned_of_once(vae):
+    said = []
+    console = SimpleNamespace(say=said.append)
+    model, vocabulary, sequences = vae
+    run = SimpleNamespace(options=model.options, seed=1, vocabulary=vocabulary, console=console)
+    callback = show.Show(run, sentences, sequences, every=0, last=9)
+    callback.set_model(model)
+    model.step.assign(0)
+    callback.on_epoch_end(0, {"val_kl": 0.01})  # the KL weight is still 0: too early to tell
+    model.step.assign(10**6)
+    callback.on_epoch_end(1, {"val_kl": 3.0})
+    assert not said
+    callback.on_epoch_end(2, {"val_kl": 0.05})
+    callback.on_epoch_end(3, {"val_kl": 0.05})
+    assert len(said) == 1 and "--posterior-norm" in said[0] and "--free-bits" in said[0]
 
 
 def test_one_text_and_one_word(vae):

@@ -85,10 +85,18 @@ class Watch(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         session = self.session
         session.train.go_to(epoch, session.step)
-        session.begin_epoch()
+        session.take_metrics()
         session.before_validation, self.first = None, session.step
         self.seconds = self.timed = self.tokens = 0
         self.began = session.tick = time.monotonic()
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if keras.backend.backend() == "torch":
+            # There, Dropout draws from torch's own random numbers, past every seed generator; so do data loaders.
+            import torch
+
+            position = np.random.SeedSequence((self.session.run.seed, self.session.steps))
+            torch.manual_seed(int(position.generate_state(1, "uint64")[0]))
 
     def on_train_batch_end(self, batch, logs=None):
         session = self.session

@@ -26,25 +26,6 @@ def assign(variables, arrays, part):
         variable.assign(array)
 
 
-def _torch_random():
-    """Returns the states of torch's own random numbers, which its Dropout draws from past every seed generator."""
-    if keras.backend.backend() != "torch":
-        return []
-    import torch
-
-    return [torch.get_rng_state(), *torch.cuda.get_rng_state_all()]
-
-
-def _set_torch_random(states):
-    import torch
-
-    states = [torch.from_numpy(state.copy()) for state in states]
-    torch.set_rng_state(states[0])
-    # On a machine with fewer GPUs there is no place for the states of the others.
-    for device, state in zip(range(torch.cuda.device_count()), states[1:], strict=False):
-        torch.cuda.set_rng_state(state, device)
-
-
 class State:
     """The weights, optimizers, seeds and metrics of a model, and the position in its training.
 
@@ -66,7 +47,7 @@ class State:
         self.model = model
         self.epoch = self.step = self.steps = 0
         self.best = (math.inf, 0)
-        self.rest = {}
+        self.metrics = {}
         if model.optimizer is not None and not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
 
@@ -85,12 +66,10 @@ class State:
         parts = {"model": self.model.variables}
         parts.update((name, optimizer.variables) for name, optimizer in self.optimizers().items())
         parts.update((f"metric-{metric.name}", metric.variables) for metric in self.model.metrics)
-        values = {part: [variable.value for variable in variables] for part, variables in parts.items()}
-        values["torch"] = _torch_random()
         return {
-            f"{part}-{i:05}": np.array(keras.ops.convert_to_numpy(value))
-            for part, listed in values.items()
-            for i, value in enumerate(listed)
+            f"{part}-{i:05}": np.array(keras.ops.convert_to_numpy(variable.value))
+            for part, variables in parts.items()
+            for i, variable in enumerate(variables)
         }
 
     def facts(self):
@@ -99,7 +78,7 @@ class State:
         return {"epoch": self.epoch, "step": self.step, "steps": self.steps, "best": best}
 
     def take(self, facts, arrays):
-        """Takes on what was saved; part of it when the epoch begins: Keras clears the metrics then.
+        """Takes on what was saved; the metrics when the epoch begins, as Keras clears them then.
 
         Raises:
             UserError: it is of another model.
@@ -109,17 +88,14 @@ class State:
         for name, optimizer in self.optimizers().items():
             assign(optimizer.variables, arrays, name)
         assign(self.model.variables, arrays, "model")
-        self.rest = arrays
+        # At the end of an epoch they hold its validation, which the next epoch has no part in.
+        self.metrics = {name: array for name, array in arrays.items() if name.startswith("metric-") and self.step}
 
-    def begin_epoch(self):
-        """Takes on, once, the rest of what was saved: torch's random state, and the metrics of an epoch cut short."""
-        random = [array for name, array in sorted(self.rest.items()) if name.startswith("torch-")]
-        if random and keras.backend.backend() == "torch":
-            _set_torch_random(random)
-        # At the end of an epoch the metrics hold its validation, which the next epoch has no part in.
-        for metric in self.model.metrics if self.step else ():
+    def take_metrics(self):
+        """Gives the metrics, once, the values that were saved in the middle of this epoch."""
+        for metric in self.model.metrics:
             for i, variable in enumerate(metric.variables):
-                saved = self.rest.get(f"metric-{metric.name}-{i:05}")
+                saved = self.metrics.get(f"metric-{metric.name}-{i:05}")
                 if saved is not None and saved.shape == tuple(variable.shape):
                     variable.assign(saved)
-        self.rest = {}
+        self.metrics = {}

@@ -1,5 +1,6 @@
 """What a run shows: its lines on the console, its pages in TensorBoard, and its history as a table and a picture."""
 
+import contextlib
 import csv
 import io
 import math
@@ -220,13 +221,11 @@ class History:
 
     def __init__(self, directory, epochs=0):
         self.directory, self.rows = directory, []
-        path = directory / "history.csv"
-        if epochs and path.exists():
-            with open(path, newline="", encoding="utf-8") as file:
-                for row in csv.DictReader(file):
-                    values = {name: _number(value) for name, value in row.items() if name and value}
-                    if values.get("epoch", math.inf) <= epochs:
-                        self.rows.append(values)
+        # A table that cannot be read is written anew: it is no reason not to go on.
+        with contextlib.suppress(OSError, ValueError, TypeError, csv.Error):
+            with open(directory / "history.csv", newline="", encoding="utf-8") as file:
+                rows = [{name: _number(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
+            self.rows = [row for row in rows if row.get("epoch", math.inf) <= epochs]
 
     def add(self, row):
         """Puts a row in the place of the one of its epoch, or at the end, and writes both files."""

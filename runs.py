@@ -65,9 +65,9 @@ class Run:
             self._make()
         else:
             was = self.config["corpus"]
-            if was["fingerprint"] != corpus.fingerprint:
+            if was.get("fingerprint") != corpus.fingerprint:
                 raise UserError(
-                    f"The text is not the one that {self.name} was trained on ({was['description']}):"
+                    f"The text is not the one that {self.name} was trained on ({was.get('description')}):"
                     " give the same text, or start a new run."
                 )
             self.lock = files.Lock(self.directory / "lock")

@@ -10,17 +10,17 @@ import time
 import urllib.request
 from pathlib import Path
 
-import devices  # isort: skip (before Keras)
-
 import h5py
 import keras
 import numpy as np
 import pytest
 import tiny
+from tiny import arguments
 
 import files
 import training
 import util
+from logs import History
 from util import UserError
 
 STEPS = 18  # steps of an epoch: 70 lines in batches of 4
@@ -37,10 +37,6 @@ def straight(tmp_path_factory):
     """A run of three epochs that never stopped: (directory, history)."""
     run, history = go(tmp_path_factory.mktemp("straight"), "--name", "straight")
     return run.directory, history
-
-
-def arguments(logdir, *argv):
-    return tiny.parse_args(["-T", str(logdir), "--dtype", "float32", *argv])
 
 
 def go(logdir, *argv, callbacks=()):
@@ -312,6 +308,15 @@ def test_history_and_pictures_never_break_training(tmp_path, monkeypatch, capsys
     assert capsys.readouterr().out.count("The history could not be written: no fonts") == 1
 
 
+def test_a_history_that_cannot_be_read_is_written_anew(tmp_path):
+    run, _ = go(tmp_path, "-e", "1")
+    for content in (b"\xff\x00", b"epoch\nx\n", b""):
+        (run.directory / "history.csv").write_bytes(content)
+        assert History(run.directory, 1).rows == []
+    go(tmp_path, "--resume", "-e", "2")
+    assert [row["epoch"] for row in rows(run.directory)] == ["2"]
+
+
 def test_a_second_process_is_refused(tmp_path):
     args = arguments(tmp_path, "--name", "mine", "--max-steps", "2")
     run, _, _ = tiny.start(args)
@@ -516,120 +521,6 @@ def test_a_tensorboard_server_shows_it_all(tmp_path):
 # The command line -------------------------------------------------------------------------------------------------
 
 
-def test_given_are_the_options_on_the_command_line():
-    args = tiny.parse_args(["-e", "3", "--learn-rate", "0.5", "--resume"])
-    assert args.given == {"epochs", "learning_rate", "resume"}
-    assert (args.epochs, args.batch_size, args.learning_rate, args.resume) == (3, 4, 0.5, "")
-    assert tiny.parse_args([]).epochs == 3
-
-
-@pytest.mark.parametrize("argv", [["-e", "-1"], ["-b", "0"], ["-l", "0"], ["-l", "nan"], ["--eval", "--sample"]])
-def test_impossible_options_are_refused(argv, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        tiny.parse_args(argv)
-    assert stopped.value.code == 2 and "error: argument" in capsys.readouterr().err
-
-
-def test_a_resumed_run_brings_its_options(tmp_path):
-    go(tmp_path, "--name", "mine", "-L", "4", "-e", "1", "-r", "5")
-    args = tiny.parse_args(["-T", str(tmp_path), "--resume", "mine", "-e", "7", "--save-minutes", "2", "-L", "4"])
-    run = training.open_run("tiny", args)
-    assert (args.units, args.epochs, args.seed, args.save_minutes, args.dtype) == (4, 7, 5, 2, "float32")
-    assert not run.is_new and run.seed == 5 and run.vocabulary.level == "space"
-    contradictions = {
-        "--units 8 contradicts mine, which was trained with --units 4.": ["-L", "8"],
-        "--seed 1 contradicts mine, which was trained with --seed 5.": ["--random-seed", "1"],
-        "--batch-size 5 contradicts mine, which was trained with --batch-size 4.": ["-b", "5"],
-    }
-    for message, argv in contradictions.items():
-        with pytest.raises(UserError, match=f"^{message}$"):
-            training.open_run("tiny", arguments(tmp_path, "--resume", "mine", *argv))
-
-
-def test_a_run_with_other_text_is_refused(tmp_path):
-    go(tmp_path, "-e", "1")
-    with pytest.raises(UserError, match="not the one that"):
-        tiny.start(arguments(tmp_path, "--resume"), tiny.corpus(seed=1))
-
-
-def test_a_missing_run_is_answered_with_those_there_are(tmp_path):
-    with pytest.raises(UserError, match=r"no run of tiny\.py"):
-        training.open_run("tiny", arguments(tmp_path, "--resume"))
-    tiny.start(arguments(tmp_path, "--name", "one"))[0].close()
-    with pytest.raises(UserError, match=r"There is no run two.*there are: one"):
-        training.open_run("tiny", arguments(tmp_path, "--eval", "two"))
-    with pytest.raises(UserError, match=r"one exists already.*--resume one"):
-        training.open_run("tiny", arguments(tmp_path, "--name", "one"))
-    for name in ("a/b", "..", ".hidden", ""):
-        with pytest.raises(UserError, match="does not name a directory"):
-            training.open_run("tiny", arguments(tmp_path, "--name", name))
-
-
-def test_runs_are_found_by_name_path_and_age(tmp_path):
-    for script, name in (("tiny", "one"), ("tiny", "two"), ("other", "three")):
-        run, _, _ = tiny.start(arguments(tmp_path, "--name", name))
-        run.close()
-        path = run.directory
-        config = {**json.loads((path / "config.json").read_text()), "script": script}
-        target = tmp_path / script / name
-        target.parent.mkdir(exist_ok=True)
-        path.rename(target)
-        files.write_json(target / "config.json", config)
-    for number, name in enumerate(("tiny/two", "tiny/one", "other/three")):
-        os.utime(tmp_path / name / "config.json", (1e9 + number, 1e9 + number))
-    assert training.open_path(None, tmp_path).name == "three"
-    assert training.open_path(None, tmp_path, ("tiny",)).name == "one"
-    assert training.open_path("two", tmp_path).name == "two"
-    assert training.open_path(str(tmp_path / "tiny" / "two"), "nowhere").name == "two"
-    with pytest.raises(UserError, match=r"a run of other\.py"):
-        training.open_run("tiny", arguments(tmp_path, "--resume", str(tmp_path / "other" / "three")))
-
-
-@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"script": "tiny", "options": 3}', "\0\xff"])
-def test_a_damaged_config_is_named(tmp_path, content):
-    run, _, _ = tiny.start(arguments(tmp_path, "--name", "mine"))
-    run.close()
-    (run.directory / "config.json").write_text(content)
-    with pytest.raises(UserError, match=r"config\.json is damaged"):
-        training.open_run("tiny", arguments(tmp_path, "--resume", "mine"))
-
-
-def test_two_runs_of_one_second_have_two_names(tmp_path):
-    runs = [tiny.start(arguments(tmp_path))[0] for _ in range(3)]
-    assert len({run.directory for run in runs}) == 3
-    for run in runs:
-        run.close()
-
-
-def test_nothing_is_on_disk_before_the_start(tmp_path):
-    training.open_run("tiny", arguments(tmp_path / "runs"))
-    assert not (tmp_path / "runs").exists()
-
-
-def test_a_negative_seed_draws_one(tmp_path):
-    args = arguments(tmp_path, "-r", "-1")
-    run = training.open_run("tiny", args)
-    assert args.seed == run.seed == run.options["seed"] >= 0
-
-
-@pytest.mark.parametrize(
-    ("flags", "dtype"), [("fpu avx512_bf16", "mixed_bfloat16"), ("amx_bf16", "mixed_bfloat16"), ("fpu", "float32")]
-)
-def test_the_dtype_follows_the_processor(monkeypatch, flags, dtype):
-    monkeypatch.setattr(devices, "_gpu", lambda: None)
-    monkeypatch.setattr(Path, "read_text", lambda self, **_: f"flags\t: {flags}\n")
-    assert "bfloat16 natively" in training.set_dtype("auto")
-    assert keras.config.dtype_policy().name == dtype
-
-
-@pytest.mark.parametrize(("capability", "dtype"), [((8, 0), "mixed_bfloat16"), ((7, 5), "float32"), (None, "float32")])
-def test_the_dtype_follows_the_gpu(monkeypatch, capability, dtype):
-    monkeypatch.setattr(devices, "_gpu", lambda: ("A GPU", capability))
-    training.set_dtype("auto")
-    assert keras.config.dtype_policy().name == dtype
-    assert devices.device() == "GPU (A GPU)"
-
-
 def test_errors_are_one_line(capsys, monkeypatch):
     def main(args):
         raise UserError("first\nsecond")
@@ -647,63 +538,3 @@ def test_the_console_holds_only_our_lines(tmp_path):
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert done.stderr == ""
     assert len(done.stdout.splitlines()) == 5
-
-
-# Files ------------------------------------------------------------------------------------------------------------
-
-
-def test_a_write_that_is_killed_leaves_the_old_file(tmp_path):
-    path = tmp_path / "file.txt"
-    path.write_text("old")
-    code = (
-        "import os, signal, sys, types\n"
-        "sys.modules['util'] = types.SimpleNamespace(UserError=Exception)\n"
-        "import files\n"
-        f"with files.replacing({str(path)!r}) as temporary:\n"
-        "    temporary.write_text('half of the')\n"
-        "    os.kill(os.getpid(), signal.SIGKILL)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=Path(files.__file__).parent)
-    assert done.returncode == -signal.SIGKILL
-    assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 2
-
-
-def test_a_write_that_fails_leaves_the_old_file(tmp_path):
-    path = tmp_path / "file.txt"
-    files.write_text(path, "old")
-    with pytest.raises(UnicodeEncodeError):
-        files.write_text(path, "new \ud800")
-    assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
-
-
-def test_arrays_come_back_as_they_were(tmp_path):
-    arrays = {"a": np.arange(6, dtype="float16").reshape(2, 3), "b": np.zeros((0, 2)), "c": np.array(True)}
-    files.save_arrays(tmp_path / "file", {"epoch": 3}, arrays)
-    facts, back = files.load_arrays(tmp_path / "file")
-    assert facts == {"epoch": 3}
-    for name, array in arrays.items():
-        assert back[name].dtype == array.dtype and back[name].shape == array.shape
-        np.testing.assert_array_equal(back[name], array)
-
-
-def test_a_checkpoint_reads_no_other_file(tmp_path):
-    (tmp_path / "secret").write_bytes(b"12345678")
-    with h5py.File(tmp_path / "linked", "w") as file:
-        file["model-00000"] = h5py.ExternalLink("other", "/a")
-    with h5py.File(tmp_path / "outside", "w") as file:
-        file.create_dataset("model-00000", (8,), "uint8", external=[(str(tmp_path / "secret"), 0, 8)])
-    with h5py.File(tmp_path / "huge", "w") as file:
-        file.create_dataset("model-00000", (10**12,), "float64", chunks=(1000,))
-    for name in ("linked", "outside", "huge"):
-        with h5py.File(tmp_path / name, "a") as file:
-            file.attrs.update({"facts": "{}", "sha256": ""})
-        with pytest.raises(UserError, match=r"no plain array|larger than the file"):
-            files.load_arrays(tmp_path / name)
-
-
-def test_options_of_a_run_are_plain(tmp_path):
-    args = arguments(tmp_path)
-    args.data = Path("somewhere")
-    run = training.open_run("tiny", args)
-    json.dumps(run.config)
-    assert run.options["data"] == "somewhere" and "given" not in run.options

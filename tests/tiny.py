@@ -69,6 +69,10 @@ def parse_args(argv=None):
     return training.parse(parser, "tiny.py", argv)
 
 
+def arguments(logdir, *argv):
+    return parse_args(["-T", str(logdir), "--dtype", "float32", *argv])
+
+
 def batches(run, args, vocabulary, text):
     train = util.Batches(util.encode_texts(text.lines, vocabulary), args.batch_size, seed=args.seed)
     valid = util.Batches(util.encode_texts(text.lines[:20], vocabulary), 8, shuffle=False)

@@ -2,12 +2,15 @@
 
 import contextlib
 import math
+import shlex
 import time
+from pathlib import Path
 
 import keras
 import numpy as np
 
 from logs import duration, epoch_line
+from runs import readable
 from state import State
 from util import UserError
 
@@ -57,7 +60,10 @@ class Session(State):
         return where + f"the last save is whole: {self.how_to_go_on()}"
 
     def how_to_go_on(self):
-        return f"python {self.run.script}.py --resume {self.run.name}"
+        logdir = self.run.directory.resolve().parent.parent
+        usual = logdir == Path(__file__).resolve().parent / "runs"
+        elsewhere = "" if usual else f" -T {shlex.quote(readable(logdir))}"
+        return f"python {self.run.script}.py --resume {self.run.name}{elsewhere}"
 
     def not_finite(self, what):
         return UserError(
@@ -68,8 +74,9 @@ class Session(State):
     def settings(self):
         """Returns what is set for the next step: kl_weight and learning_rate, where there are such."""
         values = {}
-        if hasattr(self.model, "kl_weight_now"):
-            values["kl_weight"] = float(self.model.kl_weight_now())
+        weight = self.model.kl_weight_now() if hasattr(self.model, "kl_weight_now") else None
+        if weight is not None:
+            values["kl_weight"] = float(weight)
         if self.model.optimizer is not None:
             values["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         return values
@@ -140,11 +147,13 @@ class Watch(keras.callbacks.Callback):
             now["tokens_per_second"] = self.tokens / self.seconds
         seconds = time.monotonic() - self.began
         whole = session.step >= session.total
-        ahead = (session.epochs - epoch - 1) * seconds * session.total / max(session.step - self.first, 1)
-        run.console.say(
-            f"epoch {epoch + 1}/{session.epochs}{'' if whole else f' until step {session.steps}'}"
-            f"  {epoch_line(scores, now)}  {duration(ahead if whole else 0)} left"
-        )
+        left = ""
+        if self.seconds and whole:
+            # What was not training was validation; a resumed epoch trained a part of its steps only.
+            an_epoch = seconds - self.seconds + self.seconds / self.timed * session.total
+            left = f"  {duration((session.epochs - epoch - 1) * an_epoch)} left"
+        until = "" if whole else f" until step {session.steps}"
+        run.console.say(f"epoch {epoch + 1}/{session.epochs}{until}  {epoch_line(scores, now)}{left}")
         training = {name: value for name, value in scores.items() if not name.startswith("val_")}
         run.scalars("train", {**training, **now}, epoch + 1)
         run.scalars("validation", {n[4:]: value for n, value in scores.items() if n.startswith("val_")}, epoch + 1)

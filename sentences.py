@@ -211,7 +211,7 @@ class SentenceVAE(keras.Model):
         return ops.where(step < 0, 0.0, weight)
 
     def kl_weight_now(self):
-        return float(self.kl_weight(int(self.step)))
+        return float(self.kl_weight(int(self.step))) if self.encoder else None
 
     def call(self, ids, training=False):
         if not self.encoder:

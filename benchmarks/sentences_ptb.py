@@ -5,7 +5,8 @@
 
 FOLDER holds train.txt, valid.txt and test.txt of Mikolov's split. Every model has the published sizes (embedding and
 LSTM 256, z 32, softmax apart from the embedding, dropout 0.5; He et al. 2019, Li et al. 2019) and sees the text equally
-often; pre-training counts. `--best` trains the configuration with the best score within an hour instead. A run that is there already is scored again, not trained again.
+often; pre-training counts. `--best` trains the configuration with the best score within an hour instead. A run that is
+there already is scored again, not trained again.
 """
 
 import argparse

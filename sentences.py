@@ -188,16 +188,15 @@ class SentenceVAE(keras.Model):
         self.aggressive = latent.AggressiveEncoder() if options["aggressive"] and self.encoder else None
         names = ("nll",) if options["no_latent"] else ("nll", "kl", "neg_elbo", "mmd")[: 4 if options["mmd"] else 3]
         self.means = {name: keras.metrics.Mean(name) for name in names}
-        self.others = [metrics.Perplexity()]
-        if self.encoder:
-            self.others.append(metrics.ActiveUnits(options["latent_dim"]))
+        self.perplexity = metrics.Perplexity()
+        self.active_units = metrics.ActiveUnits(options["latent_dim"]) if self.encoder else None
         # A weight, so that it is saved: a Python number would be frozen into the compiled step.
         self.step = self.add_weight(shape=(), initializer="zeros", trainable=False, name="step", dtype="int32")
         self.steps_an_epoch = 1
 
     @property
     def metrics(self):
-        return [*self.means.values(), *self.others]
+        return [*self.means.values(), self.perplexity, *([self.active_units] if self.encoder else [])]
 
     def kl_weight(self, step):
         options, epoch = self.options, self.steps_an_epoch
@@ -235,14 +234,15 @@ class SentenceVAE(keras.Model):
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         nll = ops.sum(y_pred["nll"], axis=-1)
         self.means["nll"].update_state(nll)
-        self.others[0].update_state(nll, x != PAD)
         if not self.encoder:
+            self.perplexity.update_state(nll, x != PAD)
             return ops.mean(nll)
         each = latent.kl_to_standard_normal(y_pred["z_mean"], y_pred["z_log_var"])
         kl = ops.sum(each, axis=-1)
         self.means["kl"].update_state(kl)
         self.means["neg_elbo"].update_state(nll + kl)
-        self.others[1].update_state(y_pred["z_mean"])
+        self.perplexity.update_state(nll + kl, x != PAD)
+        self.active_units.update_state(y_pred["z_mean"])
         bounded = latent.free_bits(each, self.options["free_bits"]) if self.options["free_bits"] else ops.mean(kl)
         loss = ops.mean(nll) + self.kl_weight(self.step) * bounded
         if self.options["mmd"]:

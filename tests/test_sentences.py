@@ -99,6 +99,17 @@ def test_the_objective_is_the_bound(vae):
     assert float(loss) == pytest.approx(expected + float(np.sum(kl) / 5), rel=1e-4)
 
 
+def test_perplexity_is_that_of_the_bound(vae):
+    model, _, sequences = vae
+    ids = sequences.padded(np.arange(5))
+    model.reset_metrics()
+    model.compute_loss(x=ids, y_pred=model(ids), training=False)
+    values = {metric.name: float(metric.result()) for metric in model.metrics}
+    assert values["neg_elbo"] == pytest.approx(values["nll"] + values["kl"], rel=1e-5)
+    tokens = sum(sequences.lengths[:5])
+    assert values["perplexity"] == pytest.approx(np.exp(5 * values["neg_elbo"] / tokens), rel=1e-4)
+
+
 def test_importance_weighted_bound():
     model, _, sequences = made("--posterior-norm", "0")
     z_mean, z_log_var = inference.posteriors(model, sequences)

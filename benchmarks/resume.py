@@ -58,7 +58,7 @@ def main():
             exists = (folder / "sentences" / name / "last.ckpt").exists()
             if not exists:
                 shutil.rmtree(folder / "sentences" / name, ignore_errors=True)
-            wait = chance.uniform(0.2, 0.9) * whole if len(kills) < args.kills else None
+            wait = chance.uniform(0.25, 0.75) * whole if len(kills) < args.kills else None
             ended = train(folder, None if exists else name, *(["--resume", name] if exists else SMALL), wait=wait)
             kills += [] if ended else [round(wait, 1)]
         got = weights(folder / "sentences" / name / "last.ckpt")

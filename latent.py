@@ -9,8 +9,6 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from layers import Adam
-
 
 def normal_sample(z_mean, z_log_var, seed):
     """Draws from a diagonal Gaussian by the reparameterisation trick (Kingma & Welling 2014).
@@ -161,63 +159,3 @@ def slerp(start, end, shares):
     safe, unit = np.where(curved, sine, 1), [np.maximum(length, 1e-12) for length in lengths]
     direction = np.sin((1 - shares) * angle) / safe * start / unit[0] + np.sin(shares * angle) / safe * end / unit[1]
     return np.where(curved, direction * ((1 - shares) * lengths[0] + shares * lengths[1]), lerp(start, end, shares))
-
-
-class AggressiveEncoder(layers.Layer):
-    """Decides which training steps move the decoder: only those where the encoder has caught up (He et al. 2019).
-
-    In between, the encoder alone learns until its loss stops falling from one window of steps to the next, or for
-    `longest` steps. `decoder_moves` is 1 in a step that moves both sides, else 0; `active` set to 0 ends it all.
-    """
-
-    def __init__(self, window=10, longest=100):
-        super().__init__(dtype="float32")
-        self.window, self.longest = window, longest
-
-        def scalar(name, value):
-            return self.add_weight(shape=(), initializer=keras.initializers.Constant(value), trainable=False, name=name)
-
-        self.active, self.decoder_moves, self.next_moves = scalar("active", 1), scalar("moves", 0), scalar("next", 0)
-        self.steps, self.sum, self.last_sum = scalar("steps", 0), scalar("sum", 0), scalar("last_sum", 1e30)
-        self.information = scalar("information", -1)
-
-    def observe(self, loss):
-        """Takes the loss of a training step, before its update."""
-        moves = ops.maximum(self.next_moves, 1.0 - self.active)
-        steps, total = self.steps + 1.0, self.sum + ops.cast(loss, "float32")
-        full = ops.equal(ops.mod(steps, self.window), 0.0)
-        caught_up = ops.logical_or(ops.logical_and(full, total >= self.last_sum), steps >= self.longest)
-        last_sum = ops.where(full, total, self.last_sum)
-        self.decoder_moves.assign(moves)
-        self.next_moves.assign(ops.cast(caught_up, "float32"))
-        # After a step of both sides the encoder's search starts anew.
-        self.steps.assign(ops.where(caught_up, 0.0, steps))
-        self.sum.assign(ops.where(ops.logical_or(full, caught_up), 0.0, total))
-        self.last_sum.assign(ops.where(caught_up, 1e30, last_sum))
-
-    def observe_information(self, mutual_information):
-        """Takes the mutual information after an epoch; when it no longer grows, every step moves both sides."""
-        if mutual_information <= float(self.information):
-            self.active.assign(0.0)
-        self.information.assign(mutual_information)
-
-
-class AlternatingAdam(Adam):
-    """Adam that leaves the variables `switched`, and what it knows of them, as they are while `switch` is 0."""
-
-    def __init__(self, switch, switched, **arguments):
-        super().__init__(**arguments)
-        self.switch, self.switched = switch, {id(variable) for variable in switched}
-
-    def update_step(self, gradient, variable, learning_rate):
-        index = self._get_variable_index(variable)
-        # TensorFlow hands over its own variable; the list holds Keras's.
-        own = self._trainable_variables[index]
-        if id(own) not in self.switched:
-            super().update_step(gradient, variable, learning_rate)
-            return
-        kept = [own, self._momentums[index], self._velocities[index]]
-        before = [ops.copy(ops.convert_to_tensor(v)) for v in kept]
-        super().update_step(gradient, variable, learning_rate)
-        for v, old in zip(kept, before, strict=True):
-            v.assign(ops.where(self.switch > 0, ops.convert_to_tensor(v), old))

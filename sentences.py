@@ -32,8 +32,10 @@ import corpora
 import inference
 import latent
 import metrics
+import remedies
 import sampling
 import show
+import textfiles
 import util
 from layers import GRU, LSTM, Adam, softmax_nll
 from util import PAD, START, UNK, UserError
@@ -50,7 +52,9 @@ class Encoder(layers.Layer):
 
     def __init__(self, options, shared=None):
         super().__init__()
-        self.shared, self.latent_dim = shared, options["latent_dim"]
+        self.latent_dim = options["latent_dim"]
+        # A function, so that the decoder does not become a part of the encoder.
+        self.read_by_decoder = shared and shared.last_output
         self.softplus = options["softplus"]
         self.forward, self.backward = [], []
         units = options["encoder_units"] or options["units"]
@@ -65,8 +69,8 @@ class Encoder(layers.Layer):
         self.norm = latent.PosteriorNorm(gamma) if gamma else None
 
     def call(self, x, mask, training=False):
-        if self.shared:
-            h = self.shared.last_output(x, mask)
+        if self.read_by_decoder:
+            h = self.read_by_decoder(x, mask)
         else:
             h = x
             for layer, forward in enumerate(self.forward):
@@ -185,7 +189,7 @@ class SentenceVAE(keras.Model):
         self.decoder = Decoder(options, vocab_size, self.embedding)
         self.encoder = None if options["no_latent"] else Encoder(options, options["share_rnn"] and self.decoder)
         self.seed = keras.random.SeedGenerator(options["seed"] + 1)
-        self.aggressive = latent.AggressiveEncoder() if options["aggressive"] and self.encoder else None
+        self.aggressive = remedies.AggressiveEncoder() if options["aggressive"] and self.encoder else None
         names = ("nll",) if options["no_latent"] else ("nll", "kl", "neg_elbo", "mmd")[: 4 if options["mmd"] else 3]
         self.means = {name: keras.metrics.Mean(name) for name in names}
         self.perplexity = metrics.Perplexity()
@@ -299,38 +303,6 @@ def sample_prior(run, n, seed=1):
 # Training ------------------------------------------------------------------------------------------------------------
 
 
-class NewDecoder(keras.callbacks.Callback):
-    """After pre-training as an autoencoder, starts the decoder afresh and keeps the encoder (Li et al. 2019)."""
-
-    def __init__(self, model, batches, epoch):
-        super().__init__()
-        self.batches, self.epoch = batches, epoch
-        shared = {id(variable) for variable in (*model.embedding.variables, *model.encoder.variables)}
-        self.first = [(v, v.numpy()) for v in model.decoder.trainable_variables if id(v) not in shared]
-
-    def on_epoch_begin(self, epoch, logs=None):
-        if epoch != self.epoch or self.batches.first:
-            return
-        for variable, value in self.first:
-            variable.assign(value)
-        for variable in self.model.optimizer.variables:
-            if variable.path.split("/")[-1] not in ("iteration", "learning_rate"):
-                variable.assign(ops.zeros_like(variable))
-
-
-class UntilInformed(keras.callbacks.Callback):
-    """Ends the aggressive training of the encoder when z tells no more of the text than an epoch before."""
-
-    def __init__(self, valid):
-        super().__init__()
-        self.valid = valid
-
-    def on_epoch_end(self, epoch, logs=None):
-        z_mean, z_log_var = inference.posteriors(self.model, self.valid)
-        z = z_mean + np.exp(0.5 * z_log_var) * np.random.default_rng(1).standard_normal(z_mean.shape)
-        self.model.aggressive.observe_information(metrics.mutual_information(z, z_mean, z_log_var))
-
-
 def compiled(model, args, batches):
     """Compiles a model for training: Adam with clipped gradients and a learning rate that falls to 0."""
     steps = (args.epochs + args.pretrain_epochs) * batches.total
@@ -338,7 +310,7 @@ def compiled(model, args, batches):
     settings = {"learning_rate": rate, "global_clipnorm": args.clip_norm or None}
     if args.aggressive:
         control = model.aggressive
-        optimizer = latent.AlternatingAdam(control.decoder_moves, model.decoder.trainable_variables, **settings)
+        optimizer = remedies.AlternatingAdam(control.decoder_moves, model.decoder.trainable_variables, **settings)
     else:
         optimizer = Adam(**settings)
     model.steps_an_epoch = batches.total
@@ -420,13 +392,13 @@ def main(args):
         args.epochs = run.options["epochs"] = -(-args.max_steps // train.total)
     model = build(run.options, vocabulary)
     if args.embeddings and run.is_new:
-        matrix, found = util.read_vectors(args.embeddings, vocabulary, model.embedding.embeddings.numpy())
+        matrix, found = textfiles.read_vectors(args.embeddings, vocabulary, model.embedding.embeddings.numpy())
         model.embedding.embeddings.assign(matrix)
         corpus.description += f"; {found:,} word vectors from {args.embeddings}"
     compiled(model, args, train)
     epochs, monitor = args.epochs + args.pretrain_epochs, "val_nll" if args.no_latent else "val_neg_elbo"
-    callbacks = [NewDecoder(model, train, args.pretrain_epochs)] if args.pretrain_epochs else []
-    callbacks += [UntilInformed(splits["valid"])] if model.aggressive else []
+    callbacks = [remedies.NewDecoder(model, train, args.pretrain_epochs)] if args.pretrain_epochs else []
+    callbacks += [remedies.UntilInformed(splits["valid"])] if model.aggressive else []
     run.start(model, vocabulary, corpus)
     try:
         if model.encoder:

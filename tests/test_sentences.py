@@ -12,6 +12,7 @@ import pytest
 
 import inference
 import latent
+import remedies
 import sentences
 import show
 import util
@@ -182,7 +183,7 @@ def test_a_new_decoder_after_the_pretraining_keeps_the_encoder_and_the_embedding
     model, _, sequences = made("--pretrain-epochs", "1")
     batches = util.Batches(sequences, 4)
     model.compile(keras.optimizers.Adam(0.1), jit_compile=False)
-    callback = sentences.NewDecoder(model, batches, 1)
+    callback = remedies.NewDecoder(model, batches, 1)
     callback.set_model(model)
     before = {v.path: v.numpy() for v in model.trainable_variables}
     model.fit(sequences.padded(np.arange(5)), epochs=1, verbose=0)

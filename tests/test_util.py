@@ -134,15 +134,3 @@ def test_number_refuses_what_is_out_of_bounds():
     for text in ("1.5", "-1", "nan"):
         with pytest.raises(argparse.ArgumentTypeError):
             share(text)
-
-
-def test_word_vectors_from_text_and_npy(tmp_path):
-    vocabulary = util.Vocabulary.build(["a b"], "space")
-    (tmp_path / "v.txt").write_text("2 2\na 1 2\nz 3 4\n")
-    matrix, found = util.read_vectors(tmp_path / "v.txt", vocabulary, np.zeros((6, 2)))
-    assert found == 1 and matrix[4].tolist() == [1, 2] and not matrix[5].any()
-    np.save(tmp_path / "v.npy", np.ones((6, 2)))
-    assert util.read_vectors(tmp_path / "v.npy", vocabulary, np.zeros((6, 2)))[0].sum() == 12
-    for bad in ("v.npy", "v.txt", "missing.txt"):
-        with pytest.raises(util.UserError):
-            util.read_vectors(tmp_path / bad, vocabulary, np.zeros((6, 3)))

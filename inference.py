@@ -14,6 +14,7 @@ import functools
 
 import keras
 import numpy as np
+from keras import ops
 
 import latent
 import metrics
@@ -35,14 +36,14 @@ def _nll(model):
 def _writer(model, max_length, beam, temperature, top_k, top_p):
     seed = keras.random.SeedGenerator(1)
 
-    def pick(logits):
-        return sampling.sample_logits(logits, seed, temperature, top_k, top_p)
+    def pick(logits, uniform):
+        return sampling.sample_logits(logits, uniform, temperature, top_k, top_p)
 
     def write(z):
-        state, batch = model.start(z), keras.ops.shape(z)[0]
+        state, batch = model.start(z), ops.shape(z)[0]
         if beam > 1:
             return sampling.beam_search(model.next, state, batch, max_length, beam)
-        return sampling.generate(model.next, state, batch, max_length, pick)
+        return sampling.generate(model.next, state, batch, max_length, pick, seed)
 
     return sampling.Compiled(write, model, seed), seed
 
@@ -58,6 +59,11 @@ def posteriors(model, sequences, batch_size=128):
     for rows in _in_batches(sequences.lengths, batch_size):
         means[rows], log_vars[rows] = _posterior(model).predict_on_batch(sequences.padded(rows))
     return means, log_vars
+
+
+def kl_of_each(z_mean, z_log_var):
+    """Returns the KL of posteriors to the prior, nats of each dimension: arrays (n, latent_dim) -> (n, latent_dim)."""
+    return ops.convert_to_numpy(latent.kl_to_standard_normal(*map(ops.convert_to_tensor, (z_mean, z_log_var))))
 
 
 def likelihoods(model, sequences, z, batch_size=128):
@@ -137,7 +143,7 @@ def evaluate(model, sequences, max_length, iw_samples=0, seed=1, progress=None):
     z_mean, z_log_var = posteriors(model, sequences)
     z = z_mean + np.exp(0.5 * z_log_var) * np.random.default_rng(seed).standard_normal(z_mean.shape, "float32")
     nll = likelihoods(model, sequences, z)
-    kl = np.asarray(latent.kl_to_standard_normal(z_mean, z_log_var)).sum(axis=-1)
+    kl = kl_of_each(z_mean, z_log_var).sum(axis=-1)
     scores = {"neg_elbo": float((nll + kl).mean()), "nll": float(nll.mean()), "kl": float(kl.mean())}
     bound = nll + kl
     if iw_samples:

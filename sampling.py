@@ -62,12 +62,14 @@ def filter_logits(logits, temperature=1.0, top_k=0, top_p=1.0):
     return logits
 
 
-def sample_logits(logits, seed, temperature=1.0, top_k=0, top_p=1.0):
+def sample_logits(logits, uniform, temperature=1.0, top_k=0, top_p=1.0):
     """Draws a token from each row of logits; temperature 0 takes the most likely one.
+
+    The draw inverts the cumulative distribution, so that all that is random is drawn before a loop over the tokens.
 
     Args:
         logits: float (batch, vocab_size).
-        seed: `keras.random.SeedGenerator`.
+        uniform: float (batch,), draws from the uniform distribution over [0, 1).
         temperature, top_k, top_p: see `filter_logits`.
 
     Returns:
@@ -75,8 +77,10 @@ def sample_logits(logits, seed, temperature=1.0, top_k=0, top_p=1.0):
     """
     if temperature <= 0:
         return ops.cast(ops.argmax(logits, axis=-1), "int32")
-    logits = filter_logits(logits, temperature, top_k, top_p)
-    return ops.cast(keras.random.categorical(logits, 1, seed=seed)[:, 0], "int32")
+    cumulative = ops.cumsum(ops.softmax(filter_logits(logits, temperature, top_k, top_p), axis=-1), axis=-1)
+    # Not 0, which would draw the first token even where that is impossible.
+    threshold = ops.maximum(ops.expand_dims(uniform, -1), 1e-7) * cumulative[:, -1:]
+    return ops.sum(ops.cast(cumulative < threshold, "int32"), axis=-1)
 
 
 def _only_words(logits):
@@ -84,7 +88,7 @@ def _only_words(logits):
     return ops.where(ops.arange(logits.shape[-1]) <= UNK, -1e9, logits)
 
 
-def generate(step, state, batch, max_length, pick):
+def generate(step, state, batch, max_length, pick, seed):
     """Writes sequences token by token, carrying the state, until all have ended or `max_length` is reached.
 
     Args:
@@ -92,7 +96,9 @@ def generate(step, state, batch, max_length, pick):
         state: tuple of tensors, each (batch, ...).
         batch: number of sequences, int or scalar tensor.
         max_length: int, tokens at most, `<eos>` counted.
-        pick: function from logits (batch, vocab_size) to tokens int32 (batch,), such as `sample_logits`.
+        pick: function of (logits (batch, vocab_size), uniform (batch,)) that returns tokens int32 (batch,), such as
+            `sample_logits`.
+        seed: `keras.random.SeedGenerator`.
 
     Returns:
         ids int32 (batch, max_length), padded after `<eos>`, and their log-probability float32 (batch,) in nats under
@@ -103,7 +109,7 @@ def generate(step, state, batch, max_length, pick):
         logits, state = step(token, state)
         logits = ops.cast(logits, "float32")
         ended = ops.logical_or(ops.equal(token, EOS), ops.equal(token, PAD))
-        drawn = ops.where(ended, PAD, pick(_only_words(logits)))
+        drawn = ops.where(ended, PAD, pick(_only_words(logits), ops.take(uniform, t, axis=1)))
         chosen = ops.take_along_axis(ops.log_softmax(logits, axis=-1), ops.expand_dims(drawn, -1), axis=-1)[:, 0]
         log_prob = log_prob + ops.where(ended, 0.0, chosen)
         ids = ops.where(ops.expand_dims(ops.equal(places, t), 0), ops.expand_dims(drawn, -1), ids)
@@ -113,6 +119,7 @@ def generate(step, state, batch, max_length, pick):
         alive = ops.logical_and(ops.not_equal(token, EOS), ops.not_equal(token, PAD))
         return ops.logical_and(t < max_length, ops.any(alive))
 
+    uniform = keras.random.uniform((batch, max_length), seed=seed)
     places = ops.arange(max_length, dtype="int32")
     first = ops.full((batch,), START, dtype="int32")
     start = (ops.zeros((), "int32"), first, tuple(state), ops.full((batch, max_length), PAD, dtype="int32"))

@@ -21,6 +21,7 @@ Departures from the paper:
 """
 
 import argparse
+import itertools
 import sys
 
 import training  # isort: skip (before Keras: it keeps TensorFlow quiet)
@@ -56,13 +57,13 @@ class Encoder(layers.Layer):
         # A function, so that the decoder does not become a part of the encoder.
         self.read_by_decoder = shared and shared.last_output
         self.softplus = options["softplus"]
-        self.forward, self.backward = [], []
+        self.ahead, self.back = [], []
         units = options["encoder_units"] or options["units"]
         for layer in range(0 if shared else 1 + options["extra_layers"]):
             arguments = {"units": units, "return_sequences": layer < options["extra_layers"]}
-            self.forward.append(recurrent(options, **arguments))
+            self.ahead.append(recurrent(options, **arguments))
             if not options["one_way"]:
-                self.backward.append(recurrent(options, go_backwards=True, **arguments))
+                self.back.append(recurrent(options, go_backwards=True, **arguments))
         self.z_mean = layers.Dense(self.latent_dim, dtype="float32")
         self.z_spread = layers.Dense(self.latent_dim, dtype="float32")
         gamma = options["posterior_norm"]
@@ -73,11 +74,13 @@ class Encoder(layers.Layer):
             h = self.read_by_decoder(x, mask)
         else:
             h = x
-            for layer, forward in enumerate(self.forward):
-                ahead, back = forward(h, mask=mask), self.backward and self.backward[layer](h, mask=mask)
-                # A sequence read backwards comes out backwards.
-                back = [ops.flip(back, axis=1) if len(back.shape) == 3 else back] if self.backward else []
-                h = ops.concatenate([ahead, *back], axis=-1)
+            for ahead, back in itertools.zip_longest(self.ahead, self.back):
+                sides = [ahead(h, mask=mask)]
+                if back:
+                    backwards = back(h, mask=mask)
+                    # A sequence read backwards comes out backwards.
+                    sides.append(ops.flip(backwards, axis=1) if len(backwards.shape) == 3 else backwards)
+                h = ops.concatenate(sides, axis=-1)
         z_mean, z_spread = self.z_mean(h), self.z_spread(h)
         if self.norm:
             z_mean = self.norm(z_mean, training=training)

@@ -61,7 +61,7 @@ class Show(keras.callbacks.Callback):
             run.shown("walk", [self.texts[0], *(f"   {text}" for text in walk), self.texts[1]], epoch)
         z_mean, z_log_var = inference.posteriors(self.model, self.valid)
         run.histogram("z_mean", z_mean, epoch)
-        kl = np.asarray(latent.kl_to_standard_normal(z_mean, z_log_var))
+        kl = inference.kl_of_each(z_mean, z_log_var)
         run.bars("kl_of_each_dimension", kl.reshape(len(kl), -1).mean(axis=0), epoch)
 
     def warn_of_collapse(self, logs):

@@ -56,7 +56,7 @@ def main():
         scores = common.scores_of(run)
         scores.setdefault("iw_nll", scores["nll"])
         minutes = round(common.training_seconds(run) / 60, 1)
-        rows.append({"model": name} | {key: scores.get(key, 0) for key in COLUMNS} | {"minutes": minutes})
+        rows.append({"model": name} | {key: scores.get(key, "") for key in COLUMNS} | {"minutes": minutes})
     what = "the best configuration" if args.best else "remedies"
     title = f"sentences.py on PTB: {what}, {args.epochs} epochs each, test split, iw_nll with K = {args.iw_samples}"
     common.append(title, common.table(rows), time.monotonic() - started)

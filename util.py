@@ -216,22 +216,23 @@ class Batches(keras.utils.PyDataset):
     """Padded batches of sequences of similar length, in an order that depends on (seed, epoch) alone.
 
     Sequences are shuffled, sorted by length within pools of `pool` batches, cut into batches, and the batches are
-    shuffled. A batch is padded to the next of at most `buckets` widths, so that a model meets few shapes; only the last
-    one holds fewer sequences.
+    shuffled. A batch is padded to the next of at most `buckets` widths; only the last one holds fewer sequences.
 
     Args:
         sequences: `Sequences`.
         batch_size: sequences in a batch.
         seed: int, for the order.
         shuffle: False gives one order, sorted by length, for every epoch.
-        buckets: at most this many widths.
+        buckets: at most this many widths; None takes 10 with JAX, which compiles a step for each, and else 100, which
+            leaves little padding.
         pool: batches whose sequences are sorted together.
 
     Items are tuples of one array, int32 (batch_size, width).
     """
 
-    def __init__(self, sequences, batch_size, seed=1, shuffle=True, buckets=10, pool=64):
+    def __init__(self, sequences, batch_size, seed=1, shuffle=True, buckets=None, pool=64):
         super().__init__()
+        buckets = buckets or (10 if keras.backend.backend() == "jax" else 100)
         self.sequences, self.batch_size, self.seed, self.shuffle, self.pool = sequences, batch_size, seed, shuffle, pool
         lengths = sequences.lengths if len(sequences) else np.ones(1, "int64")
         marks = np.quantile(lengths, np.linspace(0, 1, buckets + 1)[1:], method="higher").astype(int)

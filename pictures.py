@@ -100,7 +100,7 @@ def walk(cloud, points, labels, title):
 
     figure = Figure((12, max(5.5, 1.2 + ROOM * len(labels))), dpi=120)
     margin = 0.65 / figure.get_figheight()
-    axes = figure.add_axes((0.06, margin, 0.46, 1 - 1.6 * margin))
+    axes = figure.add_axes((0.06, margin, 0.48, 1 - 1.6 * margin))
     axes.scatter(cloud[:, across], sign * cloud[:, down], s=9, color="0.8", linewidths=0)
     axes.plot(points[:, across], sign * points[:, down], color="0.4", linewidth=1, zorder=2)
     axes.scatter(points[:, across], sign * points[:, down], s=36, c=colours, zorder=3)
@@ -113,7 +113,7 @@ def walk(cloud, points, labels, title):
         axes.annotate(
             wrapped(text),
             (points[step, across], sign * points[step, down]),
-            (0.56, height),
+            (0.59, height),
             textcoords="figure fraction",
             arrowprops=leader | {"relpos": (0, 0.5)},
             annotation_clip=False,
@@ -128,4 +128,4 @@ def save(figure, path):
     """Writes a figure to a path; the ending of its name says the format."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")  # `walk` returned the signs that are missing
-        figure.savefig(path, bbox_inches="tight")
+        figure.savefig(path)

@@ -85,7 +85,7 @@ def load(task=None, path=None, *, limit=None, level=None, seed=1, big_file=BIG_F
     if 1 < len(given) < 3:
         how += f", {' and '.join(s for s in SPLITS if s not in given)} cut from train by seed {seed}"
     sizes = ", ".join(f"{len(splits[split]):,} {split}" for split in SPLITS)
-    tokens = {"word": "words", "space": "words as they stand", "char": "characters"}[level]
+    tokens = {"word": "words", "space": "words as they stand", "char": "characters", "byte": "bytes"}[level]
     description = f"{name}: {sizes} texts ({how}), {tokens}"
     return Corpus(
         name,
@@ -157,13 +157,14 @@ def _read_path(path, limit, big_file):
             raise UserError(f"{path}: there is no such file or folder.")
         files = {"train": [path]}
     else:
-        files = _files_of_splits(path)
+        files = files_of_splits(path)
     given = {split: read_texts(paths, limit) for split, paths in files.items()}
     size = sum(int(texts.sizes.sum(dtype="int64")) for texts in given.values())
     return given if size > big_file else {split: list(texts) for split, texts in given.items()}
 
 
-def _files_of_splits(folder):
+def files_of_splits(folder):
+    """Returns the .txt files of a folder, by the split that their names say: dict of str -> list of paths."""
     texts = sorted(
         file for file in folder.glob("*.txt") if not re.match("readme|licen[cs]e|sources?\\b", file.name.lower())
     )

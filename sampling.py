@@ -127,6 +127,31 @@ def generate(step, state, batch, max_length, pick, seed):
     return ids, log_prob
 
 
+def go_on(step, token, state, length, pick, seed):
+    """Writes on from a token, carrying the state: running text, which does not end.
+
+    Args:
+        step, pick, seed: as for `generate`.
+        token: int32 (batch,), the last one written so far.
+        state: tuple of tensors, each (batch, ...), before that token is read.
+        length: int, tokens to write.
+
+    Returns:
+        tuple: ids int32 (batch, length), then the tensors of the state before the last of them is read.
+    """
+
+    def body(t, token, state, ids):
+        logits, state = step(token, state)
+        token = pick(_only_words(ops.cast(logits, "float32")), ops.take(uniform, t, axis=1))
+        return t + 1, token, state, ops.where(ops.equal(places, t)[None], token[:, None], ids)
+
+    uniform = keras.random.uniform((ops.shape(token)[0], length), seed=seed)
+    places = ops.arange(length, dtype="int32")
+    start = (ops.zeros((), "int32"), token, tuple(state), ops.broadcast_to(0 * token[:, None], ops.shape(uniform)))
+    _, _, state, ids = ops.while_loop(lambda t, *_: t < length, body, start)
+    return (ids, *state)
+
+
 def beam_search(step, state, batch, max_length, beam):
     """Finds likely sequences by beam search; a beam of 1 is the greedy choice.
 
@@ -186,7 +211,8 @@ class Compiled(keras.Model):
     """
 
     def __init__(self, function, *parts):
-        super().__init__()
+        # The layers cast what they multiply; a state or a code that passes through keeps its digits.
+        super().__init__(autocast=False)
         self.function, self.parts = function, list(parts)
         self.jit_compile = JIT
 

@@ -52,6 +52,13 @@ def read_task(task):
     return _from_nltk(task)
 
 
+def running(task):
+    """Returns the text of a task in the layout of the original, str; None for a task that is single texts."""
+    if task not in ("alice", "shakespeare", "genesis"):
+        return None
+    return _from_nltk(task, _RUNNING)
+
+
 def _names(least=300, most=500):
     """First names and their languages: those with `least` names in faker, `most` of each, spread over the alphabet."""
     from faker.providers import person
@@ -77,7 +84,7 @@ def _names(least=300, most=500):
     return [name for name, _ in pairs], [language for _, language in pairs]
 
 
-def _from_nltk(task):
+def _from_nltk(task, readers=None):
     import nltk
 
     package = {"alice": "gutenberg", "sinica": "sinica_treebank", "headlines": "reuters"}.get(task, task)
@@ -89,7 +96,7 @@ def _from_nltk(task):
         )
     corpus = getattr(nltk.corpus, package)
     try:
-        return _NLTK_READERS[task](corpus)
+        return (readers or _NLTK_READERS)[task](corpus)
     except (LookupError, OSError, ValueError, SyntaxError, zipfile.BadZipFile) as error:
         reason = " ".join(str(error).split())[:100]
         raise UserError(f"NLTK's copy of {package} cannot be read ({reason}); fetch it anew: {fetch}") from None
@@ -137,14 +144,21 @@ def _alice(corpus):
     return _prose(corpus.raw("carroll-alice.txt")), None
 
 
-def _shakespeare(corpus):
-    texts = []
+def _speeches(corpus):
+    """The speeches of all plays: (who speaks, list of lines)."""
     for file in corpus.fileids():
         for speech in corpus.xml(file).iter("SPEECH"):
             # Stage directions stand within lines; what is spoken is the line's own text and what follows them.
             lines = [" ".join([line.text or "", *(part.tail or "" for part in line)]) for line in speech.iter("LINE")]
-            texts.extend(_prose(" ".join(lines)))
-    return texts, None
+            yield speech.findtext("SPEAKER") or "", [" ".join(line.split()) for line in lines]
+
+
+def _shakespeare(corpus):
+    return [text for _, lines in _speeches(corpus) for text in _prose(" ".join(lines))], None
+
+
+def _shakespeare_in_lines(corpus):
+    return "\n".join(f"{speaker}:\n{chr(10).join(lines)}\n" for speaker, lines in _speeches(corpus))
 
 
 def _treebank(corpus):
@@ -171,6 +185,11 @@ def _sinica(corpus):
     return [" ".join(words) for words in corpus.sents() if words], None
 
 
+_RUNNING = {
+    "alice": lambda corpus: corpus.raw("carroll-alice.txt").replace("\r\n", "\n"),
+    "shakespeare": _shakespeare_in_lines,
+    "genesis": lambda corpus: corpus.raw("english-kjv.txt") + "\n" + corpus.raw("english-web.txt"),
+}
 _NLTK_READERS = {
     "alice": _alice,
     "shakespeare": _shakespeare,

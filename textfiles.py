@@ -101,6 +101,18 @@ def read_texts(paths, limit=None):
     return Lines(paths, np.frombuffer(starts, "int64"), np.frombuffer(sizes, "int32"))
 
 
+def lines_of(path):
+    """Returns the lines of a UTF-8 text file that hold anything, list of str.
+
+    Raises:
+        UserError: a file that is missing, unreadable, binary or not UTF-8.
+    """
+    try:
+        return [text.strip() for _, text in _rows(path, None) if text.strip()]
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or error}.") from None
+
+
 def kind_of(rows):
     """Tells from the first lines of a file, list of str, its kind: "lines", "entries", "wrapped" or "paragraphs"."""
     rows = [row.rstrip() for row in rows]

@@ -16,7 +16,7 @@ import numpy as np
 
 PAD, START, UNK, EOS = 0, 1, 2, 3
 SPECIAL_TOKENS = ("<pad>", "<start>", "<unk>", "<eos>")
-LEVELS = ("word", "space", "char")
+LEVELS = ("word", "space", "char", "byte")
 # Ids beyond this many are kept in a file that is mapped into memory, so that a corpus may be larger than the memory.
 IDS_IN_MEMORY = 16_000_000
 
@@ -53,7 +53,7 @@ class Vocabulary:
     Args:
         tokens: list of str in id order, the four special tokens first.
         level: "word" (lower-cased, split as in the Penn Treebank: `do n't`), "space" (as it stands, split at white
-            space) or "char".
+            space), "char" or "byte" (of UTF-8, each written as the character of that code).
         language: language code of the corpus; "zh" and "ja" are written without spaces.
     """
 
@@ -90,6 +90,8 @@ class Vocabulary:
         """Returns the tokens of a text as a list of str."""
         if self.level == "char":
             return list(text)
+        if self.level == "byte":
+            return list(text.encode("utf-8", "surrogateescape").decode("latin-1"))
         if self.level == "space":
             return text.split()
         return _treebank()[0].tokenize(text.lower())
@@ -125,6 +127,8 @@ class Vocabulary:
     def decode(self, ids):
         """Returns the readable text of ids (length,): up to the first `<eos>`, padding and `<start>` left out."""
         tokens = [self.tokens[i] for i in words(ids)]
+        if self.level == "byte":
+            return "".join(tokens).encode("latin-1").decode("utf-8", "replace")
         if self.level == "char" or self._unspaced:
             return "".join(tokens)
         return " ".join(tokens) if self.level == "space" else _treebank()[1].detokenize(tokens)

@@ -29,6 +29,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+import running
 import sampling
 import streams
 import util
@@ -189,7 +190,7 @@ def parse_args(argv=None):
     parser = argparse.ArgumentParser(
         description=__doc__.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    streams.add_data_options(parser, task="pydocs", window=100)
+    running.add_data_options(parser, task="pydocs", window=100)
     add = parser.add_argument_group("model").add_argument
     add("-E", "--embedding-dim", "--embedding-size", "--embedding_size", type=size, default=128, help="width of a char")
     add("-L", "--units", "--lstm-hidden-size", "--num_units", type=size, default=512, help="width of a recurrence")
@@ -217,9 +218,9 @@ def main(args):
         if args.sample is not None:
             writing.talk(run, args, line_begin(run))
         else:
-            finish(run, streams.read_run(run, args).test)
+            finish(run, running.read_run(run, args).test)
         return
-    text = streams.read_run(run, args)
+    text = running.read_run(run, args)
     if args.windows:
         train, valid = (
             util.Batches(streams.windows(ids, args.max_length), args.batch_size, run.seed, shuffle=shuffle)

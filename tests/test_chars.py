@@ -40,7 +40,7 @@ def test_training(trained):
 
 
 def test_evaluation_repeats_the_score(trained):
-    folder, where, done = trained
+    _folder, where, done = trained
     again = run("--eval", "a", *where)
     line = next(line for line in done.stdout.splitlines() if line.split()[:1] == ["nats_per_char"])
     assert line in again.stdout.splitlines()

@@ -97,7 +97,7 @@ def test_averaged_weights_are_in_the_model_from_validation_to_the_end_of_the_epo
         np.testing.assert_array_equal(ops.convert_to_numpy(variable), value)
 
 
-# The command line ------------------------------------------------------------------------------------------------------
+# The command line --------------------------------------------------------------------------------------------------
 
 
 def run(*argv, text=None, status=0):

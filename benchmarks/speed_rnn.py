@@ -1,0 +1,206 @@
+"""Speed of training: the scripts' recurrent models against the same models in torch and in plain Keras.
+
+    python benchmarks/speed_rnn.py [--rounds 15] [--only CASE ...] [--peer PYTHON]
+
+Each competitor is a process of its own that builds the model, waits, and times one training step (forward, backward,
+clipping, Adam) whenever it is asked to; they are asked in turn, so that what else the machine does falls on all
+alike. A score is the median over the rounds, in tokens a second; the ratios are to torch in float32. torch must be
+installed for PYTHON, by default the Python that runs this.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+import common
+
+CASES = {
+    # name: script, its model's options, steps of time, vocabulary
+    "1 x 512, batch 64, 100 characters": ("chars", {"units": 512, "batch_size": 64}, 100, 65),
+    "2 x 256, batch 64, 64 characters": ("chars", {"units": 256, "batch_size": 64, "extra_layers": 1}, 64, 65),
+    "1 x 256, batch 128, 32 characters": ("chars", {"units": 256, "batch_size": 128}, 32, 65),
+    "2 x 650, batch 20, 35 words": (
+        "words",
+        {"units": 650, "embedding_dim": 650, "batch_size": 20, "extra_layers": 1, "stream": True},
+        35,
+        10_000,
+    ),
+    "Sentence VAE, 256 and 256, batch 32, 22 words": (
+        "sentences",
+        {"units": 256, "embedding_dim": 256, "batch_size": 32, "untied": True},
+        22,
+        10_000,
+    ),
+}
+WORKERS = {
+    "torch": ("torch", "float32"),
+    "torch, bfloat16 autocast": ("torch", "mixed_bfloat16"),
+    "keras.layers.LSTM": ("keras", "float32"),
+    "keras.layers.LSTM, mixed_bfloat16": ("keras", "mixed_bfloat16"),
+    "this project, float32": ("own", "float32"),
+    "this project, mixed_bfloat16": ("own", "mixed_bfloat16"),
+}
+
+
+def batch_of(case, step):
+    import numpy as np
+
+    _, options, time_steps, vocabulary = CASES[case]
+    width = time_steps if case.startswith("Sentence") else time_steps + 1
+    random = np.random.default_rng(step)
+    return random.integers(4, vocabulary, (options["batch_size"], width)).astype("int32")
+
+
+def keras_step(case, kind, dtype):
+    """Returns a function of a batch that makes one training step with a script's own model."""
+    sys.path.insert(0, str(common.ROOT))
+    import training  # isort: skip
+    import importlib
+
+    import keras
+
+    script, options, _, vocabulary = CASES[case]
+    training.set_dtype(dtype)
+    module = importlib.import_module(script)
+    if kind == "keras":
+        module.LSTM, module.Adam = keras.layers.LSTM, keras.optimizers.Adam
+        module.softmax_nll = plain_nll
+    args = module.parse_args([])
+    values = {name: value for name, value in vars(args).items() if name not in ("given", "groups", "flags", "argv")}
+    model = module.build(values | options, range(vocabulary))
+    model.compile(module.Adam(1e-3, global_clipnorm=5.0), jit_compile=False)
+    return model.train_on_batch
+
+
+def plain_nll(hidden, kernel, bias, targets, mask=None, transposed=False):
+    from keras import ops
+
+    kernel = ops.cast(ops.transpose(kernel) if transposed else kernel, hidden.dtype)
+    logits = ops.cast(ops.matmul(hidden, kernel) + ops.cast(bias, hidden.dtype), "float32")
+    return ops.sparse_categorical_crossentropy(targets, logits, from_logits=True)
+
+
+def torch_step(case, dtype):
+    """Returns a function of a batch that makes one training step with the same model in torch."""
+    import torch
+    from torch import nn
+
+    script, options, _, vocabulary = CASES[case]
+    width, units = options.get("embedding_dim", 128), options["units"]
+
+    class Language(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embedding = nn.Embedding(vocabulary, width)
+            self.lstm = nn.LSTM(width, units, 1 + options.get("extra_layers", 0), batch_first=True)
+            self.drop, self.out = nn.Dropout(0.1), nn.Linear(units, vocabulary)
+            if script == "words":
+                self.out.weight = self.embedding.weight
+            self.state = None
+
+        def forward(self, ids):
+            outputs, state = self.lstm(self.drop(self.embedding(ids[:, :-1])), self.state)
+            self.state = [part.detach() for part in state]
+            logits = self.out(self.drop(outputs)).flatten(0, 1)
+            return nn.functional.cross_entropy(logits.float(), ids[:, 1:].flatten())
+
+    class VAE(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embedding = nn.Embedding(vocabulary, width)
+            self.encoder = nn.LSTM(width, units, bidirectional=True, batch_first=True)
+            self.posterior, self.start = nn.Linear(2 * units, 64), nn.Linear(32, 2 * units)
+            self.norm = nn.BatchNorm1d(32)
+            self.decoder = nn.LSTM(width + 32, units, batch_first=True)
+            self.drop, self.out = nn.Dropout(0.5), nn.Linear(units, vocabulary)
+
+        def forward(self, ids):
+            _, (hidden, _) = self.encoder(self.embedding(ids))
+            mean, log_var = self.posterior(torch.cat([hidden[0], hidden[1]], -1)).float().chunk(2, -1)
+            mean = 0.6 * self.norm(mean)
+            z = mean + (0.5 * log_var).exp() * torch.randn_like(mean)
+            kl = 0.5 * (mean**2 + log_var.exp() - 1 - log_var).sum(-1).mean()
+            h, c = self.start(z).chunk(2, -1)
+            words = self.drop(self.embedding(torch.cat([torch.ones_like(ids[:, :1]), ids[:, :-1]], 1)))
+            inputs = torch.cat([words, z[:, None].expand(-1, ids.shape[1], -1)], -1)
+            outputs, _ = self.decoder(inputs, (torch.tanh(h)[None], c[None].contiguous()))
+            logits = self.out(self.drop(outputs)).flatten(0, 1).float()
+            return nn.functional.cross_entropy(logits, ids.flatten(), reduction="sum") / len(ids) + kl
+
+    model = VAE() if script == "sentences" else Language()
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3, fused=True)
+
+    def step(batch):
+        ids = torch.from_numpy(batch).long()
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype != "float32"):
+            loss = model(ids)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+        optimizer.step()
+        return loss.item()
+
+    return step
+
+
+def work(case, kind, dtype):
+    """Times one step for each line of the input, after three that are not counted."""
+    step = torch_step(case, dtype) if kind == "torch" else keras_step(case, kind, dtype)
+    for number in range(3):
+        step(batch_of(case, number))
+    print("ready", flush=True)
+    for number, _ in enumerate(sys.stdin, 3):
+        batch = batch_of(case, number)
+        started = time.perf_counter()
+        step(batch)
+        print(time.perf_counter() - started, flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--only", nargs="*", choices=CASES)
+    parser.add_argument("--peer", default=sys.executable, metavar="PYTHON", help="a Python that has torch")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.worker:
+        return work(*json.loads(args.worker))
+    started, rows = time.monotonic(), []
+    # Threads that wait must not spin: they would take the cores from whoever is being timed.
+    quiet = os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
+    for case in args.only or CASES:
+        workers = {}
+        for name, (kind, dtype) in WORKERS.items():
+            python = args.peer if kind == "torch" else sys.executable
+            command = [python, __file__, "--worker", json.dumps([case, kind, dtype])]
+            workers[name] = subprocess.Popen(
+                command, env=quiet, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            )
+            while (line := workers[name].stdout.readline()).strip() != "ready":
+                if not line:
+                    raise SystemExit(f"{name} did not start")
+        times = {name: [] for name in workers}
+        for _ in range(args.rounds):
+            for name, worker in workers.items():
+                print(file=worker.stdin, flush=True)
+                times[name].append(float(worker.stdout.readline()))
+        for worker in workers.values():
+            worker.stdin.close()
+            worker.wait()
+        _, options, time_steps, _ = CASES[case]
+        speeds = {name: options["batch_size"] * time_steps / statistics.median(t) for name, t in times.items()}
+        rows += [
+            {"model": case, "who": name, "tokens/s": f"{speed:,.0f}", "of torch": f"{speed / speeds['torch']:.2f}"}
+            for name, speed in speeds.items()
+        ]
+        print(common.table(rows[-len(WORKERS) :]), flush=True)
+    common.append(f"Speed of training, median of {args.rounds} steps", common.table(rows), time.monotonic() - started)
+    return None
+
+
+if __name__ == "__main__":
+    main()

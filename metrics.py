@@ -25,7 +25,8 @@ class Perplexity(keras.metrics.Metric):
         self.tokens.assign(self.tokens + ops.sum(ops.cast(tokens, "float32")))
 
     def result(self):
-        return ops.exp(self.total / ops.maximum(self.tokens, 1.0))
+        # At most e^80: a KL term that does not count yet may be thousands of nats.
+        return ops.exp(ops.minimum(self.total / ops.maximum(self.tokens, 1.0), 80.0))
 
 
 class ActiveUnits(keras.metrics.Metric):

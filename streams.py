@@ -91,7 +91,7 @@ class Carried(layers.Layer):
 
     def read(self):
         """Returns the states, float32 (batch_size, width) each."""
-        return [ops.convert_to_tensor(state) for state in self.states]
+        return [state.value for state in self.states]
 
     def write(self, states):
         """Keeps the states for the next batch; no gradient passes through them."""
@@ -101,7 +101,7 @@ class Carried(layers.Layer):
     def reset(self):
         """Forgets the text so far."""
         for state in self.states:
-            state.assign(ops.zeros_like(state))
+            state.assign(ops.zeros(state.shape))
 
 
 class FromTheStart(keras.callbacks.Callback):

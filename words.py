@@ -57,7 +57,8 @@ def dropping(kind):
             cell = self.cell
             kernel = cell.recurrent_kernel
             # Past Keras's tracking of attributes: for this call the cell has the thinned weights.
-            object.__setattr__(cell, "recurrent_kernel", self.dropped(ops.convert_to_tensor(kernel), training=True))
+            thinned = ops.cast(self.dropped(ops.convert_to_tensor(kernel), training=True), self.compute_dtype)
+            object.__setattr__(cell, "recurrent_kernel", thinned)
             try:
                 return super().inner_loop(sequences, initial_state, mask, training)
             finally:

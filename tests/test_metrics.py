@@ -13,6 +13,12 @@ def test_perplexity_counts_tokens_not_batches():
     assert float(metric.result()) == pytest.approx(np.exp(15 / 5), rel=1e-5)
 
 
+def test_perplexity_of_a_huge_bound_is_a_number():
+    metric = metrics.Perplexity()
+    metric.update_state(np.array([9000.0]), np.array([[True, True]]))
+    assert np.isfinite(float(metric.result()))
+
+
 def test_active_units_of_constructed_posteriors():
     z_mean = np.zeros((1000, 4), "float32")
     z_mean[:, 1] = np.random.default_rng(1).normal(size=1000)

@@ -1,0 +1,122 @@
+"""Speed of sampling: chars.py's writer against the growing prefix in Keras and a loop over steps in torch.
+
+    python benchmarks/speed_sampling.py [--length 200] [--rounds 5] [--peer PYTHON]
+
+One LSTM of 512 units over 65 characters writes `length` characters, 1 and 256 texts at once, at temperature 1. The
+growing prefix calls `predict` on all the text so far for each character, as many tutorials do. Each way is a process
+of its own; the score is the median over the rounds, in characters a second. torch must be
+installed for PYTHON, by default the Python that runs this.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+import common
+
+WAYS = ("chars.py", "growing prefix", "torch")
+UNITS, WIDTH, VOCABULARY = 512, 128, 65
+
+
+def ours(count, length):
+    sys.path.insert(0, str(common.ROOT))
+    import training  # isort: skip
+    import chars
+    import writing
+
+    training.set_dtype("auto")
+    names = ("given", "groups", "flags", "argv")
+    options = {name: value for name, value in vars(chars.parse_args([])).items() if name not in names}
+    writer = writing.Writer(chars.build(options, range(VOCABULARY)), chunk=length)
+    return lambda: writer.go_on(writer.start([[4]] * count))
+
+
+def growing_prefix(count, length):
+    import keras
+    import numpy as np
+    from keras import layers
+
+    model = keras.Sequential(
+        [layers.Embedding(VOCABULARY, WIDTH), layers.LSTM(UNITS, return_sequences=True), layers.Dense(VOCABULARY)]
+    )
+
+    def write():
+        ids, random = np.full((count, 1), 4, "int32"), np.random.default_rng(1)
+        for _ in range(length):
+            logits = model.predict(ids, verbose=0)[:, -1]
+            drawn = (logits + random.gumbel(size=logits.shape)).argmax(-1)
+            ids = np.concatenate([ids, drawn[:, None].astype("int32")], axis=1)
+
+    return write
+
+
+def in_torch(count, length):
+    import torch
+    from torch import nn
+
+    embedding, lstm = nn.Embedding(VOCABULARY, WIDTH), nn.LSTM(WIDTH, UNITS, batch_first=True)
+    out = nn.Linear(UNITS, VOCABULARY)
+
+    @torch.inference_mode()
+    def write():
+        token, state = torch.full((count, 1), 4), None
+        for _ in range(length):
+            x, state = lstm(embedding(token), state)
+            token = torch.multinomial(out(x[:, -1]).softmax(-1), 1)
+
+    return write
+
+
+def work(way, count, length):
+    write = {"chars.py": ours, "growing prefix": growing_prefix, "torch": in_torch}[way](count, length)
+    if way != "growing prefix":
+        write()
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        started = time.perf_counter()
+        write()
+        print(time.perf_counter() - started, flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--length", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--peer", default=sys.executable, metavar="PYTHON", help="a Python that has torch")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.worker:
+        return work(*json.loads(args.worker))
+    started, rows = time.monotonic(), []
+    quiet = os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
+    for count in (1, 256):
+        speeds = {}
+        for way in WAYS:
+            python = args.peer if way == "torch" else sys.executable
+            command = [python, __file__, "--worker", json.dumps([way, count, args.length])]
+            worker = subprocess.Popen(command, env=quiet, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            while (line := worker.stdout.readline()).strip() != "ready":
+                if not line:
+                    raise SystemExit(f"{way} did not start")
+            seconds = []
+            # The growing prefix takes minutes: once is enough to tell.
+            for _ in range(1 if way == "growing prefix" else args.rounds):
+                print(file=worker.stdin, flush=True)
+                seconds.append(float(worker.stdout.readline()))
+            worker.stdin.close()
+            worker.wait()
+            speeds[way] = count * args.length / statistics.median(seconds)
+        for way, speed in speeds.items():
+            ratio = f"{speeds['chars.py'] / speed:.1f}"
+            rows.append({"texts": count, "way": way, "characters/s": f"{speed:,.0f}", "chars.py is faster by": ratio})
+    title = f"Speed of sampling, {args.length} characters"
+    common.append(title, common.table(rows), time.monotonic() - started)
+    return None
+
+
+if __name__ == "__main__":
+    main()

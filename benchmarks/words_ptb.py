@@ -1,0 +1,48 @@
+"""words.py on the Penn Treebank, the state carried from sentence to sentence: test perplexity.
+
+    python benchmarks/words_ptb.py FOLDER [--epochs 20] [-T LOGDIR]
+
+FOLDER holds train.txt, valid.txt and test.txt of Mikolov's split (82,430 tokens of test text, `<eos>` counted).
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import common
+
+OPTIONS = ["--stream", "-L", 650, "-E", 400, "-x", 1, "--weight-drop", 0.3, "--average", 0.999, "-l", 3e-3]
+CACHE = ["--cache", 500, "--cache-share", 0.1, "--cache-sharpness", 0.3]
+PUBLISHED = [
+    {"model": "5-gram count model (Kneser-Ney)", "perplexity": 146.7},
+    {"model": "LSTM 2 x 200, Zaremba et al. 2014", "perplexity": 115.9},
+    {"model": "LSTM 2 x 650, Zaremba et al. 2014", "perplexity": 82.1},
+    {"model": "LSTM 2 x 1500, Zaremba et al. 2014", "perplexity": 78.3},
+    {"model": "AWD-LSTM 3 x 1150, Merity et al. 2018", "perplexity": 56.5, "with cache": 52.5},
+]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("-T", "--logdir", type=Path, default=common.ROOT / "runs" / "benchmarks")
+    args = parser.parse_args()
+    started = time.monotonic()
+    run = args.logdir.resolve() / "words" / f"ptb-{args.epochs}"
+    where = ["-D", args.folder.resolve(), "-T", args.logdir.resolve()]
+    common.run_script("words.py", *where, "-e", args.epochs, *OPTIONS, "--name", run.name, "-o", args.epochs)
+    common.run_script("words.py", *where, "--eval", run.name, *CACHE)
+    scores, minutes = common.scores_of(run), round(common.training_seconds(run) / 60, 1)
+    ours = {
+        "model": f"words.py -e {args.epochs} {' '.join(map(str, OPTIONS))}",
+        "perplexity": scores["perplexity"],
+        "with cache": scores["perplexity_with_cache"],
+        "training minutes": minutes,
+    }
+    title = "words.py on PTB, state carried, test perplexity"
+    common.append(title, common.table([ours, *PUBLISHED]), time.monotonic() - started)
+
+
+if __name__ == "__main__":
+    main()

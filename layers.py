@@ -1,8 +1,9 @@
 """Layers and an optimizer that train faster than Keras's own on a CPU, with the same weights and the same numbers.
 
 `LSTM` and `GRU` take the place of Keras's. With TensorFlow on a CPU they run the recurrence themselves: one product
-projects the inputs of all steps before the loop, which `recurrence.py` holds. Everywhere else (a GPU, JAX, torch,
-dropout, other activations) they hand over to Keras.
+projects the inputs of all steps before the loop, which `recurrence.py` holds. With torch on a CPU they run torch's own
+kernels (`torch_recurrence.py`) where there is no mask. Everywhere else (a GPU, JAX, dropout, other activations) they
+hand over to Keras.
 """
 
 import keras
@@ -12,6 +13,8 @@ if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
     import recurrence
+elif keras.backend.backend() == "torch":
+    import torch_recurrence
 
 
 def _on_tensorflow_cpu():
@@ -33,6 +36,12 @@ class _OwnLoop:
         Returns:
             The last output (batch, units), all outputs (batch, time, units), the list of last states.
         """
+        if self._runs_torch_kernels(sequences, mask):
+            cell, gru = self.cell, isinstance(self, layers.GRU)
+            weights = [
+                None if w is None else ops.convert_to_tensor(w) for w in (cell.kernel, cell.recurrent_kernel, cell.bias)
+            ]
+            return torch_recurrence.scan(gru, sequences, *weights, list(initial_state), self.go_backwards)
         if not self._runs_own_loop():
             return super().inner_loop(sequences, initial_state, mask, training)
         dtype, cell = self.compute_dtype, self.cell
@@ -77,10 +86,16 @@ class _OwnLoop:
         )
 
     def _runs_own_loop(self):
+        return _on_tensorflow_cpu() and self._is_plain()
+
+    def _runs_torch_kernels(self, sequences, mask):
+        on_cpu = keras.backend.backend() == "torch" and sequences.device.type == "cpu"
+        return on_cpu and mask is None and sequences.shape[1] > 0 and self._is_plain()
+
+    def _is_plain(self):
         cell = self.cell
         return (
-            _on_tensorflow_cpu()
-            and not (self.unroll or self.stateful or cell.dropout or cell.recurrent_dropout)
+            not (self.unroll or self.stateful or cell.dropout or cell.recurrent_dropout)
             and cell.activation is keras.activations.tanh
             and cell.recurrent_activation is keras.activations.sigmoid
             and getattr(cell, "reset_after", True)

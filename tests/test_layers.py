@@ -22,6 +22,7 @@ MASKS = {
     "right": np.arange(TIME) < LENGTHS[:, None],
     "gaps": np.random.default_rng(4).random((BATCH, TIME)) < 0.6,
 }
+not_on_jax = pytest.mark.skipif(keras.backend.backend() == "jax", reason="there the layers are Keras's own")
 tensorflow_only = pytest.mark.skipif(not ON_TENSORFLOW, reason="gradients are taken with a TensorFlow tape")
 
 
@@ -46,6 +47,8 @@ def states_of(kind, batch=BATCH):
 
 def values_and_gradients(layer, x, mask=None, states=None):
     """Everything the layer returns, and the gradients of a random weighting of it by inputs, states and weights."""
+    if not ON_TENSORFLOW:
+        return values_and_torch_gradients(layer, x, mask, states)
     import tensorflow as tf
 
     sources = [tf.constant(x), *(states or [])]
@@ -59,13 +62,25 @@ def values_and_gradients(layer, x, mask=None, states=None):
     return [ops.convert_to_numpy(ops.cast(value, "float32")) for value in results + gradients]
 
 
+def values_and_torch_gradients(layer, x, mask, states):
+    import torch
+
+    sources = [torch.tensor(np.asarray(value)).requires_grad_() for value in (x, *(states or []))]
+    mask = None if mask is None else ops.convert_to_tensor(mask)
+    results = layer(sources[0], initial_state=sources[1:] or None, mask=mask)
+    results = list(results) if isinstance(results, (list, tuple)) else [results]
+    loss = sum((r.float() * torch.tensor(normal(*r.shape, seed=i))).sum() for i, r in enumerate(results))
+    gradients = torch.autograd.grad(loss, sources + [variable.value for variable in layer.trainable_variables])
+    return [ops.convert_to_numpy(ops.cast(value.detach(), "float32")) for value in [*results, *gradients]]
+
+
 def assert_equal(ours, theirs, tolerance=1e-5):
     assert len(ours) == len(theirs)
     for our, their in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(our, their, rtol=tolerance, atol=tolerance)
 
 
-@tensorflow_only
+@not_on_jax
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("mask", MASKS)
 @pytest.mark.parametrize("backwards", [False, True])
@@ -74,17 +89,17 @@ def assert_equal(ours, theirs, tolerance=1e-5):
 def test_values_and_gradients_are_those_of_keras(kind, mask, backwards, sequences, given_states):
     keras_layer, layer = pair(kind, return_state=True, return_sequences=sequences, go_backwards=backwards)
     arguments = normal(BATCH, TIME, FEATURES), MASKS[mask], states_of(kind) if given_states else None
-    assert layer._runs_own_loop()
+    assert layer._runs_own_loop() == ON_TENSORFLOW
     assert_equal(values_and_gradients(layer, *arguments), values_and_gradients(keras_layer, *arguments))
 
 
-@tensorflow_only
+@not_on_jax
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("batch", "time"), [(1, 1), (1, 4), (2, 1), (7, 3)])
 def test_odd_sizes(kind, batch, time):
     keras_layer, layer = pair(kind, return_state=True, return_sequences=True, use_bias=batch != 7)
     x = normal(batch, time, FEATURES)
-    mask = np.ones((batch, time), bool)
+    mask = np.ones((batch, time), bool) if ON_TENSORFLOW else None
     states = states_of(kind, batch)
     expected = values_and_gradients(keras_layer, x, mask, states)
     assert_equal(values_and_gradients(layer, x, mask, states), expected)
@@ -171,7 +186,7 @@ def test_bidirectional(kind, sequences):
     assert_equal(*[[ops.convert_to_numpy(value) for value in peer(x, mask=mask)] for peer in reversed(peers)])
 
 
-@tensorflow_only
+@not_on_jax
 @pytest.mark.parametrize("kind", KINDS)
 def test_bfloat16_is_near_float32(kind):
     arguments = {"return_state": True, "return_sequences": True}
@@ -180,9 +195,10 @@ def test_bfloat16_is_near_float32(kind):
     layer.build((None, None, FEATURES))
     layer.set_weights(reference.get_weights())
     x = normal(BATCH, TIME, FEATURES)
-    assert layer(x)[0].dtype == "bfloat16"
+    assert keras.backend.standardize_dtype(layer(ops.convert_to_tensor(x))[0].dtype) == "bfloat16"
+    mask = MASKS["right"] if ON_TENSORFLOW else None
     for ours, theirs in zip(
-        values_and_gradients(layer, x, MASKS["right"]), values_and_gradients(reference, x, MASKS["right"]), strict=True
+        values_and_gradients(layer, x, mask), values_and_gradients(reference, x, mask), strict=True
     ):
         assert np.linalg.norm(ours - theirs) < 0.05 * np.linalg.norm(theirs)
 

@@ -1,12 +1,13 @@
-"""Trains the Sentence VAE on a large text file and reports the most memory that was resident.
+"""Trains a script on a large text file and reports the most memory that was resident, and the speed.
 
-python benchmarks/memory.py [--megabytes 1000] [--steps 100]
+python benchmarks/memory.py [--script sentences] [--megabytes 1000] [--steps 100]
 """
 
 import argparse
 import random
 import resource
 import tempfile
+import time
 from pathlib import Path
 
 import common
@@ -33,25 +34,32 @@ def write_text(path, size):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--megabytes", type=int, default=1000)
+    parser.add_argument("--script", choices=("sentences", "chars", "words"), default="sentences")
+    parser.add_argument("--megabytes", type=int, nargs="+", default=[1000])
     parser.add_argument("--steps", type=int, default=100)
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "large.txt"
-        write_text(path, args.megabytes * 10**6)
-        seconds = common.run_script(
-            "sentences.py", "-D", path, "-e", 1, "--max-steps", args.steps, "-T", folder, "-o", 0, "--name", "large"
+    started, rows = time.monotonic(), []
+    for megabytes in sorted(args.megabytes):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "large.txt"
+            write_text(path, megabytes * 10**6)
+            where = ["-D", path, "-T", folder, "--name", "large"]
+            seconds = common.run_script(f"{args.script}.py", *where, "-e", 1, "--max-steps", args.steps, "-o", 0)
+            history = (Path(folder) / args.script / "large" / "history.csv").read_text().splitlines()
+            speed = float(dict(zip(history[0].split(","), history[-1].split(","), strict=True))["tokens_per_second"])
+        # Of the largest so far: the texts come in the order of their sizes. ru_maxrss is in KiB on Linux.
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+        rows.append(
+            {
+                "text (MB)": megabytes,
+                "steps": args.steps,
+                "most resident (GiB)": round(peak, 2),
+                "tokens/s": f"{speed:,.0f}",
+                "seconds": round(seconds),
+            }
         )
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20  # ru_maxrss is in KiB on Linux
-    rows = [
-        {
-            "text (MB)": args.megabytes,
-            "steps": args.steps,
-            "most resident (GiB)": round(peak, 2),
-            "seconds": round(seconds),
-        }
-    ]
-    common.append("Memory: sentences.py on a large text file", common.table(rows), seconds)
+    title = f"Memory: {args.script}.py on a large text file"
+    common.append(title, common.table(rows), time.monotonic() - started)
 
 
 if __name__ == "__main__":

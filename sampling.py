@@ -10,8 +10,8 @@ from keras import ops
 from util import EOS, PAD, START, UNK, number
 
 
-def add_sampling_options(parser, temperature, num_samples, gen_length):
-    """Adds the group "sampling" with the given defaults."""
+def add_sampling_options(parser, temperature, num_samples, gen_length, beam=True):
+    """Adds the group "sampling" with the given defaults; `beam` is whether the script has beam search."""
     add = parser.add_argument_group("sampling").add_argument
     add(
         "--temperature",
@@ -27,9 +27,9 @@ def add_sampling_options(parser, temperature, num_samples, gen_length):
         help="draw from the likeliest tokens that together have this probability",
     )
     add("--num-samples", type=number(int, 1), default=num_samples, help="samples at a time")
-    add(
-        "--beam", type=number(int, 1), default=1, help="above 1, beam search with so many hypotheses instead of drawing"
-    )
+    if beam:
+        about = "above 1, beam search with so many hypotheses instead of drawing"
+        add("--beam", type=number(int, 1), default=1, help=about)
     add(
         "-g", "--gen-length", "--gen_length", type=number(int, 1), default=gen_length, help="tokens of a sample at most"
     )

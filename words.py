@@ -299,7 +299,7 @@ def parse_args(argv=None):
     add("--activation-reg", type=weight, default=0.0, help="weight of the size of the outputs and of their changes")
     add("--average", type=share, default=0.0, metavar="MOMENTUM", help="score with averaged weights, such as 0.999")
     training.add_training_options(parser, epochs=10, batch_size=32, learning_rate=2e-3)
-    sampling.add_sampling_options(parser, temperature=0.9, num_samples=3, gen_length=60)
+    sampling.add_sampling_options(parser, temperature=0.9, num_samples=3, gen_length=60, beam=False)
     training.add_run_options(parser)
     add = parser.add_argument_group("use").add_argument
     add(
@@ -311,8 +311,10 @@ def parse_args(argv=None):
     add("--cache-share", type=share, default=0.1, help="weight of the cache")
     add("--cache-sharpness", type=weight, default=0.3, help="how much likeness counts in it")
     args = training.parse(parser, SCRIPT, argv)
-    if args.score is not None and args.eval is None:
-        args.eval = ""
+    if args.score is not None:
+        if args.resume is not None or args.sample is not None:
+            parser.error("--score takes a run from --eval, or the newest")
+        args.eval = args.eval or ""
     return args
 
 

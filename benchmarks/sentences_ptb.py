@@ -22,6 +22,7 @@ PLAIN = [*PUBLISHED, "--posterior-norm", 0]
 # Lengths of phases are shares of the epochs.
 REMEDIES = {
     "language model": [*PUBLISHED, "--no-latent", "-b", 32, "-l", 2e-3],
+    "no remedy": [*PLAIN, "--kl-schedule", "none"],
     "linear annealing": [*PLAIN, "--annealing-epochs", "half"],
     "cyclical annealing": [*PLAIN, "--kl-schedule", "cyclical"],
     "free bits": [*PLAIN, "--free-bits", 8, "--annealing-epochs", 2],

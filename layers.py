@@ -1,24 +1,34 @@
 """Layers and an optimizer that train faster than Keras's own on a CPU, with the same weights and the same numbers.
 
-`LSTM` and `GRU` take the place of Keras's. With TensorFlow on a CPU they run the recurrence themselves: one product
-projects the inputs of all steps before the loop, which `recurrence.py` holds. With torch on a CPU they run torch's own
-kernels (`torch_recurrence.py`) where there is no mask. Everywhere else (a GPU, JAX, dropout, other activations) they
-hand over to Keras.
+`LSTM` and `GRU` take the place of Keras's. With TensorFlow or JAX on a CPU they run the recurrence themselves: one
+product projects the inputs of all steps before the loop, whose equations are in `recurrence.py`. With torch on a CPU
+they run torch's own kernels (`torch_recurrence.py`) where there is no mask. Everywhere else (a GPU, dropout, other
+activations) they hand over to Keras.
 """
 
 import keras
 from keras import layers, ops
 
+import recurrence
+
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
-    import recurrence
+    from tensorflow_recurrence import scan
+elif keras.backend.backend() == "jax":
+    import jax
+
+    from jax_recurrence import scan
 elif keras.backend.backend() == "torch":
     import torch_recurrence
 
 
 def _on_tensorflow_cpu():
     return keras.backend.backend() == "tensorflow" and not tf.config.list_logical_devices("GPU")
+
+
+def _on_jax_cpu():
+    return keras.backend.backend() == "jax" and jax.default_backend() == "cpu"
 
 
 class _OwnLoop:
@@ -46,30 +56,32 @@ class _OwnLoop:
             return super().inner_loop(sequences, initial_state, mask, training)
         dtype, cell = self.compute_dtype, self.cell
         equations = recurrence.GRU if isinstance(self, layers.GRU) else recurrence.LSTM
-        halved = tf.repeat(tf.constant(equations.scales, dtype), self.units)
+        halved = ops.repeat(ops.convert_to_tensor(equations.scales, dtype), self.units)
         kernel, recurrent_kernel = (ops.cast(w, dtype) * halved for w in (cell.kernel, cell.recurrent_kernel))
-        bias = ops.cast(cell.bias, dtype) * halved if self.use_bias else tf.zeros_like(halved)
+        bias = ops.cast(cell.bias, dtype) * halved if self.use_bias else ops.zeros_like(halved)
+        batch, time, features = ops.shape(sequences)
         keep = None
         if mask is not None:
             mask = mask[0] if isinstance(mask, (list, tuple)) else mask
-            keep = tf.transpose(tf.cast(tf.reshape(mask, tf.shape(sequences)[:2]), bool))  # (time, batch)
-        inputs = tf.transpose(sequences, (1, 0, 2))  # (time, batch, features)
+            keep = ops.transpose(ops.cast(ops.reshape(mask, (batch, time)), "bool"))  # (time, batch)
+        inputs = ops.transpose(sequences, (1, 0, 2))  # (time, batch, features)
         if self.go_backwards:
-            inputs, keep = tf.reverse(inputs, [0]), None if keep is None else tf.reverse(keep, [0])
-        projected = tf.matmul(tf.reshape(inputs, (-1, inputs.shape[-1])), kernel)
+            inputs, keep = ops.flip(inputs, 0), None if keep is None else ops.flip(keep, 0)
+        projected = ops.matmul(ops.reshape(inputs, (-1, features)), kernel)
         if len(bias.shape) == 2:
-            projected, bias = tf.nn.bias_add(projected, bias[0]), bias[1]
-        projected = tf.reshape(projected, (*tf.unstack(tf.shape(inputs)[:2]), kernel.shape[-1]))
+            projected, bias = projected + bias[0], bias[1]
+        projected = ops.reshape(projected, (time, batch, kernel.shape[-1]))
         hidden, *others = initial_state
-        others = [tf.cast(state, tf.float32) for state in others]
-        outputs, *states = recurrence.scan(equations, keep, projected, recurrent_kernel, bias, hidden, *others)
+        others = [ops.cast(state, "float32") for state in others]
+        outputs, *states = scan(equations, keep, projected, recurrent_kernel, bias, ops.cast(hidden, dtype), *others)
         last = states[0]
-        if keep is not None:
-            # Keras gives zeros before the first step that counts, and after it repeats the last output or gives zeros.
-            shown = keep if self.zero_output_for_mask else tf.cumsum(tf.cast(keep, tf.int32)) > 0
-            outputs = outputs * tf.cast(shown, dtype)[..., None]
+        # After a step that counts Keras repeats its output, or gives zeros. Before the first one it gives zeros too, but
+        # on JAX the state that it began with.
+        if keep is not None and (self.zero_output_for_mask or not _on_jax_cpu()):
+            shown = keep if self.zero_output_for_mask else ops.cumsum(ops.cast(keep, "int32"), axis=0) > 0
+            outputs = outputs * ops.cast(shown, dtype)[..., None]
             last = outputs[-1]
-        return last, tf.transpose(outputs, (1, 0, 2)), states
+        return last, ops.transpose(outputs, (1, 0, 2)), states
 
     def step(self, inputs, states):
         """One time step, to decode with carried states.
@@ -86,7 +98,7 @@ class _OwnLoop:
         )
 
     def _runs_own_loop(self):
-        return _on_tensorflow_cpu() and self._is_plain()
+        return (_on_tensorflow_cpu() or _on_jax_cpu()) and self._is_plain()
 
     def _runs_torch_kernels(self, sequences, mask):
         on_cpu = keras.backend.backend() == "torch" and sequences.device.type == "cpu"

@@ -1,25 +1,26 @@
-"""An LSTM's or GRU's recurrence for TensorFlow on a CPU, with a gradient written by hand.
+"""The equations of an LSTM's and a GRU's step, and their gradients: what the loops of each backend run.
 
-The loop backwards computes the gradients of the gates alone; the gradients of the kernels are one large product over
-all steps after it, instead of a small one at every step. Products are in the compute dtype, gates in float32.
+The loops backwards (`tensorflow_recurrence.py`, `jax_recurrence.py`) compute the gradients of the gates alone; the
+gradients of the kernels are one large product over all steps after them, instead of a small one at every step. Products
+are in the compute dtype, gates in float32.
 """
 
 from collections.abc import Callable
 from typing import NamedTuple
 
-import tensorflow as tf
+from keras import ops
 
 
 def _lstm(projected, inner, hidden, carry):
-    gates = tf.tanh(projected + inner)
+    gates = ops.tanh(projected + inner)
     i, f, g, o = _lstm_gates(gates)
     new_carry = f * carry + i * g
-    squashed = tf.tanh(new_carry)
-    return [tf.cast(o * squashed, hidden.dtype), new_carry], [gates, squashed, carry]
+    squashed = ops.tanh(new_carry)
+    return [ops.cast(o * squashed, hidden.dtype), new_carry], [gates, squashed, carry]
 
 
 def _lstm_gates(gates):
-    i, f, g, o = tf.split(gates, 4, -1)
+    i, f, g, o = ops.split(gates, 4, axis=-1)
     return 0.5 + 0.5 * i, 0.5 + 0.5 * f, g, 0.5 + 0.5 * o
 
 
@@ -28,30 +29,30 @@ def _lstm_gradient(saved, d_hidden, d_carry):
     i, f, g, o = _lstm_gates(gates)
     d_carry = d_carry + d_hidden * o * (1 - squashed * squashed)
     half = 0.5 * d_carry
-    d_gates = tf.concat([half * g, half * carry, d_carry * i, 0.5 * d_hidden * squashed], -1)
+    d_gates = ops.concatenate([half * g, half * carry, d_carry * i, 0.5 * d_hidden * squashed], -1)
     return d_gates * (1 - gates * gates), None, [None, d_carry * f]
 
 
 def _gru(projected, inner, hidden):
     units = hidden.shape[-1]
-    gates = tf.tanh(projected[:, : 2 * units] + inner[:, : 2 * units])
-    update, reset = tf.split(0.5 + 0.5 * gates, 2, -1)
-    recurrent, before = inner[:, 2 * units :], tf.cast(hidden, tf.float32)
-    candidate = tf.tanh(projected[:, 2 * units :] + reset * recurrent)
+    gates = ops.tanh(projected[:, : 2 * units] + inner[:, : 2 * units])
+    update, reset = ops.split(0.5 + 0.5 * gates, 2, axis=-1)
+    recurrent, before = inner[:, 2 * units :], ops.cast(hidden, "float32")
+    candidate = ops.tanh(projected[:, 2 * units :] + reset * recurrent)
     after = update * before + (1 - update) * candidate
-    return [tf.cast(after, hidden.dtype)], [tf.concat([gates, candidate], -1), recurrent, before]
+    return [ops.cast(after, hidden.dtype)], [ops.concatenate([gates, candidate], -1), recurrent, before]
 
 
 def _gru_gradient(saved, d_hidden):
     gates, recurrent, before = saved
-    update, reset, candidate = tf.split(gates, 3, -1)
+    update, reset, candidate = ops.split(gates, 3, axis=-1)
     update, reset = 0.5 + 0.5 * update, 0.5 + 0.5 * reset
     slopes = 1 - gates * gates
     d_candidate = d_hidden * (1 - update) * slopes[:, -recurrent.shape[-1] :]
-    d_update_reset = tf.concat([d_hidden * (before - candidate), d_candidate * recurrent], -1)
+    d_update_reset = ops.concatenate([d_hidden * (before - candidate), d_candidate * recurrent], -1)
     d_update_reset *= 0.5 * slopes[:, : -recurrent.shape[-1]]
-    d_projected = tf.concat([d_update_reset, d_candidate], -1)
-    return d_projected, tf.concat([d_update_reset, d_candidate * reset], -1), [d_hidden * update]
+    d_projected = ops.concatenate([d_update_reset, d_candidate], -1)
+    return d_projected, ops.concatenate([d_update_reset, d_candidate * reset], -1), [d_hidden * update]
 
 
 class Cell(NamedTuple):
@@ -74,85 +75,3 @@ class Cell(NamedTuple):
 
 LSTM = Cell(_lstm, _lstm_gradient, (0.5, 0.5, 1.0, 0.5))  # i, f, g, o
 GRU = Cell(_gru, _gru_gradient, (0.5, 0.5, 1.0))  # update, reset, candidate
-
-
-def scan(cell, keep, projected, kernel, bias, *states):
-    """Run a recurrence over projected inputs, time first.
-
-    Args:
-        cell: its equations, a `Cell`.
-        keep: (time, batch) bool, False where the states pass through unchanged, or None.
-        projected: (time, batch, gates * units), inputs times kernel, compute dtype.
-        kernel: recurrent kernel (units, gates * units), compute dtype.
-        bias: (gates * units,), compute dtype.
-        states: hidden state (batch, units) in the compute dtype, further states in float32.
-
-    Returns:
-        All hidden states (time, batch, units), then the last of each state.
-    """
-    dtype, steps, (units, width) = projected.dtype, tf.shape(projected)[0], kernel.shape
-
-    def array(kind, size):
-        return tf.TensorArray(kind, steps, element_shape=(None, size), clear_after_read=False)
-
-    def read(values):
-        return tf.TensorArray(values.dtype, steps, clear_after_read=False).unstack(values)
-
-    def select(kept, new, old):
-        chosen = new if kept is None else tf.raw_ops.Select(condition=kept, x=new, y=old)
-        return tf.ensure_shape(chosen, old.shape)
-
-    def silence(kept, gradient):
-        if gradient is None:
-            return None
-        gradient = tf.cast(gradient, dtype)
-        return gradient if kept is None else select(kept, gradient, tf.zeros_like(gradient))
-
-    masks = None if keep is None else read(keep)
-
-    @tf.custom_gradient
-    def recurrence(projected, kernel, bias, *states):
-        inputs = read(projected)
-
-        def forward(t, states, outputs, memory):
-            inner = tf.nn.bias_add(tf.matmul(states[0], kernel), bias)
-            new, saved = cell.forward(tf.cast(inputs.read(t), tf.float32), tf.cast(inner, tf.float32), *states)
-            kept = None if keep is None else masks.read(t)
-            new = [select(kept, *pair) for pair in zip(new, states, strict=True)]
-            memory = [place.write(t, value) for place, value in zip(memory, saved, strict=True)]
-            return t + 1, new, outputs.write(t, new[0]), memory
-
-        memory = [array(tf.float32, size) for size in (width, units, units)]
-        start = (0, list(states), array(dtype, units), memory)
-        _, last, outputs, memory = tf.while_loop(lambda t, *_: t < steps, forward, start, parallel_iterations=1)
-        outputs = outputs.stack()
-
-        def gradient(d_outputs, *d_last):
-            upstream, transposed = read(d_outputs), tf.transpose(kernel)
-
-            def backward(t, d_states, d_projected, d_inner):
-                d_states = [d_states[0] + tf.cast(upstream.read(t), tf.float32), *d_states[1:]]
-                d_gates, d_recurrent, d_before = cell.gradient([place.read(t) for place in memory], *d_states)
-                kept = None if keep is None else masks.read(t)
-                d_gates, d_recurrent = silence(kept, d_gates), silence(kept, d_recurrent)
-                d_inner = d_inner if d_recurrent is None else d_inner.write(t, d_recurrent)
-                d_recurrent = d_gates if d_recurrent is None else d_recurrent
-                through = tf.cast(tf.matmul(d_recurrent, transposed), tf.float32)
-                d_before[0] = through if d_before[0] is None else through + d_before[0]
-                d_before = [select(kept, *pair) for pair in zip(d_before, d_states, strict=True)]
-                return t - 1, d_before, d_projected.write(t, d_gates), d_inner
-
-            start = (steps - 1, [tf.cast(d, tf.float32) for d in d_last], array(dtype, width), array(dtype, width))
-            loop = tf.while_loop(lambda t, *_: t >= 0, backward, start, parallel_iterations=1)
-            d_projected = loop[2].stack()
-            d_inner = tf.reshape(d_projected if cell is LSTM else loop[3].stack(), (-1, width))
-            before = tf.reshape(tf.concat([states[0][None], outputs[:-1]], 0), (-1, units))
-            # One product over all steps, instead of a small one added up at each.
-            d_kernel = tf.matmul(before, d_inner, transpose_a=True)
-            d_bias = tf.matmul(tf.ones((1, tf.shape(d_inner)[0]), dtype), d_inner)[0]
-            d_states = [tf.cast(d, state.dtype) for d, state in zip(loop[1], states, strict=True)]
-            return d_projected, d_kernel, d_bias, *d_states
-
-        return (outputs, *last), gradient
-
-    return recurrence(projected, kernel, bias, *states)

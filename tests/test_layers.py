@@ -13,7 +13,8 @@ from keras import ops
 import layers
 from util import PAD
 
-ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
+BACKEND = keras.backend.backend()
+ON_TENSORFLOW = BACKEND == "tensorflow"
 KINDS = ("LSTM", "GRU")
 BATCH, TIME, FEATURES, UNITS = 5, 6, 4, 3
 LENGTHS = np.array([6, 1, 3, 0, 5])
@@ -22,7 +23,6 @@ MASKS = {
     "right": np.arange(TIME) < LENGTHS[:, None],
     "gaps": np.random.default_rng(4).random((BATCH, TIME)) < 0.6,
 }
-not_on_jax = pytest.mark.skipif(keras.backend.backend() == "jax", reason="there the layers are Keras's own")
 tensorflow_only = pytest.mark.skipif(not ON_TENSORFLOW, reason="gradients are taken with a TensorFlow tape")
 
 
@@ -47,8 +47,10 @@ def states_of(kind, batch=BATCH):
 
 def values_and_gradients(layer, x, mask=None, states=None):
     """Everything the layer returns, and the gradients of a random weighting of it by inputs, states and weights."""
-    if not ON_TENSORFLOW:
+    if BACKEND == "torch":
         return values_and_torch_gradients(layer, x, mask, states)
+    if BACKEND == "jax":
+        return values_and_jax_gradients(layer, x, mask, states)
     import tensorflow as tf
 
     sources = [tf.constant(x), *(states or [])]
@@ -60,6 +62,22 @@ def values_and_gradients(layer, x, mask=None, states=None):
         loss = tf.add_n(weighted)
     gradients = tape.gradient(loss, sources + [variable.value for variable in layer.trainable_variables])
     return [ops.convert_to_numpy(ops.cast(value, "float32")) for value in results + gradients]
+
+
+def values_and_jax_gradients(layer, x, mask, states):
+    import jax
+
+    def weighted(sources, weights):
+        others = [variable.value for variable in layer.non_trainable_variables]
+        given = {"initial_state": sources[1:] or None, "mask": mask}
+        results, _ = layer.stateless_call(weights, others, sources[0], **given)
+        results = list(results) if isinstance(results, (list, tuple)) else [results]
+        return sum((r.astype("float32") * normal(*r.shape, seed=i)).sum() for i, r in enumerate(results)), results
+
+    weights = [variable.value for variable in layer.trainable_variables]
+    sources = [ops.convert_to_tensor(value) for value in (x, *(states or []))]
+    gradients, results = jax.grad(weighted, argnums=(0, 1), has_aux=True)(sources, weights)
+    return [ops.convert_to_numpy(ops.cast(value, "float32")) for value in [*results, *gradients[0], *gradients[1]]]
 
 
 def values_and_torch_gradients(layer, x, mask, states):
@@ -80,7 +98,6 @@ def assert_equal(ours, theirs, tolerance=1e-5):
         np.testing.assert_allclose(our, their, rtol=tolerance, atol=tolerance)
 
 
-@not_on_jax
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("mask", MASKS)
 @pytest.mark.parametrize("backwards", [False, True])
@@ -89,17 +106,16 @@ def assert_equal(ours, theirs, tolerance=1e-5):
 def test_values_and_gradients_are_those_of_keras(kind, mask, backwards, sequences, given_states):
     keras_layer, layer = pair(kind, return_state=True, return_sequences=sequences, go_backwards=backwards)
     arguments = normal(BATCH, TIME, FEATURES), MASKS[mask], states_of(kind) if given_states else None
-    assert layer._runs_own_loop() == ON_TENSORFLOW
+    assert layer._runs_own_loop() == (BACKEND != "torch")
     assert_equal(values_and_gradients(layer, *arguments), values_and_gradients(keras_layer, *arguments))
 
 
-@not_on_jax
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("batch", "time"), [(1, 1), (1, 4), (2, 1), (7, 3)])
 def test_odd_sizes(kind, batch, time):
     keras_layer, layer = pair(kind, return_state=True, return_sequences=True, use_bias=batch != 7)
     x = normal(batch, time, FEATURES)
-    mask = np.ones((batch, time), bool) if ON_TENSORFLOW else None
+    mask = np.ones((batch, time), bool) if BACKEND != "torch" else None
     states = states_of(kind, batch)
     expected = values_and_gradients(keras_layer, x, mask, states)
     assert_equal(values_and_gradients(layer, x, mask, states), expected)
@@ -186,7 +202,6 @@ def test_bidirectional(kind, sequences):
     assert_equal(*[[ops.convert_to_numpy(value) for value in peer(x, mask=mask)] for peer in reversed(peers)])
 
 
-@not_on_jax
 @pytest.mark.parametrize("kind", KINDS)
 def test_bfloat16_is_near_float32(kind):
     arguments = {"return_state": True, "return_sequences": True}
@@ -196,7 +211,7 @@ def test_bfloat16_is_near_float32(kind):
     layer.set_weights(reference.get_weights())
     x = normal(BATCH, TIME, FEATURES)
     assert keras.backend.standardize_dtype(layer(ops.convert_to_tensor(x))[0].dtype) == "bfloat16"
-    mask = MASKS["right"] if ON_TENSORFLOW else None
+    mask = MASKS["right"] if BACKEND != "torch" else None
     for ours, theirs in zip(
         values_and_gradients(layer, x, mask), values_and_gradients(reference, x, mask), strict=True
     ):

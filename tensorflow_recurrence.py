@@ -1,0 +1,87 @@
+"""A recurrence on TensorFlow, with the gradient of recurrence.py."""
+
+import tensorflow as tf
+
+from recurrence import LSTM
+
+
+def scan(cell, keep, projected, kernel, bias, *states):
+    """Run a recurrence over projected inputs, time first.
+
+    Args:
+        cell: its equations, a `Cell`.
+        keep: (time, batch) bool, False where the states pass through unchanged, or None.
+        projected: (time, batch, gates * units), inputs times kernel, compute dtype.
+        kernel: recurrent kernel (units, gates * units), compute dtype.
+        bias: (gates * units,), compute dtype.
+        states: hidden state (batch, units) in the compute dtype, further states in float32.
+
+    Returns:
+        All hidden states (time, batch, units), then the last of each state.
+    """
+    dtype, steps, (units, width) = projected.dtype, tf.shape(projected)[0], kernel.shape
+
+    def array(kind, size):
+        return tf.TensorArray(kind, steps, element_shape=(None, size), clear_after_read=False)
+
+    def read(values):
+        return tf.TensorArray(values.dtype, steps, clear_after_read=False).unstack(values)
+
+    def select(kept, new, old):
+        chosen = new if kept is None else tf.raw_ops.Select(condition=kept, x=new, y=old)
+        return tf.ensure_shape(chosen, old.shape)
+
+    def silence(kept, gradient):
+        if gradient is None:
+            return None
+        gradient = tf.cast(gradient, dtype)
+        return gradient if kept is None else select(kept, gradient, tf.zeros_like(gradient))
+
+    masks = None if keep is None else read(keep)
+
+    @tf.custom_gradient
+    def recurrence(projected, kernel, bias, *states):
+        inputs = read(projected)
+
+        def forward(t, states, outputs, memory):
+            inner = tf.nn.bias_add(tf.matmul(states[0], kernel), bias)
+            new, saved = cell.forward(tf.cast(inputs.read(t), tf.float32), tf.cast(inner, tf.float32), *states)
+            kept = None if keep is None else masks.read(t)
+            new = [select(kept, *pair) for pair in zip(new, states, strict=True)]
+            memory = [place.write(t, value) for place, value in zip(memory, saved, strict=True)]
+            return t + 1, new, outputs.write(t, new[0]), memory
+
+        memory = [array(tf.float32, size) for size in (width, units, units)]
+        start = (0, list(states), array(dtype, units), memory)
+        _, last, outputs, memory = tf.while_loop(lambda t, *_: t < steps, forward, start, parallel_iterations=1)
+        outputs = outputs.stack()
+
+        def gradient(d_outputs, *d_last):
+            upstream, transposed = read(d_outputs), tf.transpose(kernel)
+
+            def backward(t, d_states, d_projected, d_inner):
+                d_states = [d_states[0] + tf.cast(upstream.read(t), tf.float32), *d_states[1:]]
+                d_gates, d_recurrent, d_before = cell.gradient([place.read(t) for place in memory], *d_states)
+                kept = None if keep is None else masks.read(t)
+                d_gates, d_recurrent = silence(kept, d_gates), silence(kept, d_recurrent)
+                d_inner = d_inner if d_recurrent is None else d_inner.write(t, d_recurrent)
+                d_recurrent = d_gates if d_recurrent is None else d_recurrent
+                through = tf.cast(tf.matmul(d_recurrent, transposed), tf.float32)
+                d_before[0] = through if d_before[0] is None else through + d_before[0]
+                d_before = [select(kept, *pair) for pair in zip(d_before, d_states, strict=True)]
+                return t - 1, d_before, d_projected.write(t, d_gates), d_inner
+
+            start = (steps - 1, [tf.cast(d, tf.float32) for d in d_last], array(dtype, width), array(dtype, width))
+            loop = tf.while_loop(lambda t, *_: t >= 0, backward, start, parallel_iterations=1)
+            d_projected = loop[2].stack()
+            d_inner = tf.reshape(d_projected if cell is LSTM else loop[3].stack(), (-1, width))
+            before = tf.reshape(tf.concat([states[0][None], outputs[:-1]], 0), (-1, units))
+            # One product over all steps, instead of a small one added up at each.
+            d_kernel = tf.matmul(before, d_inner, transpose_a=True)
+            d_bias = tf.matmul(tf.ones((1, tf.shape(d_inner)[0]), dtype), d_inner)[0]
+            d_states = [tf.cast(d, state.dtype) for d, state in zip(loop[1], states, strict=True)]
+            return d_projected, d_kernel, d_bias, *d_states
+
+        return (outputs, *last), gradient
+
+    return recurrence(projected, kernel, bias, *states)

@@ -75,8 +75,8 @@ class _OwnLoop:
         others = [ops.cast(state, "float32") for state in others]
         outputs, *states = scan(equations, keep, projected, recurrent_kernel, bias, ops.cast(hidden, dtype), *others)
         last = states[0]
-        # After a step that counts Keras repeats its output, or gives zeros. Before the first one it gives zeros too, but
-        # on JAX the state that it began with.
+        # After a step that counts Keras repeats its output, or gives zeros. Before the first one it gives zeros, but on
+        # JAX the state that it began with.
         if keep is not None and (self.zero_output_for_mask or not _on_jax_cpu()):
             shown = keep if self.zero_output_for_mask else ops.cumsum(ops.cast(keep, "int32"), axis=0) > 0
             outputs = outputs * ops.cast(shown, dtype)[..., None]

@@ -6,6 +6,8 @@ they run torch's own kernels (`torch_recurrence.py`) where there is no mask. Eve
 activations) they hand over to Keras.
 """
 
+import os
+
 import keras
 from keras import layers, ops
 
@@ -15,10 +17,15 @@ if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
     from tensorflow_recurrence import scan
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    PARTS = min(2, cores)
 elif keras.backend.backend() == "jax":
     import jax
 
     from jax_recurrence import scan
+
+    PARTS = 1
 elif keras.backend.backend() == "torch":
     import torch_recurrence
 
@@ -54,6 +61,14 @@ class _OwnLoop:
             return torch_recurrence.scan(gru, sequences, *weights, list(initial_state), self.go_backwards)
         if not self._runs_own_loop():
             return super().inner_loop(sequences, initial_state, mask, training)
+        # Loops of their own for parts of a batch keep two cores busy, which one small product would not. A mask comes
+        # with an encoder, whose two directions do so already.
+        parts, batch = PARTS if mask is None else 1, ops.shape(sequences)[0]
+        rows = [slice(batch * i // parts, batch * (i + 1) // parts) for i in range(parts)]
+        done = [self._loop(sequences[own], [state[own] for state in initial_state], mask) for own in rows]
+        return done[0] if parts == 1 else keras.tree.map_structure(lambda *pieces: ops.concatenate(pieces, 0), *done)
+
+    def _loop(self, sequences, initial_state, mask):
         dtype, cell = self.compute_dtype, self.cell
         equations = recurrence.GRU if isinstance(self, layers.GRU) else recurrence.LSTM
         halved = ops.repeat(ops.convert_to_tensor(equations.scales, dtype), self.units)

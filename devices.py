@@ -73,11 +73,15 @@ def _processor_has_bfloat16():
     return "amx_bf16" in flags or "avx512_bf16" in flags
 
 
+def cores():
+    """Returns how many cores of the processor this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
 def device():
     """Returns the name of the device that the backend computes on."""
-    gpu = _gpu()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"GPU ({gpu[0]})" if gpu else f"CPU ({cores} core{'s' if cores != 1 else ''})"
+    gpu, count = _gpu(), cores()
+    return f"GPU ({gpu[0]})" if gpu else f"CPU ({count} core{'s' if count != 1 else ''})"
 
 
 def set_dtype(choice):

@@ -8,23 +8,6 @@ import jax.numpy as jnp
 from recurrence import LSTM
 
 
-def scan(cell, keep, projected, kernel, bias, *states):
-    """Run a recurrence over projected inputs, time first.
-
-    Args:
-        cell: its equations, a `recurrence.Cell`.
-        keep: (time, batch) bool, False where the states pass through unchanged, or None.
-        projected: (time, batch, gates * units), inputs times kernel, compute dtype.
-        kernel: recurrent kernel (units, gates * units), compute dtype.
-        bias: (gates * units,), compute dtype.
-        states: hidden state (batch, units) in the compute dtype, further states in float32.
-
-    Returns:
-        All hidden states (time, batch, units), then the last of each state.
-    """
-    return _recurrence(cell, keep, projected, kernel, bias, *states)
-
-
 def _select(kept, new, old):
     return new if kept is None else jnp.where(kept[:, None], new, old)
 
@@ -70,8 +53,9 @@ def _backward(cell, remembered, gradients):
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _recurrence(cell, *arguments):
+def scan(cell, *arguments):
+    """Run a recurrence over projected inputs, time first: arguments and results are `tensorflow_recurrence.scan`'s."""
     return _forward(cell, *arguments)[0]
 
 
-_recurrence.defvjp(_forward, _backward)
+scan.defvjp(_forward, _backward)

@@ -6,7 +6,7 @@ they run torch's own kernels (`torch_recurrence.py`) where there is no mask. Eve
 activations) they hand over to Keras.
 """
 
-import os
+from devices import cores  # isort: skip (before Keras)
 
 import keras
 from keras import layers, ops
@@ -18,8 +18,7 @@ if keras.backend.backend() == "tensorflow":
 
     from tensorflow_recurrence import scan
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    PARTS = min(2, cores)
+    PARTS = min(2, cores())
 elif keras.backend.backend() == "jax":
     import jax
 

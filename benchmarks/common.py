@@ -26,6 +26,25 @@ def run_script(*argv, text=None):
     return time.monotonic() - started
 
 
+def started(command):
+    """Starts a process that will be timed, and waits until it says "ready"; then `ask` it.
+
+    Its threads do not spin while they wait: they would take the cores from whoever is being timed.
+    """
+    quiet = os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
+    worker = subprocess.Popen(command, env=quiet, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    while (line := worker.stdout.readline()).strip() != "ready":
+        if not line:
+            raise SystemExit(f"{' '.join(command)} did not start")
+    return worker
+
+
+def ask(worker):
+    """Lets a process of `started` do its work once; returns the seconds that it says it took."""
+    print(file=worker.stdin, flush=True)
+    return float(worker.stdout.readline())
+
+
 def scores_of(run):
     """Returns eval.json of a run's directory as a dict."""
     return json.loads((Path(run) / "eval.json").read_text(encoding="utf-8"))

@@ -10,9 +10,7 @@ installed for PYTHON, by default the Python that runs this.
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
 import time
 
@@ -170,24 +168,16 @@ def main():
     if args.worker:
         return work(*json.loads(args.worker))
     started, rows = time.monotonic(), []
-    # Threads that wait must not spin: they would take the cores from whoever is being timed.
-    quiet = os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
     for case in args.only or CASES:
         workers = {}
         for name, (kind, dtype) in WORKERS.items():
             python = args.peer if kind == "torch" else sys.executable
             command = [python, __file__, "--worker", json.dumps([case, kind, dtype])]
-            workers[name] = subprocess.Popen(
-                command, env=quiet, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-            )
-            while (line := workers[name].stdout.readline()).strip() != "ready":
-                if not line:
-                    raise SystemExit(f"{name} did not start")
+            workers[name] = common.started(command)
         times = {name: [] for name in workers}
         for _ in range(args.rounds):
             for name, worker in workers.items():
-                print(file=worker.stdin, flush=True)
-                times[name].append(float(worker.stdout.readline()))
+                times[name].append(common.ask(worker))
         for worker in workers.values():
             worker.stdin.close()
             worker.wait()

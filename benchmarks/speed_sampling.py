@@ -10,9 +10,7 @@ installed for PYTHON, by default the Python that runs this.
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
 import time
 
@@ -92,21 +90,14 @@ def main():
     if args.worker:
         return work(*json.loads(args.worker))
     started, rows = time.monotonic(), []
-    quiet = os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
     for count in (1, 256):
         speeds = {}
         for way in WAYS:
             python = args.peer if way == "torch" else sys.executable
             command = [python, __file__, "--worker", json.dumps([way, count, args.length])]
-            worker = subprocess.Popen(command, env=quiet, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-            while (line := worker.stdout.readline()).strip() != "ready":
-                if not line:
-                    raise SystemExit(f"{way} did not start")
-            seconds = []
+            worker = common.started(command)
             # The growing prefix takes minutes: once is enough to tell.
-            for _ in range(1 if way == "growing prefix" else args.rounds):
-                print(file=worker.stdin, flush=True)
-                seconds.append(float(worker.stdout.readline()))
+            seconds = [common.ask(worker) for _ in range(1 if way == "growing prefix" else args.rounds)]
             worker.stdin.close()
             worker.wait()
             speeds[way] = count * args.length / statistics.median(seconds)

@@ -15,7 +15,7 @@ def _select(kept, new, old):
 def _forward(cell, keep, projected, kernel, bias, *states):
     def step(states, inputs):
         now, kept = inputs
-        inner = states[0] @ kernel + bias
+        inner = states[0] @ kernel if bias is None else states[0] @ kernel + bias
         new, saved = cell.forward(now.astype("float32"), inner.astype("float32"), *states)
         new = [_select(kept, *pair) for pair in zip(new, states, strict=True)]
         return new, (new[0], saved)
@@ -47,7 +47,8 @@ def _backward(cell, remembered, gradients):
     before = jnp.concatenate([states[0][None], outputs[:-1]]).reshape(-1, kernel.shape[0])
     d_inner = (d_projected if cell is LSTM else d_inner).reshape(-1, kernel.shape[1])
     # One product over all steps, instead of a small one added up at each.
-    d_kernel, d_bias = before.T @ d_inner, d_inner.sum(0, dtype="float32").astype(bias.dtype)
+    d_kernel = before.T @ d_inner
+    d_bias = None if bias is None else d_inner.sum(0, dtype="float32").astype(bias.dtype)
     d_states = [gradient.astype(state.dtype) for gradient, state in zip(d_states, states, strict=True)]
     return None, d_projected, d_kernel, d_bias, *d_states
 

@@ -72,7 +72,6 @@ class _OwnLoop:
         equations = recurrence.GRU if isinstance(self, layers.GRU) else recurrence.LSTM
         halved = ops.repeat(ops.convert_to_tensor(equations.scales, dtype), self.units)
         kernel, recurrent_kernel = (ops.cast(w, dtype) * halved for w in (cell.kernel, cell.recurrent_kernel))
-        bias = ops.cast(cell.bias, dtype) * halved if self.use_bias else ops.zeros_like(halved)
         batch, time, features = ops.shape(sequences)
         keep = None
         if mask is not None:
@@ -81,10 +80,15 @@ class _OwnLoop:
         inputs = ops.transpose(sequences, (1, 0, 2))  # (time, batch, features)
         if self.go_backwards:
             inputs, keep = ops.flip(inputs, 0), None if keep is None else ops.flip(keep, 0)
-        projected = ops.matmul(ops.reshape(inputs, (-1, features)), kernel)
-        if len(bias.shape) == 2:
-            projected, bias = projected + bias[0], bias[1]
-        projected = ops.reshape(projected, (time, batch, kernel.shape[-1]))
+        inputs = ops.reshape(inputs, (-1, features))
+        bias = None
+        if self.use_bias:
+            # As a further row of the kernel a bias costs nothing. A GRU has a second one, within its loop.
+            first = ops.cast(cell.bias, dtype) * halved
+            first, bias = (first[0], first[1]) if len(first.shape) == 2 else (first, None)
+            inputs = ops.concatenate([inputs, ops.ones_like(inputs[:, :1])], 1)
+            kernel = ops.concatenate([kernel, first[None]], 0)
+        projected = ops.reshape(ops.matmul(inputs, kernel), (time, batch, kernel.shape[-1]))
         hidden, *others = initial_state
         others = [ops.cast(state, "float32") for state in others]
         outputs, *states = scan(equations, keep, projected, recurrent_kernel, bias, ops.cast(hidden, dtype), *others)
@@ -188,7 +192,10 @@ def _row_nll(hidden, kernel, bias, targets, transposed):
 
     @tf.custom_gradient
     def likelihood(hidden, kernel, bias):
-        logits = tf.nn.bias_add(tf.matmul(hidden, kernel, transpose_b=transposed), bias)
+        # The bias as a further row of the kernel: to add it afterwards would take longer than the product.
+        wide = tf.concat([hidden, tf.ones_like(hidden[:, :1])], 1)
+        rows = tf.concat([kernel, bias[:, None] if transposed else bias[None]], 1 if transposed else 0)
+        logits = tf.matmul(wide, rows, transpose_b=transposed)
         # One oneDNN operation, several times faster than the cross-entropy operation's own softmax.
         probabilities = tf.nn.softmax(logits)
         chosen = tf.gather_nd(probabilities, places)

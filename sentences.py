@@ -58,7 +58,7 @@ class Encoder(layers.Layer):
         self.read_by_decoder = shared and shared.last_output
         self.softplus = options["softplus"]
         self.ahead, self.back = [], []
-        units = options["encoder_units"] or options["units"]
+        units = options["encoder_units"]
         for layer in range(0 if shared else 1 + options["extra_layers"]):
             arguments = {"units": units, "return_sequences": layer < options["extra_layers"]}
             self.ahead.append(recurrent(options, **arguments))
@@ -337,7 +337,7 @@ def parse_args(argv=None):
     add = parser.add_argument_group("model").add_argument
     add("-E", "--embedding-dim", "--embedding_size", "--embedding-size", type=size, default=256, help="width of a word")
     add("-L", "--units", "--num_units", "--lstm-hidden-size", type=size, default=256, help="width of a recurrence")
-    add("--encoder-units", type=size, help="width of the encoder's recurrences, when not that of --units")
+    add("--encoder-units", type=size, default=128, help="width of the encoder's recurrences")
     add("-x", "--extra-layers", type=util.number(int, 0), default=0, help="recurrences of a side besides the first")
     add("-R", "--rnn-type", choices=("lstm", "gru"), default="lstm", help="kind of recurrence")
     add("-H", "--latent-dim", "--latent_dim", "--hidden-size", type=size, default=32, help="dimensions of z")

@@ -13,7 +13,7 @@ def scan(cell, keep, projected, kernel, bias, *states):
         keep: (time, batch) bool, False where the states pass through unchanged, or None.
         projected: (time, batch, gates * units), inputs times kernel, compute dtype.
         kernel: recurrent kernel (units, gates * units), compute dtype.
-        bias: (gates * units,), compute dtype.
+        bias: added to the product of each step, (gates * units,), compute dtype, or None.
         states: hidden state (batch, units) in the compute dtype, further states in float32.
 
     Returns:
@@ -37,15 +37,17 @@ def scan(cell, keep, projected, kernel, bias, *states):
         gradient = tf.cast(gradient, dtype)
         return gradient if kept is None else select(kept, gradient, tf.zeros_like(gradient))
 
-    masks = None if keep is None else read(keep)
+    masks, biased = None if keep is None else read(keep), bias is not None
 
     @tf.custom_gradient
-    def recurrence(projected, kernel, bias, *states):
-        inputs = read(projected)
+    def recurrence(projected, kernel, *others):
+        bias, states = others[0] if biased else None, others[biased:]
+        inputs = read(tf.cast(projected, tf.float32))
 
         def forward(t, states, outputs, memory):
-            inner = tf.nn.bias_add(tf.matmul(states[0], kernel), bias)
-            new, saved = cell.forward(tf.cast(inputs.read(t), tf.float32), tf.cast(inner, tf.float32), *states)
+            inner = tf.matmul(states[0], kernel)
+            inner = inner if bias is None else tf.nn.bias_add(inner, bias)
+            new, saved = cell.forward(inputs.read(t), tf.cast(inner, tf.float32), *states)
             kept = None if keep is None else masks.read(t)
             new = [select(kept, *pair) for pair in zip(new, states, strict=True)]
             memory = [place.write(t, value) for place, value in zip(memory, saved, strict=True)]
@@ -78,10 +80,10 @@ def scan(cell, keep, projected, kernel, bias, *states):
             before = tf.reshape(tf.concat([states[0][None], outputs[:-1]], 0), (-1, units))
             # One product over all steps, instead of a small one added up at each.
             d_kernel = tf.matmul(before, d_inner, transpose_a=True)
-            d_bias = tf.matmul(tf.ones((1, tf.shape(d_inner)[0]), dtype), d_inner)[0]
+            d_bias = [tf.matmul(tf.ones((1, tf.shape(d_inner)[0]), dtype), d_inner)[0]] if biased else []
             d_states = [tf.cast(d, state.dtype) for d, state in zip(loop[1], states, strict=True)]
-            return d_projected, d_kernel, d_bias, *d_states
+            return d_projected, d_kernel, *d_bias, *d_states
 
         return (outputs, *last), gradient
 
-    return recurrence(projected, kernel, bias, *states)
+    return recurrence(projected, kernel, *([bias] if biased else []), *states)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import common
 
-PUBLISHED = ["-E", 256, "-L", 256, "-H", 32, "--untied", "--dropout", 0.5]
+PUBLISHED = ["-E", 256, "-L", 256, "--encoder-units", 256, "-H", 32, "--untied", "--dropout", 0.5]
 PLAIN = [*PUBLISHED, "--posterior-norm", 0]
 # Lengths of phases are shares of the epochs.
 REMEDIES = {

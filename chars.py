@@ -22,6 +22,7 @@ Departures from the papers:
 """
 
 import argparse
+import contextlib
 import time
 
 import training  # isort: skip (before Keras: it keeps TensorFlow quiet)
@@ -92,19 +93,18 @@ class CharRNN(keras.Model):
             after += [ops.cast(state, "float32") for state in own]
         return self.project(x) if self.project else x, after
 
-    def nll(self, inputs, targets, states, training=False):
-        """Returns -log p of each target (batch, time) in nats, 0 at padding, and the states after the inputs."""
-        x, states = self.read(inputs, states, training)
+    def nll_of(self, features, targets):
+        """Returns -log p of each target (batch, time) in nats, 0 at padding."""
         kernel = self.embedding.embeddings if self.tied else self.kernel
-        return softmax_nll(x, kernel, self.bias, targets, mask=targets != PAD, transposed=self.tied), states
+        return softmax_nll(features, kernel, self.bias, targets, mask=targets != PAD, transposed=self.tied)
 
     def call(self, ids, training=False):
         if self.options["windows"]:
             inputs = ops.concatenate([ops.full_like(ids[:, :1], START), ids[:, :-1]], axis=1)
-            return self.nll(inputs, ids, self.zeros(ops.shape(ids)[0]), training)[0]
-        nll, states = self.nll(ids[:, :-1], ids[:, 1:], self.carried.read(), training)
+            return self.nll_of(self.read(inputs, self.zeros(ops.shape(ids)[0]), training)[0], ids)
+        features, states = self.read(ids[:, :-1], self.carried.read(), training)
         self.carried.write(states)
-        return nll
+        return self.nll_of(features, ids[:, 1:])
 
     def next(self, token, states):
         """Returns logits (batch, vocab_size) of what comes after a character (batch,), and the states after it."""
@@ -171,8 +171,7 @@ class Show(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         run, options = self.run, self.run.options
-        every = options["output_every"]
-        if not every or ((epoch + 1) % every and epoch + 1 != self.last):
+        if not training.due(epoch, options["output_every"], self.last):
             return
         start = np.random.default_rng((run.seed, epoch)).integers(max(1, len(self.ids) - PROMPT))
         prompt = run.vocabulary.decode(np.asarray(self.ids[start : start + PROMPT]))
@@ -229,23 +228,18 @@ def main(args):
     else:
         train = streams.Streams(text.train, args.batch_size, args.max_length, run.seed)
         valid = streams.Streams(text.valid, args.batch_size, args.max_length)
-    if args.max_steps and "epochs" not in args.given and run.is_new:
-        args.epochs = run.options["epochs"] = -(-args.max_steps // train.total)
+    training.settle_epochs(run, args, train)
     model = build(run.options, text.vocabulary)
     rate = training.falling(args.learning_rate, args.decay, args.epochs * train.total)
     model.compile(Adam(rate, global_clipnorm=args.clip_norm or None), jit_compile=sampling.JIT)
     run.start(model, text.vocabulary, text)
     callbacks = [] if args.windows else [streams.FromTheStart(model.carried, train)]
     callbacks.append(Show(run, text.valid, args.epochs))
-    limits = {"max_steps": args.max_steps, "save_minutes": args.save_minutes}
-    try:
-        settings = {"epochs": args.epochs, "monitor": "val_nats_per_char", "callbacks": callbacks}
-        training.fit(run, model, train, valid, **settings, **limits)
-        if not run.dry_run:
-            run.load_best(model)
+    limits = {"epochs": args.epochs, "max_steps": args.max_steps, "save_minutes": args.save_minutes}
+    with contextlib.closing(run):
+        training.fit(run, model, train, valid, monitor="val_nats_per_char", callbacks=callbacks, **limits)
+        run.load_best(model)
         run.hparams(run.options, finish(run, text.test))
-    finally:
-        run.close()
 
 
 if __name__ == "__main__":

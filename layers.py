@@ -181,9 +181,13 @@ def softmax_nll(hidden, kernel, bias, targets, mask=None, transposed=False):
     elif keep is None:
         nll = _row_nll(hidden, kernel, bias, targets, transposed)
     else:
-        rows = tf.where(keep)  # (rows that count, 1)
-        counted = _row_nll(tf.gather_nd(hidden, rows), kernel, bias, tf.gather_nd(targets, rows), transposed)
-        nll = tf.scatter_nd(rows, counted, tf.shape(targets, tf.int64))
+        # A few rows that do not count fill up, because oneDNN compiles a product anew for each number of rows.
+        counted, others = tf.where(keep), tf.where(~keep)  # (rows, 1) each
+        count = tf.shape(counted)[0]
+        rows = tf.concat([counted, others[: -count % 64]], 0)
+        nll = _row_nll(tf.gather_nd(hidden, rows), kernel, bias, tf.gather_nd(targets, rows), transposed)
+        nll *= tf.cast(tf.range(tf.shape(rows)[0]) < count, "float32")
+        nll = tf.scatter_nd(rows, nll, tf.shape(targets, tf.int64))
     return ops.reshape(nll, shape)
 
 

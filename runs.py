@@ -172,7 +172,7 @@ class Run:
             self.model.save_weights(temporary)
 
     def load_best(self, model):
-        """Loads the weights of the best score, or the last ones as long as there was no score.
+        """Loads the weights of the best score, or the last ones as long as there was no score; a dry run has none.
 
         Args:
             model: built `keras.Model`, of the shape that was trained.
@@ -180,6 +180,8 @@ class Run:
         Raises:
             UserError: there are no weights yet, they are damaged, or they do not fit the model.
         """
+        if self.dry_run:
+            return
         path = self.directory / BEST
         if path.exists():
             try:

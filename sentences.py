@@ -21,6 +21,7 @@ Departures from the paper:
 """
 
 import argparse
+import contextlib
 import itertools
 import sys
 
@@ -391,33 +392,25 @@ def main(args):
     corpus, vocabulary, splits = training.read_corpus(run, args)
     train = util.Batches(splits["train"], args.batch_size, run.seed)
     valid = util.Batches(splits["valid"], 2 * args.batch_size, shuffle=False)
-    if args.max_steps and "epochs" not in args.given and run.is_new:
-        args.epochs = run.options["epochs"] = -(-args.max_steps // train.total)
+    training.settle_epochs(run, args, train)
     model = build(run.options, vocabulary)
     if args.embeddings and run.is_new:
-        matrix, found = textfiles.read_vectors(args.embeddings, vocabulary, model.embedding.embeddings.numpy())
-        model.embedding.embeddings.assign(matrix)
-        corpus.description += f"; {found:,} word vectors from {args.embeddings}"
+        corpus.description += textfiles.start_from_vectors(args.embeddings, vocabulary, model.embedding.embeddings)
     compiled(model, args, train)
     epochs, monitor = args.epochs + args.pretrain_epochs, "val_nll" if args.no_latent else "val_neg_elbo"
     callbacks = [remedies.NewDecoder(model, train, args.pretrain_epochs)] if args.pretrain_epochs else []
     callbacks += [remedies.UntilInformed(splits["valid"])] if model.aggressive else []
     run.start(model, vocabulary, corpus)
-    try:
-        if model.encoder:
-            show.project(run, splits["valid"])
+    with contextlib.closing(run):
+        show.project(run, splits["valid"])
         callbacks.append(show.Show(run, codec, splits["valid"], args.output_every, epochs))
-        limits = {"max_steps": args.max_steps, "save_minutes": args.save_minutes}
-        training.fit(run, model, train, valid, epochs=epochs, monitor=monitor, callbacks=callbacks, **limits)
-        if not run.dry_run:
-            run.load_best(model)
+        limits = {"epochs": epochs, "max_steps": args.max_steps, "save_minutes": args.save_minutes}
+        training.fit(run, model, train, valid, monitor=monitor, callbacks=callbacks, **limits)
+        run.load_best(model)
         run.hparams(run.options, show.finish(run, splits["test"]))
-        if model.encoder:
-            show.project(run, splits["valid"])
+        show.project(run, splits["valid"])
         if args.interactive:
             show.interact(run, codec, corpus)
-    finally:
-        run.close()
 
 
 if __name__ == "__main__":

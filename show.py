@@ -13,6 +13,7 @@ import numpy as np
 
 import inference
 import latent
+import training
 import util
 
 
@@ -40,7 +41,7 @@ class Show(keras.callbacks.Callback):
         has_code = self.run.options["latent_dim"] and not self.run.options.get("no_latent")
         if has_code:
             self.warn_of_collapse(logs or {})
-        if self.every and (epoch % self.every == 0 or epoch == self.last):
+        if training.due(epoch - 1, self.every, self.last):
             self.show_samples(epoch)
             if has_code:
                 self.show_codes(epoch)
@@ -109,7 +110,9 @@ def finish(run, test, iw_samples=0):
 
 
 def project(run, valid, most=1000):
-    """Gives TensorBoard's projector the posterior means of texts, with the texts as labels."""
+    """Gives TensorBoard's projector the posterior means of texts, with the texts as labels, where there is a code."""
+    if run.options.get("no_latent"):
+        return
     part = util.Sequences(valid.ids, valid.starts[: most + 1])
     labels = [run.vocabulary.decode(part[i]) for i in range(len(part))]
     z_mean, _ = inference.posteriors(run.model, part)

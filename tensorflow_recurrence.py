@@ -24,9 +24,6 @@ def scan(cell, keep, projected, kernel, bias, *states):
     def array(kind, size):
         return tf.TensorArray(kind, steps, element_shape=(None, size), clear_after_read=False)
 
-    def read(values):
-        return tf.TensorArray(values.dtype, steps, clear_after_read=False).unstack(values)
-
     def select(kept, new, old):
         chosen = new if kept is None else tf.raw_ops.Select(condition=kept, x=new, y=old)
         return tf.ensure_shape(chosen, old.shape)
@@ -37,18 +34,18 @@ def scan(cell, keep, projected, kernel, bias, *states):
         gradient = tf.cast(gradient, dtype)
         return gradient if kept is None else select(kept, gradient, tf.zeros_like(gradient))
 
-    masks, biased = None if keep is None else read(keep), bias is not None
+    biased = bias is not None
 
     @tf.custom_gradient
     def recurrence(projected, kernel, *others):
         bias, states = others[0] if biased else None, others[biased:]
-        inputs = read(tf.cast(projected, tf.float32))
+        inputs = tf.cast(projected, tf.float32)
 
         def forward(t, states, outputs, memory):
             inner = tf.matmul(states[0], kernel)
             inner = inner if bias is None else tf.nn.bias_add(inner, bias)
-            new, saved = cell.forward(inputs.read(t), tf.cast(inner, tf.float32), *states)
-            kept = None if keep is None else masks.read(t)
+            new, saved = cell.forward(inputs[t], tf.cast(inner, tf.float32), *states)
+            kept = None if keep is None else keep[t]
             new = [select(kept, *pair) for pair in zip(new, states, strict=True)]
             memory = [place.write(t, value) for place, value in zip(memory, saved, strict=True)]
             return t + 1, new, outputs.write(t, new[0]), memory
@@ -59,12 +56,12 @@ def scan(cell, keep, projected, kernel, bias, *states):
         outputs = outputs.stack()
 
         def gradient(d_outputs, *d_last):
-            upstream, transposed = read(d_outputs), tf.transpose(kernel)
+            transposed = tf.transpose(kernel)
 
             def backward(t, d_states, d_projected, d_inner):
-                d_states = [d_states[0] + tf.cast(upstream.read(t), tf.float32), *d_states[1:]]
+                d_states = [d_states[0] + tf.cast(d_outputs[t], tf.float32), *d_states[1:]]
                 d_gates, d_recurrent, d_before = cell.gradient([place.read(t) for place in memory], *d_states)
-                kept = None if keep is None else masks.read(t)
+                kept = None if keep is None else keep[t]
                 d_gates, d_recurrent = silence(kept, d_gates), silence(kept, d_recurrent)
                 d_inner = d_inner if d_recurrent is None else d_inner.write(t, d_recurrent)
                 d_recurrent = d_gates if d_recurrent is None else d_recurrent

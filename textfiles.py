@@ -223,3 +223,14 @@ def read_vectors(path, vocabulary, matrix):
     except (OSError, ValueError) as error:
         raise UserError(f"{path} holds no word vectors: {error}") from error
     return matrix, found
+
+
+def start_from_vectors(path, vocabulary, embeddings):
+    """Puts pretrained word vectors into the variable of an embedding layer; see `read_vectors`.
+
+    Returns:
+        str, what was found, to be added to the description of the corpus.
+    """
+    matrix, found = read_vectors(path, vocabulary, embeddings.numpy())
+    embeddings.assign(matrix)
+    return f"; {found:,} word vectors from {path}"

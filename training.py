@@ -33,6 +33,7 @@ __all__ = [
     "add_run_options",
     "add_training_options",
     "command",
+    "due",
     "falling",
     "fit",
     "open_path",
@@ -40,6 +41,7 @@ __all__ = [
     "parse",
     "read_corpus",
     "set_dtype",
+    "settle_epochs",
 ]
 
 DRY_RUN_BATCHES = 2
@@ -106,6 +108,17 @@ def read_corpus(run, args):
             f"{corpus.name} has {len(splits['train'])} training texts; a batch needs {args.batch_size} (--batch-size)"
         )
     return corpus, vocabulary, splits
+
+
+def settle_epochs(run, args, train):
+    """Lets --max-steps alone say how many epochs a new run has: as many as these steps take."""
+    if args.max_steps and "epochs" not in args.given and run.is_new:
+        args.epochs = run.options["epochs"] = -(-args.max_steps // train.total)
+
+
+def due(epoch, every, last):
+    """Whether samples are shown after an epoch, counted from 0: each `every` epochs, and after the last in any case."""
+    return bool(every) and ((epoch + 1) % every == 0 or epoch + 1 == last)
 
 
 class Feed(keras.utils.PyDataset):

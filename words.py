@@ -22,6 +22,7 @@ Departures from the papers:
 """
 
 import argparse
+import contextlib
 import time
 
 import training  # isort: skip (before Keras: it keeps TensorFlow quiet)
@@ -132,13 +133,9 @@ class WordRNN(keras.Model):
         return x, after, output
 
     def nll_of(self, features, targets):
+        """Returns -log p of each target (batch, time) in nats, 0 at padding."""
         kernel = self.embedding.embeddings if self.tied else self.kernel
         return softmax_nll(features, kernel, self.bias, targets, mask=targets != PAD, transposed=self.tied)
-
-    def nll(self, inputs, targets, states):
-        """Returns -log p of each target (batch, time) in nats, 0 at padding, and the states after the inputs."""
-        x, states = self.read(inputs, states)
-        return self.nll_of(x, targets), states
 
     def next(self, token, states):
         """Returns logits (batch, vocab_size) of what comes after a word (batch,), and the states after it."""
@@ -263,8 +260,7 @@ class Show(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         run, options = self.run, self.run.options
-        every = options["output_every"]
-        if not every or ((epoch + 1) % every and epoch + 1 != self.last):
+        if not training.due(epoch, options["output_every"], self.last):
             return
         for temperature in sorted({*TEMPERATURES, options["temperature"]}):
             settings = {"temperature": temperature, "top_k": options["top_k"], "top_p": options["top_p"]}
@@ -340,13 +336,10 @@ def main(args):
     else:
         train = util.Batches(splits["train"], args.batch_size, run.seed)
         valid = util.Batches(splits["valid"], args.batch_size, shuffle=False)
-    if args.max_steps and "epochs" not in args.given and run.is_new:
-        args.epochs = run.options["epochs"] = -(-args.max_steps // train.total)
+    training.settle_epochs(run, args, train)
     model = build(run.options, vocabulary)
     if args.embeddings and run.is_new:
-        matrix, found = textfiles.read_vectors(args.embeddings, vocabulary, model.embedding.embeddings.numpy())
-        model.embedding.embeddings.assign(matrix)
-        corpus.description += f"; {found:,} word vectors from {args.embeddings}"
+        corpus.description += textfiles.start_from_vectors(args.embeddings, vocabulary, model.embedding.embeddings)
     rate = training.falling(args.learning_rate, args.decay, args.epochs * train.total)
     averaged = {"use_ema": True, "ema_momentum": args.average} if args.average else {}
     model.compile(Adam(rate, global_clipnorm=args.clip_norm or None, **averaged), jit_compile=sampling.JIT)
@@ -354,15 +347,11 @@ def main(args):
     callbacks = [streams.FromTheStart(model.carried, train)] if model.carried else []
     # Averaged comes last, so that the samples are of the averaged weights.
     callbacks += [Show(run, args.epochs), *([Averaged()] if args.average else [])]
-    limits = {"max_steps": args.max_steps, "save_minutes": args.save_minutes}
-    try:
-        settings = {"epochs": args.epochs, "monitor": "val_perplexity", "callbacks": callbacks}
-        training.fit(run, model, train, valid, **settings, **limits)
-        if not run.dry_run:
-            run.load_best(model)
+    limits = {"epochs": args.epochs, "max_steps": args.max_steps, "save_minutes": args.save_minutes}
+    with contextlib.closing(run):
+        training.fit(run, model, train, valid, monitor="val_perplexity", callbacks=callbacks, **limits)
+        run.load_best(model)
         run.hparams(run.options, finish(run, splits["test"], args))
-    finally:
-        run.close()
 
 
 if __name__ == "__main__":

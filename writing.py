@@ -4,7 +4,7 @@ A model offers four functions of tensors; `states` is a list of float32 tensors 
 
     zeros(batch) -> states                                             before any text
     read(ids (batch, time), states) -> features, states                features (batch, time, width)
-    nll(inputs, targets (batch, time), states) -> nll, states          float32 (batch, time), nats, 0 at padding
+    nll_of(features, targets (batch, time)) -> nll                     float32 (batch, time), nats, 0 at padding
     next(token (batch,), states) -> logits, states                     float32 (batch, vocab_size)
 """
 
@@ -23,21 +23,13 @@ PIECE = 250  # tokens that are read at once
 
 
 @functools.cache
-def _nll(model):
+def _nll(model, with_features=False):
     def nll(inputs):
-        values, states = model.nll(inputs[0], inputs[1], inputs[2:])
-        return (values, *states)
+        features, states = model.read(inputs[0], inputs[2:])
+        remembered = [ops.cast(features, "float32")] if with_features else []
+        return (model.nll_of(features, inputs[1]), *remembered, *states)
 
     return sampling.Compiled(nll, model)
-
-
-@functools.cache
-def _features(model):
-    def features(inputs):
-        values, states = model.read(inputs[0], inputs[1:])
-        return (ops.cast(values, "float32"), *states)
-
-    return sampling.Compiled(features, model)
 
 
 @functools.cache
@@ -98,12 +90,10 @@ def score_with_cache(model, ids, size, share, sharpness, row=20_000, warm=1_000)
         text = np.where(where >= 0, np.asarray(ids[where.clip(0)], "int32"), START)
         inputs, targets, counts = text[:, :-1], text[:, 1:], counts[:, 1:]
         states = _zeros(model, len(text)) if states is None else states
+        nll, *states = _nll(model, size > 0).predict_on_batch((inputs, targets, *states))
         if size:
-            features, *_ = _features(model).predict_on_batch((inputs, *states))
-        nll, *states = _nll(model).predict_on_batch((inputs, targets, *states))
-        if size:
-            real = where[:, 1:] >= 0
-            now = np.asarray(features, "float32"), targets, real
+            features, *states = states
+            now = features, targets, where[:, 1:] >= 0
             memory = [np.concatenate(pair, 1) for pair in zip(memory, now, strict=True)] if memory else list(now)
             memory = [part[:, -(size + targets.shape[1]) :] for part in memory]
             cached = np.stack(

@@ -301,9 +301,10 @@ def test_softmax_nll_gradients(transposed, masked, dtype, tolerance):
     import tensorflow as tf
 
     kernel = normal(20, 6) if transposed else normal(6, 20)
-    sources = [tf.constant(normal(7, 6)), tf.constant(kernel), tf.constant(normal(20))]
-    targets, upstream = np.random.default_rng(4).integers(0, 20, 7), np.random.default_rng(5).random(7, "float32")
-    mask = np.array([1, 1, 0, 1, 0, 0, 1], bool) if masked else np.ones(7, bool)
+    n = 200  # so many that some rows which do not count are left out and others fill up
+    sources = [tf.constant(normal(n, 6)), tf.constant(kernel), tf.constant(normal(20))]
+    targets, upstream = np.random.default_rng(4).integers(0, 20, n), np.random.default_rng(5).random(n, "float32")
+    mask = np.random.default_rng(6).random(n) < 0.4 if masked else np.ones(n, bool)
 
     def ours(hidden, kernel, bias):
         return layers.softmax_nll(tf.cast(hidden, dtype), kernel, bias, targets, mask if masked else None, transposed)

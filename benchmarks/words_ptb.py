@@ -1,6 +1,6 @@
 """words.py on the Penn Treebank, the state carried from sentence to sentence: test perplexity.
 
-    python benchmarks/words_ptb.py FOLDER [--epochs 8] [-T LOGDIR]
+    python benchmarks/words_ptb.py FOLDER [--epochs 14] [-T LOGDIR]
 
 FOLDER holds train.txt, valid.txt and test.txt of Mikolov's split (82,430 tokens of test text, `<eos>` counted).
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import common
 
-OPTIONS = ["--stream", "-L", 512, "-E", 512, "--average", 0.999, "-l", 3e-3]
+OPTIONS = ["--stream", "-L", 512, "-E", 512, "-x", 1, "--average", 0.999, "-l", 3e-3]
 CACHE = ["--cache", 500, "--cache-share", 0.1, "--cache-sharpness", 0.3]
 PUBLISHED = [
     {"model": "5-gram count model (Kneser-Ney)", "perplexity": 146.7},
@@ -25,7 +25,7 @@ PUBLISHED = [
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=14)
     parser.add_argument("-T", "--logdir", type=Path, default=common.ROOT / "runs" / "benchmarks")
     args = parser.parse_args()
     started = time.monotonic()

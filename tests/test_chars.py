@@ -1,26 +1,19 @@
 """chars.py from the command line."""
 
+import functools
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from scripts import run_script
 
 import chars
 import files
 
-ROOT = Path(__file__).parents[1]
 SMALL = ["-L", 12, "-E", 6, "-b", 4, "-m", 10, "-g", 20]
 
 
-def run(*argv, text=None, status=0):
-    done = subprocess.run(
-        [sys.executable, ROOT / "chars.py", *map(str, argv)], input=text, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == status, done.stderr
-    return done
+run = functools.partial(run_script, "chars.py")
 
 
 @pytest.fixture(scope="module")

@@ -1,14 +1,13 @@
 """The Sentence VAE: its likelihoods and bound, its decoding, and its command line."""
 
+import functools
 import json
-import subprocess
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
+from scripts import run_script
 
 import inference
 import latent
@@ -18,7 +17,6 @@ import show
 import util
 from util import EOS, PAD, START, UNK
 
-ROOT = Path(__file__).parents[1]
 TEXTS = ["the cat sat on the mat .", "a dog ran .", "the dog sat .", "cats", "a cat ran on the mat . the end ."] * 3
 
 
@@ -272,16 +270,7 @@ def test_the_older_scripts_command_lines_parse(line):
         assert (args.units, args.latent_dim, args.top_words, args.max_length, args.seed) == (99, 8, 9, 7, 3)
 
 
-def run(*argv, text="", check=0):
-    done = subprocess.run(
-        [sys.executable, ROOT / "sentences.py", *map(str, argv)],
-        input=text,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == check, done.stderr
-    return done
+run = functools.partial(run_script, "sentences.py")
 
 
 @pytest.fixture(scope="module")
@@ -368,7 +357,7 @@ def test_the_other_remedies_train(trained, argv):
 
 
 def bad(*argv):
-    done = run(*argv, check=2)
+    done = run(*argv, status=2)
     assert len(done.stderr.strip().splitlines()) == 1 and "Traceback" not in done.stderr, done.stderr
     return done.stderr
 
@@ -399,5 +388,5 @@ def test_bad_input_gets_one_line(trained, tmp_path):
     "argv", [("-E", "0"), ("-d", "1.5"), ("-t", "nosuch"), ("--kl-schedule", "steep"), ("-b", "x")]
 )
 def test_impossible_options(argv):
-    done = run(*argv, check=2)
+    done = run(*argv, status=2)
     assert "error:" in done.stderr and "Traceback" not in done.stderr

@@ -1,14 +1,13 @@
 """The word RNN: its regularisers, averaged weights, and command line."""
 
+import functools
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 from keras import ops
+from scripts import run_script
 
 import files
 import util
@@ -16,7 +15,6 @@ import words
 from layers import LSTM
 from util import PAD
 
-ROOT = Path(__file__).parents[1]
 SMALL = ["-L", 12, "-E", 8, "-b", 8, "-g", 12]
 VOCABULARY = util.Vocabulary.build(["the cat sat on the mat . a dog ran home"], "space")
 
@@ -100,12 +98,7 @@ def test_averaged_weights_are_in_the_model_from_validation_to_the_end_of_the_epo
 # The command line --------------------------------------------------------------------------------------------------
 
 
-def run(*argv, text=None, status=0):
-    done = subprocess.run(
-        [sys.executable, ROOT / "words.py", *map(str, argv)], input=text, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == status, done.stderr
-    return done
+run = functools.partial(run_script, "words.py")
 
 
 @pytest.fixture(scope="module")

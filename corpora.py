@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tasks import TASKS, read_task
-from textfiles import Lines, read_texts
+from textfiles import Lines, lines_of, read_texts
 from util import LEVELS, UserError
 
 BIG_FILE = 64 * 2**20  # bytes
@@ -33,7 +33,8 @@ class Corpus:
         train, valid, test: sequences of str.
         level: what a token is: "word", "space" (as it stands between white space) or "char".
         language: "zh", "ja", or "en" for everything that is written with spaces.
-        labels: None, or a dict from split to a list of str, one for each text.
+        labels: None, or a dict from split to a list of str, one for each text; where there are several kinds of label,
+            tabs stand between them.
         fingerprint: SHA-256 of all the texts, hexadecimal.
         description: one line for people: sizes, what a token is, how it was split.
     """
@@ -49,7 +50,7 @@ class Corpus:
     description: str
 
 
-def load(task=None, path=None, *, limit=None, level=None, seed=1, big_file=BIG_FILE):
+def load(task=None, path=None, *, limit=None, level=None, seed=1, big_file=BIG_FILE, labelled=False):
     """Loads a corpus by its name or from a path.
 
     Args:
@@ -60,6 +61,8 @@ def load(task=None, path=None, *, limit=None, level=None, seed=1, big_file=BIG_F
         level: "word", "space" or "char"; None finds it out from the text.
         seed: int that a split depends on.
         big_file: bytes; above this size texts stay in their files (see `textfiles.Lines`).
+        labelled: each line of a file is a text, with its label and a tab before it where there is one, or several; in a
+            folder without files of splits, each file has the label that is its name.
 
     Returns:
         `Corpus`. Splits made here hold 90, 5 and 5 % of the texts, each text once, at most HELD_OUT in valid and in
@@ -68,14 +71,18 @@ def load(task=None, path=None, *, limit=None, level=None, seed=1, big_file=BIG_F
     Raises:
         UserError: unknown task, a file that cannot be used, too few texts, a corpus that cannot be fetched.
     """
-    given, labels = {}, None
+    labels = None
     if path is not None:
         path = pathlib.Path(path)
-        name, given = path.resolve().name, _read_path(path, limit, big_file)
+        name = path.resolve().name
+        if labelled:
+            given, labels = _read_labelled(path, limit)
+        else:
+            given = _read_path(path, limit, big_file)
     elif task in TASKS:
         name, (texts, labels) = task, read_task(task)
         given = {"train": texts[: _within(texts, limit)]}
-        labels = labels and labels[: len(given["train"])]
+        labels = labels and {"train": labels[: len(given["train"])]}
         level = level or ("char" if task in ("pylines", "names") else "space" if task == "sinica" else "word")
     else:
         raise UserError(f"Unknown task {task!r}; the tasks are {', '.join(TASKS)}.")
@@ -161,6 +168,28 @@ def _read_path(path, limit, big_file):
     given = {split: read_texts(paths, limit) for split, paths in files.items()}
     size = sum(int(texts.sizes.sum(dtype="int64")) for texts in given.values())
     return given if size > big_file else {split: list(texts) for split, texts in given.items()}
+
+
+def _read_labelled(path, limit):
+    """Reads lines of `text` or `label<TAB>text`: (dict of split -> texts, None or dict of split -> labels)."""
+    if path.is_dir():
+        files = files_of_splits(path)
+        by_name = len(files) == 1 and len(files["train"]) > 1
+    elif path.exists():
+        files, by_name = {"train": [path]}, False
+    else:
+        raise UserError(f"{path}: there is no such file or folder.")
+    given, labels = {split: [] for split in files}, {split: [] for split in files}
+    for split, paths in files.items():
+        for file in paths:
+            for line in lines_of(file, limit):
+                label, _, text = line.rpartition("\t")
+                given[split].append(text.strip())
+                labels[split].append(file.stem if by_name else label.strip())
+    kinds = {label.count("\t") for found in labels.values() for label in found if label}
+    if len(kinds) > 1:
+        raise UserError(f"{path}: some lines have {min(kinds)} tabs between their labels and others {max(kinds)}.")
+    return given, labels if kinds else None
 
 
 def files_of_splits(folder):
@@ -263,10 +292,10 @@ def _split(given, labels, seed, name):
     """Cuts the splits that are missing from train: (splits, labels of each split or None)."""
     texts, missing = given["train"], [split for split in ("valid", "test") if split not in given]
     if not missing:
-        return given, None
+        return given, labels
     hashes, kept = _hashes(texts), np.arange(len(texts))
     if len(missing) == 2:
-        kept = _first(_hashes(texts, labels) if labels else hashes)
+        kept = _first(_hashes(texts, labels["train"]) if labels else hashes)
         hashes = hashes[kept]
     different = hashes[_first(hashes)]
     share = min(HELD_OUT, max(1, len(different) // 20))
@@ -282,7 +311,10 @@ def _split(given, labels, seed, name):
         places[split], left = kept[inside], left & ~inside
     places["train"] = kept[left]
     splits = {split: _taken(texts, places[split]) if split in places else given[split] for split in SPLITS}
-    return splits, labels and {split: _taken(labels, places[split]) for split in SPLITS}
+    if labels:
+        own = labels["train"]
+        labels = {split: _taken(own, places[split]) if split in places else labels[split] for split in SPLITS}
+    return splits, labels
 
 
 def _taken(texts, places):

@@ -1,10 +1,13 @@
 """What can be done with any trained VAE of sequences: read texts to codes, write texts from codes, and score it.
 
-A model offers four functions of tensors, and a latent dimension n in its options:
+A model offers its `latent_shape`, that of one z, and these functions of tensors. Inputs are ids (batch, time), or with
+labels a dict (see `util.Sequences.inputs`); z is (batch, *latent_shape).
 
-    posterior(ids (batch, time)) -> z_mean, z_log_var        float32 (batch, n) each
-    nll(ids (batch, time), z (batch, n)) -> nll              float32 (batch,), nats, summed over the tokens
-    start(z (batch, n)) -> state                             tuple of tensors (batch, ...)
+    posterior(inputs) -> z_mean, z_log_var                   float32 (batch, *latent_shape) each; the first axis of
+                                                             latent_shape may be cut to the time
+    nll(inputs, z) -> nll                                    float32 (batch,), nats, summed over the tokens
+    log_ratio(inputs, z, z_mean, z_log_var) -> log_ratio     log p(z) - log q(z|x), float32 (batch,), nats
+    start(z) -> state                                        tuple of tensors (batch, ...)
     next(token (batch,), state) -> logits, state             float32 (batch, vocab_size)
 
 They run compiled, in batches of sequences of similar length; what goes in and comes out are numpy arrays.
@@ -23,13 +26,18 @@ import util
 
 
 @functools.cache
-def _posterior(model):
-    return sampling.Compiled(model.posterior, model)
+def compiled(model, name):
+    """Returns a method of a model, compiled: its `predict_on_batch` takes a tuple of the arguments, numpy arrays."""
+    return sampling.Compiled(lambda arguments: getattr(model, name)(*arguments), model)
 
 
 @functools.cache
-def _nll(model):
-    return sampling.Compiled(lambda inputs: model.nll(*inputs), model)
+def _log_weight(model):
+    def log_weight(arguments):
+        inputs, z, z_mean, z_log_var = arguments
+        return model.log_ratio(inputs, z, z_mean, z_log_var) - model.nll(inputs, z)
+
+    return sampling.Compiled(log_weight, model)
 
 
 @functools.cache
@@ -40,7 +48,7 @@ def _writer(model, max_length, beam, temperature, top_k, top_p):
         return sampling.sample_logits(logits, uniform, temperature, top_k, top_p)
 
     def write(z):
-        state, batch = model.start(z), ops.shape(z)[0]
+        state, batch = model.start(z), ops.shape(keras.tree.flatten(z)[0])[0]
         if beam > 1:
             return sampling.beam_search(model.next, state, batch, max_length, beam)
         return sampling.generate(model.next, state, batch, max_length, pick, seed)
@@ -54,11 +62,12 @@ def _in_batches(lengths, batch_size):
 
 
 def posteriors(model, sequences, batch_size=128):
-    """Returns z_mean and z_log_var, float32 (n, latent_dim) each, of `util.Sequences` in their order."""
-    means, log_vars = np.zeros((2, len(sequences), model.options["latent_dim"]), "float32")
+    """Returns z_mean and z_log_var, float32 (n, *latent_shape) each, of `util.Sequences` in their order."""
+    read, both = compiled(model, "posterior"), np.zeros((2, len(sequences), *model.latent_shape), "float32")
     for rows in _in_batches(sequences.lengths, batch_size):
-        means[rows], log_vars[rows] = _posterior(model).predict_on_batch(sequences.padded(rows))
-    return means, log_vars
+        for values, found in zip(both, read.predict_on_batch((sequences.inputs(rows),)), strict=True):
+            values[rows, : found.shape[1]] = found
+    return both[0], both[1]
 
 
 def kl_of_each(z_mean, z_log_var):
@@ -67,10 +76,10 @@ def kl_of_each(z_mean, z_log_var):
 
 
 def likelihoods(model, sequences, z, batch_size=128):
-    """Returns -log p(x|z) in nats, float64 (n,), of `util.Sequences` at z (n, latent_dim)."""
+    """Returns -log p(x|z) in nats, float64 (n,), of `util.Sequences` at z (n, *latent_shape)."""
     nll = np.zeros(len(sequences))
     for rows in _in_batches(sequences.lengths, batch_size):
-        nll[rows] = _nll(model).predict_on_batch((sequences.padded(rows), np.asarray(z[rows], "float32")))
+        nll[rows] = compiled(model, "nll").predict_on_batch((sequences.inputs(rows), np.asarray(z[rows], "float32")))
     return nll
 
 
@@ -78,7 +87,7 @@ def write(model, z, max_length, *, temperature=0.0, top_k=0, top_p=1.0, beam=1, 
     """Writes a sequence from each point of the latent space.
 
     Args:
-        z: float (n, latent_dim).
+        z: float (n, *latent_shape), or what else the `start` of the model takes: arrays (n, ...) in a dict.
         max_length: tokens at most, `<eos>` counted.
         temperature, top_k, top_p: see `sampling.sample_logits`; temperature 0 is greedy.
         beam: above 1, beam search with this many hypotheses instead.
@@ -89,8 +98,10 @@ def write(model, z, max_length, *, temperature=0.0, top_k=0, top_p=1.0, beam=1, 
     """
     writer, generator = _writer(model, max_length, beam, temperature, top_k, top_p)
     generator.state.assign(keras.random.SeedGenerator(seed).state)
-    z = np.asarray(z, "float32")
-    parts = [writer.predict_on_batch(z[i : i + batch_size]) for i in range(0, len(z), batch_size)]
+    parts = [
+        writer.predict_on_batch(keras.tree.map_structure(lambda values, i=i: values[i : i + batch_size], z))
+        for i in range(0, len(keras.tree.flatten(z)[0]), batch_size)
+    ]
     return np.concatenate([ids for ids, _ in parts]), np.concatenate([log_prob for _, log_prob in parts])
 
 
@@ -99,7 +110,7 @@ def importance_weighted(model, sequences, z_mean, z_log_var, samples, seed=1, to
 
     Args:
         sequences: `util.Sequences`, n of them.
-        z_mean, z_log_var: float (n, latent_dim), their posteriors.
+        z_mean, z_log_var: float (n, *latent_shape), their posteriors.
         samples: draws a sequence, K.
         tokens: about how many tokens to score at once.
         progress: function of the share done, or None.
@@ -109,17 +120,13 @@ def importance_weighted(model, sequences, z_mean, z_log_var, samples, seed=1, to
     """
     random, result, done = np.random.default_rng(seed), np.zeros(len(sequences)), 0
     for rows in _in_batches(sequences.lengths, 16):
-        ids, draws = sequences.padded(rows), []
-        part = max(1, tokens // ids.size)
+        draws, part = [], max(1, tokens // (len(rows) * int(sequences.lengths[rows].max())))
         for start in range(0, samples, part):
             count = min(part, samples - start)
+            inputs = sequences.inputs(np.repeat(rows, count))
             mean, log_var = np.repeat(z_mean[rows], count, 0), np.repeat(z_log_var[rows], count, 0)
-            epsilon = random.standard_normal(mean.shape, "float32")
-            z = mean + np.exp(0.5 * log_var) * epsilon
-            nll = _nll(model).predict_on_batch((np.repeat(ids, count, 0), z))
-            # log p(z) - log q(z|x); the constants of the two Gaussians cancel.
-            ratio = 0.5 * np.sum(epsilon.astype("float64") ** 2 + log_var - z.astype("float64") ** 2, axis=-1)
-            draws.append((ratio - nll).reshape(len(rows), count))
+            z = mean + np.exp(0.5 * log_var) * random.standard_normal(mean.shape, "float32")
+            draws.append(_log_weight(model).predict_on_batch((inputs, z, mean, log_var)).reshape(len(rows), count))
         result[rows] = -metrics.log_mean_exp(np.concatenate(draws, axis=1))
         done += len(rows)
         if progress:
@@ -140,6 +147,9 @@ def evaluate(model, sequences, max_length, iw_samples=0, seed=1, progress=None):
         dict of floats, nats a sentence where not said otherwise: see docs/sentences.md.
     """
     tokens = int(sequences.lengths.sum())
+    if model.options.get("no_latent"):
+        nll = likelihoods(model, sequences, np.zeros((len(sequences), *model.latent_shape), "float32"))
+        return {"nll": float(nll.mean()), "perplexity": float(np.exp(nll.sum() / tokens))}
     z_mean, z_log_var = posteriors(model, sequences)
     z = z_mean + np.exp(0.5 * z_log_var) * np.random.default_rng(seed).standard_normal(z_mean.shape, "float32")
     nll = likelihoods(model, sequences, z)

@@ -35,6 +35,12 @@ def kl_to_standard_normal(z_mean, z_log_var):
     return 0.5 * (z_mean**2 + ops.exp(z_log_var) - 1.0 - z_log_var)
 
 
+def kl(z_mean, z_log_var, other_mean, other_log_var):
+    """Returns KL(N(z_mean, exp(z_log_var)) || N(other_mean, exp(other_log_var))) of each dimension in nats."""
+    squares = (z_mean - other_mean) ** 2 * ops.exp(-other_log_var)
+    return 0.5 * (squares + ops.exp(z_log_var - other_log_var) - 1.0 - z_log_var + other_log_var)
+
+
 def free_bits(kl, nats):
     """Leaves each dimension a share of KL for free (Kingma et al. 2016): sum_i max(nats / n, batch mean of KL_i).
 

@@ -56,7 +56,7 @@ def active_units(z_mean):
     return int(np.sum(np.var(np.asarray(z_mean, "float64"), axis=0) >= ACTIVE_VARIANCE))
 
 
-def mutual_information(z, z_mean, z_log_var, chunk=256):
+def mutual_information(z, z_mean, z_log_var, chunk=256, given=None, log_rest=None):
     """Estimates the mutual information of texts and codes: E[log q(z|x)] - E[log q(z)].
 
     q(z) is the mixture of the posteriors of all n texts.
@@ -65,18 +65,23 @@ def mutual_information(z, z_mean, z_log_var, chunk=256):
         z: float (n, latent_dim), one draw from each posterior.
         z_mean, z_log_var: float (n, latent_dim).
         chunk: draws handled at a time.
+        given: None, or bool (n, latent_dim): False where a text gives no posterior, but leaves the prior as it is.
+        log_rest: float (n, n): for each draw and text, the log density of what is drawn there under the prior.
 
     Returns:
         float, in nats; at most log n.
     """
     z, z_mean, z_log_var = (np.asarray(a, "float64") for a in (z, z_mean, z_log_var))
-    precision = np.exp(-z_log_var)
+    given = np.ones(z.shape, bool) if given is None else given
+    precision = given * np.exp(-z_log_var)
     # log N(z; m, v) = -0.5 (z^2 / v - 2 z m / v + m^2 / v + log v + log 2 pi), as products of matrices.
-    constant = -0.5 * np.sum(z_mean**2 * precision + z_log_var + np.log(2 * np.pi), axis=1)
+    constant = -0.5 * np.sum(z_mean**2 * precision + given * (z_log_var + np.log(2 * np.pi)), axis=1)
     total = 0.0
     for start in range(0, len(z), chunk):
         part = z[start : start + chunk]
         log_q = constant - 0.5 * (part**2 @ precision.T) + part @ (z_mean * precision).T
+        if log_rest is not None:
+            log_q += log_rest[start : start + chunk]
         own = log_q[np.arange(len(part)), np.arange(start, start + len(part))]
         highest = log_q.max(axis=1, keepdims=True)
         log_mixture = highest[:, 0] + np.log(np.mean(np.exp(log_q - highest), axis=1))

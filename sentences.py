@@ -200,7 +200,7 @@ class SentenceVAE(keras.Model):
         self.active_units = metrics.ActiveUnits(options["latent_dim"]) if self.encoder else None
         # A weight, so that it is saved: a Python number would be frozen into the compiled step.
         self.step = self.add_weight(shape=(), initializer="zeros", trainable=False, name="step", dtype="int32")
-        self.steps_an_epoch = 1
+        self.steps_an_epoch, self.latent_shape = 1, (options["latent_dim"],)
 
     @property
     def metrics(self):
@@ -232,6 +232,9 @@ class SentenceVAE(keras.Model):
 
     def nll(self, ids, z=None):
         return ops.sum(self.decoder(ids, z), axis=-1)
+
+    def log_ratio(self, ids, z, z_mean, z_log_var):
+        return latent.normal_log_prob(z) - latent.normal_log_prob(z, z_mean, z_log_var)
 
     def start(self, z):
         return (z, *self.decoder.initial_state(z, ops.shape(z)[0]))
@@ -289,6 +292,7 @@ def decode(run, z, *, temperature=0.0, top_k=0, top_p=1.0, beam=1, seed=1, max_l
         list of n str; with `scores` also log p(text|z) in nats, float (n,).
     """
     settings = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "beam": beam, "seed": seed}
+    z = np.asarray(z, "float32")
     ids, log_probs = inference.write(run.model, z, max_length or run.options["gen_length"], **settings)
     texts = [run.vocabulary.decode(row) for row in ids]
     return (texts, log_probs) if scores else texts

@@ -14,7 +14,6 @@ import numpy as np
 import inference
 import latent
 import training
-import util
 
 
 class Show(keras.callbacks.Callback):
@@ -60,10 +59,13 @@ class Show(keras.callbacks.Callback):
         if len(self.texts) > 1:
             walk = self.codec.decode(run, latent.lerp(z_mean[0], z_mean[1], np.linspace(0, 1, 5)))
             run.shown("walk", [self.texts[0], *(f"   {text}" for text in walk), self.texts[1]], epoch)
+        self.show_posterior(epoch)
+
+    def show_posterior(self, epoch):
         z_mean, z_log_var = inference.posteriors(self.model, self.valid)
-        run.histogram("z_mean", z_mean, epoch)
+        self.run.histogram("z_mean", z_mean, epoch)
         kl = inference.kl_of_each(z_mean, z_log_var)
-        run.bars("kl_of_each_dimension", kl.reshape(len(kl), -1).mean(axis=0), epoch)
+        self.run.bars("kl_of_each_dimension", kl.reshape(len(kl), -1).mean(axis=0), epoch)
 
     def warn_of_collapse(self, logs):
         """Says once what to turn when the decoder ignores its code, though the KL term has half of its weight."""
@@ -76,28 +78,25 @@ class Show(keras.callbacks.Callback):
             )
 
 
-def finish(run, test, iw_samples=0):
+def finish(run, test, iw_samples=0, evaluate=inference.evaluate):
     """Scores a run on its test split, prints the scores and writes them to eval.json.
 
     Args:
         run: opened `Run` with its model.
         test: `util.Sequences`.
         iw_samples: K of iw_nll; 0 leaves it out.
+        evaluate: function that scores a model, called as `inference.evaluate` is.
 
     Returns:
         dict of scores, see `inference.evaluate`.
     """
     started = time.monotonic()
     if run.dry_run:
-        test = util.Sequences(test.ids, test.starts[: 2 * run.options["batch_size"] + 1])
-    if run.options.get("no_latent"):
-        nll = inference.likelihoods(run.model, test, np.zeros((len(test), 1)))
-        scores = {"nll": float(nll.mean()), "perplexity": float(np.exp(nll.sum() / test.lengths.sum()))}
-    else:
-        length = run.options["gen_length"]
-        scores = inference.evaluate(
-            run.model, test, length, iw_samples, run.seed, lambda done: run.console.live(f"  iw_nll: {done:.0%}")
-        )
+        test = test.part(2 * run.options["batch_size"])
+    length = run.options["gen_length"]
+    scores = evaluate(
+        run.model, test, length, iw_samples, run.seed, lambda done: run.console.live(f"  iw_nll: {done:.0%}")
+    )
     scores |= {"sentences": len(test), "tokens": int(test.lengths.sum())}
     lines = [
         f"{name:>20}  {value:.4f}" if isinstance(value, float) else f"{name:>20}  {value}"
@@ -113,7 +112,7 @@ def project(run, valid, most=1000):
     """Gives TensorBoard's projector the posterior means of texts, with the texts as labels, where there is a code."""
     if run.options.get("no_latent"):
         return
-    part = util.Sequences(valid.ids, valid.starts[: most + 1])
+    part = valid.part(most)
     labels = [run.vocabulary.decode(part[i]) for i in range(len(part))]
     z_mean, _ = inference.posteriors(run.model, part)
     run.projector(z_mean.reshape(len(part), -1), labels)

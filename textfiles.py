@@ -101,14 +101,14 @@ def read_texts(paths, limit=None):
     return Lines(paths, np.frombuffer(starts, "int64"), np.frombuffer(sizes, "int32"))
 
 
-def lines_of(path):
-    """Returns the lines of a UTF-8 text file that hold anything, list of str.
+def lines_of(path, limit=None):
+    """Returns the lines of a UTF-8 text file that hold anything, list of str; of its first `limit` characters.
 
     Raises:
         UserError: a file that is missing, unreadable, binary or not UTF-8.
     """
     try:
-        return [text.strip() for _, text in _rows(path, None) if text.strip()]
+        return [text.strip() for _, text in _rows(path, limit) if text.strip()]
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}.") from None
 

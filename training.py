@@ -80,12 +80,14 @@ def falling(rate, decay, steps):
     return rate if decay == "none" else shapes[decay](rate, steps)
 
 
-def read_corpus(run, args):
+def read_corpus(run, args, classes=None):
     """Reads the text that a command line asks for, in the vocabulary of the run or a new one.
 
     Args:
         run: `Run`.
         args: options, with those of the groups "data" and "training".
+        classes: None, or a function of the `corpora.Corpus`, read with its labels, that returns the classes of each
+            text: a dict of split -> int32 (texts, kinds).
 
     Returns:
         `corpora.Corpus`, `util.Vocabulary` and a dict of `util.Sequences`: "train", "valid" and "test".
@@ -93,14 +95,15 @@ def read_corpus(run, args):
     Raises:
         UserError: it is not the text of the run, or too small.
     """
-    corpus = corpora.load(args.task, args.data, limit=args.limit, level=args.level, seed=1)
+    labelled = classes is not None
+    corpus = corpora.load(args.task, args.data, limit=args.limit, level=args.level, seed=1, labelled=labelled)
     if not run.is_new and corpus.fingerprint != run.config["corpus"]["fingerprint"]:
         raise UserError(f"{corpus.name} is not the text that {run.name} was trained on: its splits would be others")
     vocabulary = run.vocabulary or util.Vocabulary.build(corpus.train, corpus.level, args.top_words, corpus.language)
-    splits = {}
+    splits, labels = {}, classes(corpus) if labelled else {}
     for name in ("train", "valid", "test"):
-        texts = getattr(corpus, name)
-        splits[name] = util.encode_texts(texts, vocabulary, args.max_length, args.clip_length)
+        texts, lengths = getattr(corpus, name), (args.max_length, args.clip_length)
+        splits[name] = util.encode_texts(texts, vocabulary, *lengths, labels=labels.get(name))
         if len(splits[name]) == 0:
             raise UserError(f"no {name} text of {corpus.name} has from 1 to {args.max_length} tokens (--max-length)")
     if len(splits["train"]) < args.batch_size:

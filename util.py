@@ -154,10 +154,11 @@ class Sequences:
         ids: integers (total,), in memory or mapped from a file.
         starts: int64 (sequences + 1,): sequence i is `ids[starts[i]:starts[i + 1]]`.
         dropped: how many texts were left out as too long or empty.
+        labels: None, or the classes of each sequence, int32 (sequences, kinds).
     """
 
-    def __init__(self, ids, starts, dropped=0):
-        self.ids, self.starts, self.dropped = ids, np.asarray(starts, "int64"), dropped
+    def __init__(self, ids, starts, dropped=0, labels=None):
+        self.ids, self.starts, self.dropped, self.labels = ids, np.asarray(starts, "int64"), dropped, labels
         self.lengths = np.diff(self.starts)
 
     @classmethod
@@ -179,8 +180,18 @@ class Sequences:
             rows[row, : self.lengths[i]] = self[i]
         return rows
 
+    def inputs(self, indices, width=None):
+        """Returns what a model reads: `padded`, or with labels a dict of "ids" and "labels" (len(indices), kinds)."""
+        ids = self.padded(indices, width)
+        return ids if self.labels is None else {"ids": ids, "labels": self.labels[indices]}
 
-def encode_texts(texts, vocabulary, max_length=None, clip_length=None, prompt=False):
+    def part(self, count):
+        """Returns the first `count` sequences as `Sequences`."""
+        labels = None if self.labels is None else self.labels[:count]
+        return Sequences(self.ids, self.starts[: count + 1], labels=labels)
+
+
+def encode_texts(texts, vocabulary, max_length=None, clip_length=None, prompt=False, labels=None):
     """Encodes texts to `Sequences`, each ended by `<eos>`.
 
     Args:
@@ -189,16 +200,17 @@ def encode_texts(texts, vocabulary, max_length=None, clip_length=None, prompt=Fa
         max_length: texts of more tokens than this are left out; None keeps all.
         clip_length: texts are cut after this many tokens; None keeps them whole.
         prompt: whether a person typed the texts (see `Vocabulary.split_prompt`).
+        labels: None, or the classes of each text, integers (texts, kinds).
 
     Returns:
         `Sequences` of ids; the lengths count `<eos>`. Empty texts are left out, except prompts.
     """
     small = len(vocabulary) <= np.iinfo("uint16").max
-    ids, starts, dropped, file, written = array.array("H" if small else "i"), array.array("q", [0]), 0, None, 0
-    for text in texts:
+    ids, starts, dropped, file, written = array.array("H" if small else "i"), array.array("q", [0]), [], None, 0
+    for number, text in enumerate(texts):
         sequence = vocabulary.encode(text, prompt)[:clip_length]
         if (max_length and len(sequence) > max_length) or (len(sequence) == 0 and not prompt):
-            dropped += 1
+            dropped.append(number)
             continue
         ids.extend(sequence.tolist())
         ids.append(EOS)
@@ -208,12 +220,12 @@ def encode_texts(texts, vocabulary, max_length=None, clip_length=None, prompt=Fa
             ids.tofile(file)
             written += len(ids)
             del ids[:]
-    dtype = np.dtype(ids.typecode)
+    dtype, labels = np.dtype(ids.typecode), None if labels is None else np.delete(labels, dropped, axis=0)
     if file is None:
-        return Sequences(np.frombuffer(ids, dtype) if ids else np.zeros(0, dtype), starts, dropped)
+        return Sequences(np.frombuffer(ids, dtype) if ids else np.zeros(0, dtype), starts, len(dropped), labels)
     ids.tofile(file)
     file.flush()
-    return Sequences(np.memmap(file, dtype, "r"), starts, dropped)
+    return Sequences(np.memmap(file, dtype, "r"), starts, len(dropped), labels)
 
 
 class Batches(keras.utils.PyDataset):
@@ -231,7 +243,7 @@ class Batches(keras.utils.PyDataset):
             leaves little padding.
         pool: batches whose sequences are sorted together.
 
-    Items are tuples of one array, int32 (batch_size, width).
+    Items are tuples of one, `Sequences.inputs` of a batch: ids int32 (batch_size, width), with labels a dict.
     """
 
     def __init__(self, sequences, batch_size, seed=1, shuffle=True, buckets=None, pool=64):
@@ -271,7 +283,7 @@ class Batches(keras.utils.PyDataset):
     def __getitem__(self, index):
         indices = self._indices(index)
         width = self.widths[np.searchsorted(self.widths, self.sequences.lengths[indices].max())]
-        return (self.sequences.padded(indices, width),)
+        return (self.sequences.inputs(indices, width),)
 
     def tokens(self, index):
         """Returns how many tokens, `<eos>` counted, batch `index` asks a model to predict."""

@@ -293,7 +293,13 @@ def parse_args(argv=None):
     add("-d", "--word-dropout", type=share, default=0.05, help="share of the vocabulary left out of a batch's inputs")
     add("--weight-drop", type=share, default=0.0, help="share of the recurrent weights set to 0")
     add("--activation-reg", type=weight, default=0.0, help="weight of the size of the outputs and of their changes")
-    add("--average", type=share, default=0.0, metavar="MOMENTUM", help="score with averaged weights, such as 0.999")
+    add(
+        "--average",
+        type=util.number(float, 0, 0.99999),
+        default=0.0,
+        metavar="MOMENTUM",
+        help="score with averaged weights, such as 0.999",
+    )
     training.add_training_options(parser, epochs=10, batch_size=32, learning_rate=2e-3)
     sampling.add_sampling_options(parser, temperature=0.9, num_samples=3, gen_length=60, beam=False)
     training.add_run_options(parser)

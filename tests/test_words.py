@@ -170,3 +170,7 @@ def test_the_command_lines_of_older_scripts():
 def test_bad_input_is_one_line(tmp_path, argv, said):
     done = run(*argv, "-T", tmp_path, status=2)
     assert said in done.stderr and "Traceback" not in done.stderr and not list(tmp_path.iterdir())
+
+
+def test_averages_of_thousands_of_steps():
+    assert words.parse_args(["--average", "0.999"]).average == 0.999

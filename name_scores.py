@@ -1,0 +1,121 @@
+"""Scores of a VAE of names, whose latents stand a position apart and whose prior may be learnt.
+
+Floor 1, used by names_vae.py. Besides what `inference.py` asks of a model it has `log_prior` and `guess`.
+"""
+
+import collections
+
+import numpy as np
+from rapidfuzz import process
+from rapidfuzz.distance import Levenshtein
+
+import inference
+import metrics
+import util
+
+
+def prior_draws(model, n, seed):
+    """Returns n draws from the prior of a model: float32 (n, *latent_shape)."""
+    u = np.random.default_rng(seed).standard_normal((n, *model.latent_shape), "float32")
+    return model.prior.inverse(u) if model.prior else u
+
+
+def drawn(z_mean, z_log_var, seed):
+    """Returns a draw from each Gaussian, float32."""
+    return z_mean + np.exp(0.5 * z_log_var) * np.random.default_rng(seed).standard_normal(z_mean.shape, "float32")
+
+
+def in_batches(model, name, *arrays, size=256):
+    """Returns what a method of a model makes of arrays (n, ...), some hundred rows at a time."""
+    function = inference.compiled(model, name)
+    parts = [function.predict_on_batch(tuple(a[i : i + size] for a in arrays)) for i in range(0, len(arrays[0]), size)]
+    return np.concatenate(parts)
+
+
+def guesses(model, sequences, lengths, size=256):
+    """Returns z_mean and z_log_var, float32 (n, *latent_shape), by the prefix encoder from the first `lengths` (n,)."""
+    both, function = np.zeros((2, len(sequences), *model.latent_shape), "float32"), inference.compiled(model, "guess")
+    for i in range(0, len(sequences), size):
+        rows = np.arange(i, min(i + size, len(sequences)))
+        inputs = sequences.inputs(rows, model.latent_shape[0])
+        both[:, rows] = function.predict_on_batch((inputs, lengths[rows].astype("int32")))
+    return both
+
+
+def evaluate(model, sequences, max_length, iw_samples=0, seed=1, progress=None):
+    """Scores a model on names; see `inference.evaluate` and docs/names_vae.md."""
+    tokens, given = int(sequences.lengths.sum()), {}
+    if model.options["no_latent"]:
+        nll = inference.likelihoods(model, sequences, np.zeros((len(sequences), *model.latent_shape), "float32"))
+        return {"nll": float(nll.mean()), "nats_per_char": float(nll.sum() / tokens)}
+    inside = np.arange(model.latent_shape[0])[None] < sequences.lengths[:, None]
+    z_mean, z_log_var = inference.posteriors(model, sequences)
+    prior = prior_draws(model, len(sequences), (seed, 2))
+    # Behind a name the posterior is the prior.
+    z = np.where(inside[..., None], drawn(z_mean, z_log_var, seed), prior)
+    nll = inference.likelihoods(model, sequences, z)
+    log_prior = in_batches(model, "log_prior", z)
+    squares = (z - z_mean) ** 2 * np.exp(-z_log_var)
+    log_posterior = -0.5 * np.sum(np.log(2 * np.pi) + z_log_var + squares, axis=-1)
+    kl = np.sum(inside * (log_posterior - log_prior), axis=1)
+    bound = nll + kl
+    scores = {"neg_elbo": float(bound.mean()), "nll": float(nll.mean()), "kl": float(kl.mean())}
+    if iw_samples:
+        bound = inference.importance_weighted(model, sequences, z_mean, z_log_var, iw_samples, seed, progress=progress)
+        scores |= {"iw_nll": float(bound.mean()), "iw_samples": iw_samples}
+    scores["nats_per_char"] = float(bound.sum() / tokens)
+    flat = [a.reshape(len(a), -1) for a in (z, z_mean, z_log_var, np.broadcast_to(inside[..., None], z.shape))]
+    # What is drawn at a position that another name does not have is as likely there as under the prior.
+    behind = np.concatenate([np.cumsum(log_prior[:, ::-1], axis=1)[:, ::-1], np.zeros((len(z), 1))], axis=1)
+    rest = behind[:, sequences.lengths]
+    scores["mutual_information"] = metrics.mutual_information(*flat[:3], given=flat[3], log_rest=rest)
+    scores["active_units"] = active_units(z_mean, inside)
+    if model.prefix_encoder:
+        lengths = np.floor(np.random.default_rng(seed).random(len(sequences)) * sequences.lengths)
+        guessed = drawn(*guesses(model, sequences, lengths), seed)
+        scores["nll_from_prefix"] = float(inference.likelihoods(model, sequences, guessed).mean())
+    scores["nll_from_prior"] = float(inference.likelihoods(model, sequences, prior).mean())
+    if sequences.labels is not None:
+        given["labels"] = sequences.labels
+    forced = np.zeros((len(z), model.latent_shape[0]), "int32")
+    labels = given.get("labels", np.zeros((len(z), 1), "int32"))
+    start = {"z": np.where(inside[..., None], z_mean, prior), "labels": labels, "forced": forced}
+    wanted = [util.words(sequences[i]) for i in range(len(sequences))]
+    written = [util.words(ids) for ids in inference.write(model, start, max_length)[0]]
+    scores["exact_match"] = metrics.exact_match(wanted, written)
+    return scores
+
+
+def active_units(z_mean, inside):
+    """Returns how many numbers of z vary by at least `ACTIVE_VARIANCE` over the names that have their position."""
+    seen = inside.sum(axis=0).clip(1)[:, None]
+    mean = np.sum(z_mean * inside[..., None], axis=0) / seen
+    variance = np.sum((z_mean - mean) ** 2 * inside[..., None], axis=0) / seen
+    return int(np.sum(variance >= metrics.ACTIVE_VARIANCE))
+
+
+class Known:
+    """The names of a training split, to say of a name whether it is one of them, else which is nearest.
+
+    Args:
+        names: sequence of str.
+    """
+
+    def __init__(self, names):
+        self.names = list(dict.fromkeys(names))
+        self.seen = set(self.names)
+
+    def describe(self, name):
+        """Returns the name with "seen", or "new" and its nearest name and edit distance."""
+        if name in self.seen:
+            return f"{name}  (seen)"
+        nearest, distance, _ = process.extractOne(name, self.names, scorer=Levenshtein.distance)
+        return f"{name}  (new; {nearest}: {distance})"
+
+    def shares(self, names):
+        """Returns the shares of `names` that are different from each other and that are in no training text."""
+        counts = collections.Counter(names)
+        return {
+            "unique": len(counts) / max(1, len(names)),
+            "new": sum(name not in self.seen for name in names) / max(1, len(names)),
+        }

@@ -1,0 +1,576 @@
+"""Attention VAE for names: names of a language, near a name, with a beginning, or between two names.
+
+A name x of characters is read to two latents a position, a key and a value; the decoder, a causal transformer, attends
+to these besides the characters so far. The character at t is written from the latents 0 to t, so neither their number
+nor those behind tell how long the name will be. In nats a name,
+
+    neg_elbo = nll + kl,   nll = E_q[-log p(x|z)], summed over characters and <eos>,
+    kl = E_q[log q(z|x) - log p(z)], summed over the positions of the name, <eos> counted, and over dimensions
+
+Beside it, a prefix encoder learns to guess from the beginning of a name what the encoder gives for the whole of it.
+
+Shapes: ids (batch, time), labels (batch, kinds), z (batch, positions, 2 * latent_dim): the keys, then the values.
+
+Try:
+    python names_vae.py -e 20                                first names of many languages, no download
+    python names_vae.py --sample --style it                  Italian ones
+    python names_vae.py --sample --anchor Johanna --radius 1.5
+    python names_vae.py --eval                               all scores of the newest run
+
+Departures from the original:
+    1. The objective is a bound of the likelihood: the KL is summed as the nll is, padding counts nowhere.
+    2. A query sees the latents up to its own position, which the keys are told (`--no-places` leaves that out).
+    3. Labels are given at every position; in the original they leave the window after the first sampled letter.
+"""
+
+import argparse
+import contextlib
+import sys
+
+import training  # isort: skip (before Keras: it keeps TensorFlow quiet)
+import keras
+import numpy as np
+from keras import layers, ops
+
+import corpora
+import inference
+import latent
+import made
+import name_scores
+import sampling
+import show
+import transformer
+import util
+from layers import Adam
+from util import PAD, START, UNK, UserError
+
+SCRIPT = "names_vae"
+UNKNOWN = 0  # the class of a label that is not given
+
+
+class Inputs(layers.Layer):
+    """Sums the embeddings of characters, positions and labels: (batch, time) and (batch, kinds) -> (..., units)."""
+
+    def __init__(self, options, vocab_size):
+        super().__init__()
+        self.characters = layers.Embedding(vocab_size, options["units"], embeddings_initializer=_small())
+        self.positions = layers.Embedding(options["positions"], options["units"], embeddings_initializer=_small())
+        self.labels = [
+            layers.Embedding(1 + len(classes), options["units"], embeddings_initializer=_small())
+            for classes in options["labels"].values()
+        ]
+
+    def call(self, ids, labels, places=None):
+        places = ops.arange(ops.shape(ids)[1])[None] if places is None else places
+        x = self.characters(ids) + self.positions(places)
+        return x + sum(embed(labels[:, i])[:, None] for i, embed in enumerate(self.labels))
+
+
+def _small():
+    return keras.initializers.RandomNormal(stddev=0.02)
+
+
+def blocks(options):
+    return [
+        transformer.Block(options["units"], options["num_heads"], options["dropout"])
+        for _ in range(options["num_layers"])
+    ]
+
+
+class Encoder(layers.Layer):
+    """Reads names to z_mean and z_log_var, float32 (batch, time, 2 * latent_dim) each.
+
+    A position sees every character where `known` (batch, time) is True, and itself.
+    """
+
+    def __init__(self, options, vocab_size):
+        super().__init__()
+        self.inputs, self.blocks = Inputs(options, vocab_size), blocks(options)
+        self.norm = layers.LayerNormalization(epsilon=1e-5)
+        self.to_latents = layers.Dense(4 * options["latent_dim"], use_bias=False, dtype="float32")
+
+    def call(self, ids, labels, known, training=False):
+        x = self.inputs(ids, labels)
+        mask = ops.logical_or(known[:, None], ops.eye(ops.shape(ids)[1], dtype="bool")[None])
+        for block in self.blocks:
+            x = block(x, mask, training=training)
+        z_mean, log_deviation = ops.split(self.to_latents(self.norm(x)), 2, axis=-1)
+        return z_mean, 2 * log_deviation
+
+
+class Decoder(layers.Layer):
+    """Language model of characters given z: `call` gives all logits (batch, time, vocab_size), `step` the next ones."""
+
+    def __init__(self, options, vocab_size):
+        super().__init__()
+        self.inputs, self.blocks = Inputs(options, vocab_size), blocks(options)
+        self.has_z, self.positions = not options["no_latent"], options["positions"]
+        if self.has_z:
+            width = options["latent_dim"]
+            self.norm_before = layers.LayerNormalization(epsilon=1e-5)
+            self.look_up = transformer.CrossBlock(options["units"], options["num_heads"], options["dropout"], width)
+            self.places = None
+            if not options["no_places"]:
+                self.places = layers.Embedding(options["positions"], width, embeddings_initializer=_small())
+        self.norm = layers.LayerNormalization(epsilon=1e-5)
+        self.to_logits = layers.Dense(vocab_size, use_bias=False, dtype="float32")
+
+    def keys_and_values(self, z):
+        keys, values = ops.split(ops.cast(z, self.compute_dtype), 2, axis=-1)
+        if self.places:
+            keys = keys + self.places(ops.arange(ops.shape(z)[1])[None])
+        return keys, values
+
+    def call(self, ids, z, labels, training=False):
+        batch, time = ops.shape(ids)
+        x = self.inputs(ops.concatenate([ops.full((batch, 1), START, ids.dtype), ids[:, :-1]], axis=1), labels)
+        mask = transformer.causal_mask(time)
+        for block in self.blocks:
+            x = block(x, mask, training=training)
+        if self.has_z:
+            x = self.look_up(self.norm_before(x), *self.keys_and_values(z), mask, training=training)
+        return self.to_logits(self.norm(x))
+
+    def start(self, z, labels, forced):
+        batch = ops.shape(labels)[0]
+        given = self.keys_and_values(z) if self.has_z else ()
+        caches = [cache for block in self.blocks for cache in block.caches(batch, self.positions)]
+        return (ops.zeros((batch,), "int32"), forced, labels, *given, *caches)
+
+    def step(self, token, state):
+        place, forced, labels, *state = state
+        x = self.inputs(token[:, None], labels, place[:, None])[:, 0]
+        given, caches = state[: 2 * self.has_z], state[2 * self.has_z :]
+        after = []
+        for i, block in enumerate(self.blocks):
+            x, kept = block.step(x, caches[2 * i : 2 * i + 2], place)
+            after += kept
+        if self.has_z:
+            seen = ops.arange(self.positions)[None] <= place[:, None]
+            x = self.look_up(self.norm_before(x[:, None]), *given, seen[:, None])[:, 0]
+        logits = self.to_logits(self.norm(x))
+        # The beginning that is asked for is written in any case; <pad> asks for nothing.
+        wanted = ops.take_along_axis(forced, place[:, None], axis=1)
+        here = ops.equal(ops.arange(logits.shape[-1])[None], wanted)
+        logits = ops.where(ops.logical_and(wanted != PAD, ops.logical_not(here)), -1e9, logits)
+        return logits, (ops.minimum(place + 1, self.positions - 1), forced, labels, *given, *after)
+
+
+class NamesVAE(keras.Model):
+    """Encoder, decoder, prior, prefix encoder, the heads that tell labels, and the objective, in nats a name."""
+
+    def __init__(self, options, vocab_size):
+        super().__init__()
+        self.options, self.vocab_size = options, vocab_size
+        self.kinds = list(options["labels"].values())
+        self.latent_shape = (options["positions"], 2 * options["latent_dim"])
+        self.decoder = Decoder(options, vocab_size)
+        self.seed = keras.random.SeedGenerator(options["seed"])
+        names, self.has_z = ["nll"], not options["no_latent"]
+        if self.has_z:
+            self.encoder = Encoder(options, vocab_size)
+            self.prefix_encoder = None if options["no_prefix_encoder"] else Encoder(options, vocab_size)
+            positions = options["positions"] * (options["prior"] == "made")
+            hidden = [options["prior_units"]] * 2
+            self.prior = None
+            if options["prior"] != "normal":
+                self.prior = made.MADE(self.latent_shape[1], hidden, positions)
+                self.prior.build((None, *self.latent_shape))
+            names += ["kl", "neg_elbo"] + ["prefix_kl"] * bool(self.prefix_encoder)
+        self.heads = []
+        if self.kinds and options["supervision"]:
+            classes = sum(1 + len(kind) for kind in self.kinds)
+            if self.has_z:
+                hidden = layers.Dense(options["units"], activation="relu")
+                self.heads.append(keras.Sequential([hidden, layers.Dense(classes)]))
+                self.heads[0].build((None, self.latent_shape[1]))
+                names.append("label_accuracy")
+            self.heads.append(layers.Dense(classes))
+            self.heads[-1].build((None, vocab_size))
+        self.means = {name: keras.metrics.Mean(name) for name in names}
+        self.characters = keras.metrics.Mean("nats_per_char")
+        # A weight, so that it is saved: a Python number would be frozen into the compiled step.
+        self.step = self.add_weight(shape=(), initializer="zeros", trainable=False, name="step", dtype="int32")
+        self.steps_an_epoch = 1
+
+    @property
+    def metrics(self):
+        return [*self.means.values(), self.characters]
+
+    def kl_weight(self, step):
+        options = self.options
+        length = options["annealing_epochs"] * self.steps_an_epoch
+        return latent.kl_schedule(options["kl_schedule"], step, length, options["beta"])
+
+    def kl_weight_now(self):
+        return float(self.kl_weight(int(self.step))) if self.has_z else None
+
+    def read(self, inputs):
+        """Returns ids (batch, time) and labels (batch, kinds) of a batch; labels that are not given are unknown."""
+        ids, labels = (inputs["ids"], inputs["labels"]) if isinstance(inputs, dict) else (inputs, None)
+        if labels is None:
+            labels = ops.zeros((ops.shape(ids)[0], max(1, len(self.kinds))), "int32")
+        return ids, ops.cast(labels, "int32")
+
+    def drop(self, labels, training):
+        """Makes labels unknown, each with the probability --label-dropout, in training."""
+        if not training or not self.options["label_dropout"]:
+            return labels
+        dropped = keras.random.uniform(ops.shape(labels), seed=self.seed) < self.options["label_dropout"]
+        return ops.where(dropped, UNKNOWN, labels)
+
+    def call(self, inputs, training=False):
+        ids, labels = self.read(inputs)
+        told = self.drop(labels, training)
+        if not self.has_z:
+            return {"logits": self.decoder(ids, None, told, training=training)}
+        z_mean, z_log_var = self.encoder(ids, told, ids != PAD, training=training)
+        z = latent.normal_sample(z_mean, z_log_var, self.seed)
+        result = {"logits": self.decoder(ids, z, told, training=training), "z": z}
+        result |= {"z_mean": z_mean, "z_log_var": z_log_var}
+        if self.prefix_encoder:
+            lengths = ops.sum(ops.cast(ids != PAD, "float32"), axis=1)
+            share = keras.random.uniform(ops.shape(lengths), seed=self.seed)
+            prefix = self.beginning(ids, ops.cast(ops.floor(share * lengths), "int32"))
+            guess = self.prefix_encoder(*prefix[:1], told, *prefix[1:], training=training)
+            result["prefix_mean"], result["prefix_log_var"] = guess
+        return result
+
+    @staticmethod
+    def beginning(ids, lengths):
+        """Returns ids with all but the first `lengths` (batch,) of them unknown, and where they are known."""
+        known = ops.arange(ops.shape(ids)[1])[None] < lengths[:, None]
+        return ops.where(known, ids, UNK), known
+
+    def log_prior(self, z):
+        """Returns log p(z) of each position in nats: (batch, time, n) -> (batch, time)."""
+        return self.prior(z) if self.prior else latent.normal_log_prob(z)
+
+    def kl_of_positions(self, z, z_mean, z_log_var):
+        """Returns the KL of the posterior to the prior at each position, (batch, time): closed, or at the draw z."""
+        if self.prior:
+            return latent.normal_log_prob(z, z_mean, z_log_var) - self.prior(z)
+        return ops.sum(latent.kl_to_standard_normal(z_mean, z_log_var), axis=-1)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        ids, labels = self.read(x)
+        mask = ops.cast(ids != PAD, "float32")
+        nll = ops.sum(mask * keras.losses.sparse_categorical_crossentropy(ids, y_pred["logits"], True), axis=1)
+        self.means["nll"].update_state(nll)
+        loss, bound = ops.mean(nll), nll
+        if self.has_z:
+            z_mean, z_log_var = y_pred["z_mean"], y_pred["z_log_var"]
+            kl = ops.sum(mask * self.kl_of_positions(y_pred["z"], z_mean, z_log_var), axis=1)
+            bound = nll + kl
+            self.means["kl"].update_state(kl)
+            self.means["neg_elbo"].update_state(bound)
+            loss = loss + self.kl_weight(self.step) * ops.maximum(ops.mean(kl), self.options["free_bits"])
+            if self.prefix_encoder:
+                wanted = ops.stop_gradient(z_mean), ops.stop_gradient(z_log_var)
+                each = latent.kl(*wanted, y_pred["prefix_mean"], y_pred["prefix_log_var"])
+                prefix_kl = ops.sum(mask * ops.sum(each, axis=-1), axis=1)
+                self.means["prefix_kl"].update_state(prefix_kl)
+                loss = loss + ops.mean(prefix_kl)
+        loss = loss + self.options["supervision"] * self.supervise(y_pred, labels, mask)
+        # Weighted by its characters, a batch counts as much as it holds: nats a character of all that was seen.
+        self.characters.update_state(ops.sum(bound) / ops.sum(mask), sample_weight=ops.sum(mask))
+        if training:
+            self.step.assign(self.step + 1)
+        return loss
+
+    def supervise(self, y_pred, labels, mask):
+        """Returns the cross-entropies of the labels as told from the latents and from the logits, summed."""
+        if not self.heads:
+            return 0.0
+        share = (mask / ops.sum(mask, axis=1, keepdims=True))[..., None]
+        read = [y_pred["z"]] if self.has_z else []
+        read.append(ops.softmax(y_pred["logits"], axis=-1))
+        loss = 0.0
+        for head, values in zip(self.heads, read, strict=True):
+            logits = ops.cast(head(ops.sum(share * ops.cast(values, "float32"), axis=1)), "float32")
+            first, right = 0, 1.0
+            for i, kind in enumerate(self.kinds):
+                part = logits[:, first : first + 1 + len(kind)]
+                known = ops.cast(labels[:, i] != UNKNOWN, "float32")
+                entropy = keras.losses.sparse_categorical_crossentropy(labels[:, i], part, True)
+                loss = loss + ops.sum(known * entropy) / ops.maximum(ops.sum(known), 1.0)
+                right = right * ops.cast(ops.equal(ops.argmax(part, axis=-1), labels[:, i]), "float32")
+                first += 1 + len(kind)
+            if head is self.heads[0] and self.has_z:
+                self.means["label_accuracy"].update_state(right)
+        return loss
+
+    # What inference.py asks for: names are padded to all positions, and what lies behind a name counts nowhere.
+
+    def posterior(self, inputs):
+        ids, labels = self.read(inputs)
+        z_mean, z_log_var = self.encoder(ids, labels, ids != PAD)
+        behind = (ids == PAD)[..., None]
+        return ops.where(behind, 0.0, z_mean), ops.where(behind, 0.0, z_log_var)
+
+    def guess(self, inputs, lengths):
+        """Returns z_mean and z_log_var of the prefix encoder, which knows the first `lengths` (batch,) characters."""
+        ids, labels = self.read(inputs)
+        prefix, known = self.beginning(ids, lengths)
+        return self.prefix_encoder(prefix, labels, known)
+
+    def nll(self, inputs, z=None):
+        ids, labels = self.read(inputs)
+        z = None if z is None or not self.has_z else z[:, : ops.shape(ids)[1]]
+        nll = keras.losses.sparse_categorical_crossentropy(ids, self.decoder(ids, z, labels), True)
+        return ops.sum(ops.where(ids != PAD, nll, 0.0), axis=1)
+
+    def log_ratio(self, inputs, z, z_mean, z_log_var):
+        """Returns log p(z) - log q(z|x) in nats, (batch,), over the positions of the names."""
+        ids, _ = self.read(inputs)
+        z, z_mean, z_log_var = (values[:, : ops.shape(ids)[1]] for values in (z, z_mean, z_log_var))
+        each = self.log_prior(z) - latent.normal_log_prob(z, z_mean, z_log_var)
+        return ops.sum(ops.where(ids != PAD, each, 0.0), axis=1)
+
+    def start(self, given):
+        return self.decoder.start(given.get("z"), given["labels"], given["forced"])
+
+    def next(self, token, state):
+        return self.decoder.step(token, state)
+
+
+def build(options, vocabulary):
+    """Makes the untrained model of a run from its options (plain JSON values) and its vocabulary."""
+    model = NamesVAE(options, len(vocabulary))
+    model(np.full((2, 3), UNK, "int32"))
+    return model
+
+
+# Use -----------------------------------------------------------------------------------------------------------------
+
+
+def classes_of(run, corpus):
+    """Returns the classes of every text, dict of split -> int32 (texts, kinds); a new run learns its labels here."""
+    if run.is_new and "labels" not in run.options:
+        run.options["labels"] = {}
+        if corpus.labels:
+            kinds = zip(*(label.split("\t") for label in corpus.labels["train"] if label), strict=True)
+            kinds = [sorted(set(kind) - {""}) for kind in kinds]
+            names = [f"label_{i + 1}" for i in range(len(kinds))]
+            run.options["labels"] = dict(zip(names, kinds, strict=True))
+    found = corpus.labels or {}
+    return {
+        split: np.array([classes(run, label) for label in found.get(split) or [""] * len(getattr(corpus, split))])
+        for split in corpora.SPLITS
+    }
+
+
+def classes(run, label):
+    """Returns the classes of a label, list of int; what is no label of the run is unknown."""
+    parts, kinds = label.split("\t"), list(run.options["labels"].values()) or [[]]
+    index = [{name: 1 + i for i, name in enumerate(kind)} for kind in kinds]
+    return [known.get(part, UNKNOWN) for known, part in zip(index, parts + [""] * len(kinds), strict=False)]
+
+
+def styled(run, style):
+    """Returns the classes that a style asks for: the name of a class of any kind, or several with commas between."""
+    wanted, kinds = [name.strip() for name in style.split(",")], list(run.options["labels"].values())
+    for name in wanted:
+        if not any(name in kind for kind in kinds):
+            known = ", ".join(name for kind in kinds for name in kind) or "none: it was trained without labels"
+            raise UserError(f"{run.name} knows no style {name!r}; it knows {known}")
+    return [next((1 + kind.index(name) for name in wanted if name in kind), UNKNOWN) for kind in kinds]
+
+
+def read_names(run, texts):
+    """Returns `util.Sequences` of names as they are typed, `label<TAB>name` or the name alone."""
+    pairs = [text.rpartition("\t") for text in texts]
+    labels = np.array([classes(run, label) for label, _, _ in pairs], "int32")
+    most = run.options["positions"] - 1
+    return util.encode_texts((name for _, _, name in pairs), run.vocabulary, None, most, prompt=True, labels=labels)
+
+
+def encode(run, texts):
+    """Reads names to their posteriors: z_mean and z_log_var, float32 (n, positions, 2 * latent_dim) each.
+
+    Behind a name, where there is no posterior, z_mean is one draw from the prior, the same for all names.
+    """
+    if run.options["no_latent"]:
+        raise UserError(f"{run.name} is a language model without a latent space (--no-latent): it cannot encode")
+    sequences = read_names(run, texts)
+    z_mean, z_log_var = inference.posteriors(run.model, sequences)
+    behind = np.arange(z_mean.shape[1])[None] >= sequences.lengths[:, None]
+    return np.where(behind[..., None], sample_prior(run, 1, seed=0), z_mean), z_log_var
+
+
+def guess(run, prefix, labels, n):
+    """Returns z_mean and z_log_var, float32 (n, positions, 2 * latent_dim), as the prefix encoder expects them."""
+    ids = np.full((1, run.options["positions"]), UNK, "int32")
+    ids[0, : len(prefix)] = run.vocabulary.encode(prefix, prompt=True)
+    inputs = {"ids": ids, "labels": np.array([labels], "int32")}
+    found = inference.compiled(run.model, "guess").predict_on_batch((inputs, np.array([len(prefix)], "int32")))
+    return [np.repeat(values, n, axis=0) for values in found]
+
+
+def decode(run, z, *, labels=None, prefix="", max_length=None, scores=False, **settings):
+    """Writes a name from each z (n, positions, 2 * latent_dim); see `inference.write`.
+
+    Args:
+        labels: list of int, the classes of all names; None leaves them unknown.
+        prefix: what all of them begin with.
+        settings: temperature, top_k, top_p, beam, seed.
+
+    Returns:
+        list of n str; with `scores` also log p(name|z) in nats, float (n,), without the prefix.
+    """
+    n, positions = len(z), run.options["positions"]
+    forced = np.full((n, positions), PAD, "int32")
+    beginning = run.vocabulary.encode(prefix, prompt=True)[: positions - 1]
+    forced[:, : len(beginning)] = np.where(beginning == UNK, PAD, beginning)
+    labels = [UNKNOWN] * max(1, len(run.options["labels"])) if labels is None else labels
+    given = {"z": np.asarray(z, "float32"), "labels": np.tile(np.array(labels, "int32"), (n, 1)), "forced": forced}
+    ids, log_probs = inference.write(run.model, given, min(max_length or positions, positions), **settings)
+    names = [run.vocabulary.decode(row) for row in ids]
+    return (names, log_probs) if scores else names
+
+
+def score(run, texts, z):
+    """Returns log p(name|z) in nats of n names, each at its z (n, positions, 2 * latent_dim): float (n,)."""
+    return -inference.likelihoods(run.model, read_names(run, texts), z)
+
+
+def sample_prior(run, n, seed=1):
+    """Returns n draws from the prior: float32 (n, positions, 2 * latent_dim)."""
+    shape = (n, run.options["positions"], 2 * run.options["latent_dim"])
+    u = np.random.default_rng(seed).standard_normal(shape, "float32")
+    prior = None if run.options["no_latent"] else run.model.prior
+    return prior.inverse(u) if prior else u
+
+
+def draw(run, n, *, style=None, anchor=None, radius=1.0, prefix="", seed=1, **settings):
+    """Returns n names: of a style, near an anchor, with a beginning, or any.
+
+    Args:
+        style: classes of labels, see `styled`.
+        anchor: name; its posterior takes the place of the prior.
+        radius: of the draw around the anchor, in deviations of its posterior; 0 gives the anchor back.
+        prefix: beginning of the names; its guess by the prefix encoder takes the place of the prior.
+        settings: see `decode`.
+
+    Raises:
+        UserError: an unknown style, a prefix that leaves no room for a name.
+    """
+    kinds = list(run.options["labels"].values())
+    labels = styled(run, style) if style else [UNKNOWN] * max(1, len(kinds))
+    if len(prefix) >= run.options["positions"]:
+        raise UserError(f"--prefix has {len(prefix)} characters; names of {run.name} have {run.options['max_length']}")
+    z = sample_prior(run, n, seed)
+    epsilon = np.random.default_rng((seed, 1)).standard_normal(z.shape, "float32")
+    if anchor:
+        text = "\t".join([kind[c - 1] if c else "" for kind, c in zip(kinds, labels, strict=False)] + [anchor])
+        z_mean, z_log_var = encode(run, [text])
+        near = np.arange(z.shape[1])[:, None] < read_names(run, [text]).lengths[0]
+        z = np.where(near, z_mean + radius * np.exp(0.5 * z_log_var) * epsilon, z)
+    elif prefix and not run.options["no_latent"] and run.model.prefix_encoder:
+        z_mean, z_log_var = guess(run, prefix, labels, n)
+        z = z_mean + np.exp(0.5 * z_log_var) * epsilon
+    return decode(run, z, labels=labels, prefix=prefix, seed=seed, **settings)
+
+
+class ShowNames(show.Show):
+    """What is shown after an epoch: names with their nearest training names, and the latent space by position."""
+
+    def __init__(self, run, valid, every, last, known):
+        super().__init__(run, sys.modules[__name__], valid, every, last)
+        self.known = known
+
+    def show_samples(self, epoch):
+        options = self.run.options
+        settings = {name: options[name] for name in ("temperature", "top_k", "top_p")}
+        names = draw(self.run, options["num_samples"], seed=epoch, **settings)
+        self.run.shown("samples", [self.known.describe(name) for name in names], epoch, **settings)
+
+    def show_posterior(self, epoch):
+        valid = self.valid.part(1000)
+        z_mean, z_log_var = inference.posteriors(self.model, valid)
+        inside = np.arange(z_mean.shape[1])[None] < valid.lengths[:, None]
+        self.run.histogram("z_mean", z_mean[inside], epoch)
+        z = name_scores.drawn(z_mean, z_log_var, epoch)
+        kl = name_scores.in_batches(self.model, "kl_of_positions", z, z_mean, z_log_var)
+        self.run.bars("kl_of_each_position", np.sum(kl * inside, axis=0) / inside.sum(axis=0).clip(1), epoch)
+
+
+# Command line ---------------------------------------------------------------------------------------------------------
+
+
+def parse_args(argv=None):
+    size, weight, share = util.number(int, 1), util.number(float, 0), util.number(float, 0, 1)
+    parser = argparse.ArgumentParser(
+        description=__doc__.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    corpora.add_data_options(parser, task="names", max_length=25, top_words=None)
+    parser.set_defaults(level="char")
+    add = parser.add_argument_group("model").add_argument
+    add("-L", "--units", "--num_units", type=size, default=64, help="width of the blocks")
+    add("--num-layers", type=size, default=2, help="blocks of each encoder and of the decoder")
+    add("--num-heads", type=size, default=4, help="heads of the attention")
+    add("-H", "--latent-dim", "--latent_dim", type=size, default=64, help="width of a key and of a value latent")
+    add("--prior", choices=("made", "made-alike", "normal"), default="made", help="learnt; alike everywhere; N(0, 1)")
+    add("--prior-units", type=size, default=512, help="width of the two hidden layers of the learnt prior")
+    add("--no-places", action="store_true", help="the decoder is not told the position of a key")
+    add("--no-prefix-encoder", action="store_true", help="no encoder that guesses from the beginning of a name")
+    add("--no-latent", action="store_true", help="no encoder and no z: the decoder alone, a language model")
+    add = parser.add_argument_group("objective").add_argument
+    add("--dropout", type=util.number(float, 0, 0.99), default=0.1, help="dropout of the blocks")
+    add("--label-dropout", type=share, default=0.2, help="share of the labels that are made unknown in training")
+    add("--supervision", type=weight, default=1.0, help="weight of telling the labels from latents and logits")
+    add("--beta", type=weight, default=1.0, help="final weight of the KL term; 1 gives the bound")
+    add("--kl-schedule", choices=("none", "linear"), default="linear", help="how it gets there")
+    add("--annealing-epochs", type=weight, default=2.0, help="length of the ramp")
+    add("--free-bits", type=weight, default=6.0, metavar="NATS", help="KL of a name that costs nothing")
+    training.add_training_options(parser, epochs=20, batch_size=128, learning_rate=2e-3)
+    sampling.add_sampling_options(parser, temperature=1.0, num_samples=10, gen_length=26)
+    training.add_run_options(parser)
+    add = parser.add_argument_group("use").add_argument
+    add("--style", metavar="LABEL", help="names of this language, or class of any label; several with commas between")
+    add("--anchor", metavar="NAME", help="names near this one")
+    add("--radius", type=weight, default=1.0, help="how near: 0 gives the anchor back, 1 its posterior")
+    add("--prefix", metavar="TEXT", default="", help="names that begin so")
+    add("--iw-samples", type=util.number(int, 0), default=100, metavar="K", help="draws for iw_nll in --eval; 0: none")
+    args = training.parse(parser, SCRIPT, argv)
+    if not args.max_length:
+        parser.error("--max-length is needed: each position has latents of its own")
+    args.positions = args.max_length + 1
+    args.gen_length = min(args.gen_length, args.positions)
+    return args
+
+
+def main(args):
+    run = training.open_run(SCRIPT, args)
+    corpus, vocabulary, splits = training.read_corpus(run, args, lambda corpus: classes_of(run, corpus))
+    known = name_scores.Known(corpus.train)
+    if not run.is_new and args.resume is None:
+        run.model = build(run.options, run.vocabulary)
+        run.load_best(run.model)
+        if args.sample is not None:
+            settings = {name: getattr(args, name) for name in ("temperature", "top_k", "top_p", "beam")}
+            how = {"style": args.style, "anchor": args.anchor, "radius": args.radius, "prefix": args.prefix}
+            for name in draw(run, args.num_samples, seed=run.seed, **how, **settings):
+                print(known.describe(name))
+        else:
+            show.finish(run, splits["test"], args.iw_samples, name_scores.evaluate)
+        return
+    train = util.Batches(splits["train"], args.batch_size, run.seed)
+    valid = util.Batches(splits["valid"], 2 * args.batch_size, shuffle=False)
+    training.settle_epochs(run, args, train)
+    model = build(run.options, vocabulary)
+    model.steps_an_epoch = train.total
+    rate = training.falling(args.learning_rate, args.decay, args.epochs * train.total)
+    model.compile(Adam(rate, global_clipnorm=args.clip_norm or None), jit_compile=sampling.JIT)
+    run.start(model, vocabulary, corpus)
+    with contextlib.closing(run):
+        callbacks = [ShowNames(run, splits["valid"], args.output_every, args.epochs, known)]
+        limits = {"epochs": args.epochs, "max_steps": args.max_steps, "save_minutes": args.save_minutes}
+        monitor = "val_nll" if args.no_latent else "val_neg_elbo"
+        training.fit(run, model, train, valid, monitor=monitor, callbacks=callbacks, **limits)
+        run.load_best(model)
+        run.hparams(run.options, show.finish(run, splits["test"], evaluate=name_scores.evaluate))
+
+
+if __name__ == "__main__":
+    training.command(main, parse_args)

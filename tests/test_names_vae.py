@@ -1,0 +1,309 @@
+"""The attention VAE of names: weights, causality, its bound, what is drawn from it, and its command line."""
+
+import functools
+import json
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from scripts import run_script
+
+import files
+import inference
+import name_scores
+import names_vae
+import util
+from util import PAD, START
+
+NAMES = ["anna", "bo", "carla", "dan", "emil", "fay", "gregor", "ada", "bea", "cem"] * 3
+LABELS = {"language": ["da", "en", "it"], "kind": ["f", "m"]}
+
+
+def options_of(*argv, labels=LABELS):
+    args = names_vae.parse_args(["-L", "16", "-H", "8", "--prior-units", "20", "-m", "9", *argv])
+    return {k: v for k, v in vars(args).items() if k not in ("given", "groups", "flags", "argv")} | {"labels": labels}
+
+
+def made(*argv, labels=LABELS):
+    keras.utils.set_random_seed(1)
+    vocabulary = util.Vocabulary.build(NAMES, "char")
+    model = names_vae.build(options_of(*argv, labels=labels), vocabulary)
+    random = np.random.default_rng(2)
+    for weight in model.trainable_variables:
+        weight.assign(weight.numpy() + random.normal(0, 0.2, weight.shape).astype("float32"))
+    classes = np.stack([random.integers(0, 1 + len(kind), len(NAMES)) for kind in labels.values()] or [[0] * 30], 1)
+    return model, vocabulary, util.encode_texts(NAMES, vocabulary, labels=classes.astype("int32"))
+
+
+@pytest.fixture(scope="module")
+def vae():
+    return made()
+
+
+def draws(model, n, seed=1):
+    return np.random.default_rng(seed).normal(size=(n, *model.latent_shape)).astype("float32")
+
+
+@pytest.mark.parametrize("tokens, longest, total", [(47, 25, 851_904), (30, 20, 846_592)])
+def test_weights_of_the_reference(tokens, longest, total):
+    args = ["-L", "64", "-H", "64", "--prior-units", "512", "-m", str(longest), "--prior", "made-alike", "--no-places"]
+    vocabulary = util.Vocabulary([*util.SPECIAL_TOKENS, *map(chr, range(97, 93 + tokens))], "char")
+    model = names_vae.build(options_of(*args, labels={}), vocabulary)
+    width, positions = 64, longest + 1
+    reads = tokens * width + positions * width + 2 * (12 * width**2 + 13 * width) + 2 * width
+    assert model.encoder.count_params() == reads + 4 * width**2
+    assert model.decoder.count_params() == reads + 10 * width**2 + 11 * width + 2 * width + width * tokens
+    assert model.prior.count_params() == 460_032
+    assert sum(int(np.prod(v.shape)) for v in model.trainable_variables) == total
+
+
+@pytest.mark.parametrize("argv", [(), ("--no-places", "--prior", "normal"), ("--no-latent",)])
+def test_writing_step_by_step_equals_teacher_forcing(argv):
+    model, _, sequences = made(*argv)
+    z = draws(model, len(sequences))
+    wanted = inference.likelihoods(model, sequences, z)
+    for i in (0, 1, 6):
+        forced = np.zeros((1, model.latent_shape[0]), "int32")
+        given = {"z": z[i : i + 1], "labels": sequences.labels[i : i + 1], "forced": forced}
+        state, token, total = model.start(given), START, 0.0
+        for character in sequences[i].tolist():
+            logits, state = model.next(np.array([token], "int32"), state)
+            total -= float(ops.log_softmax(logits, axis=-1)[0, character])
+            token = character
+        assert wanted[i] == pytest.approx(total, rel=1e-4)
+
+
+def test_no_logit_sees_what_comes_later(vae):
+    model, _, _ = vae
+    random = np.random.default_rng(3)
+    ids, labels = random.integers(4, 12, (1, 8)).astype("int32"), np.ones((1, 2), "int32")
+    z = draws(model, 1)[:, :8]
+    base = ops.convert_to_numpy(model.decoder(ids, z, labels))
+    for place in range(8):
+        other_ids, other_z = ids.copy(), z.copy()
+        other_ids[0, place] = 4 + (other_ids[0, place] - 3) % 8
+        other_z[0, place] += 1
+        by_id = np.abs(ops.convert_to_numpy(model.decoder(other_ids, z, labels)) - base).max(axis=(0, 2)) > 1e-6
+        by_z = np.abs(ops.convert_to_numpy(model.decoder(ids, other_z, labels)) - base).max(axis=(0, 2)) > 1e-6
+        np.testing.assert_array_equal(by_id, np.arange(8) > place)
+        np.testing.assert_array_equal(by_z, np.arange(8) >= place)
+
+
+def test_padding_counts_nowhere(vae):
+    model, _, sequences = vae
+    rows = np.arange(4)
+    z = draws(model, 4)
+    for width in (8, 10):
+        inputs = sequences.inputs(rows, width)
+        found = [*model.posterior(inputs), *model.guess(inputs, np.array([1, 0, 3, 2]))]
+        part = [ops.convert_to_numpy(x)[:, :3] for x in found] + [ops.convert_to_numpy(model.nll(inputs, z))]
+        part.append(ops.convert_to_numpy(model.log_ratio(inputs, z, *(draws(model, 4, s)[:, :width] for s in (2, 3)))))
+        if width == 8:
+            before = part
+    for a, b in zip(before, part, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+def test_the_prefix_encoder_sees_the_beginning_only(vae):
+    model, vocabulary, _ = vae
+    lengths = np.array([2], "int32")
+    first, other, third = (vocabulary.encode(name)[None] for name in ("carla", "cadan", "cbrla"))
+    labels = np.zeros((1, 2), "int32")
+    a, b, c = (
+        ops.convert_to_numpy(model.guess({"ids": x, "labels": labels}, lengths)[0]) for x in (first, other, third)
+    )
+    np.testing.assert_allclose(a, b, atol=1e-6)
+    assert np.abs(a - c).max() > 1e-4
+
+
+def test_a_label_is_seen_at_the_last_position(vae):
+    model, _, _ = vae
+    ids, z = np.full((1, 10), 5, "int32"), draws(model, 1)
+    found = [ops.convert_to_numpy(model.decoder(ids, z, np.array([[kind, 0]], "int32")))[0, -1] for kind in range(4)]
+    assert min(np.abs(found[i] - found[j]).max() for i in range(4) for j in range(i)) > 1e-4
+
+
+def test_the_bound_against_numpy(vae):
+    model, _, sequences = vae
+    rows = np.arange(6)
+    inputs = sequences.inputs(rows)
+    y_pred = model(inputs)
+    for metric in model.metrics:
+        metric.reset_state()
+    model.compute_loss(inputs, y_pred=y_pred, training=False)
+    z, mean, log_var = (ops.convert_to_numpy(y_pred[k]).astype("float64") for k in ("z", "z_mean", "z_log_var"))
+    log_prior = ops.convert_to_numpy(model.prior(y_pred["z"]))
+    log_q = -0.5 * (np.log(2 * np.pi) + log_var + (z - mean) ** 2 / np.exp(log_var)).sum(axis=-1)
+    logits = ops.convert_to_numpy(ops.log_softmax(y_pred["logits"], axis=-1))
+    kl, nll = np.zeros(6), np.zeros(6)
+    for i, row in enumerate(rows):
+        for t, character in enumerate(sequences[row]):
+            kl[i] += log_q[i, t] - log_prior[i, t]
+            nll[i] -= logits[i, t, character]
+    assert float(model.means["kl"].result()) == pytest.approx(kl.mean(), rel=1e-4)
+    assert float(model.means["nll"].result()) == pytest.approx(nll.mean(), rel=1e-4)
+    assert float(model.means["neg_elbo"].result()) == pytest.approx((kl + nll).mean(), rel=1e-4)
+    tokens = sequences.lengths[rows].sum()
+    assert float(model.characters.result()) == pytest.approx((kl + nll).sum() / tokens, rel=1e-4)
+
+
+def test_labels_that_are_unknown_teach_nothing(vae):
+    model, _, sequences = vae
+    ids = sequences.padded(np.arange(4))
+    y_pred = model(ids)
+    mask = (ids != PAD).astype("float32")
+    assert float(model.supervise(y_pred, np.zeros((4, 2), "int32"), mask)) == 0
+    assert float(model.supervise(y_pred, np.ones((4, 2), "int32"), mask)) > 0
+
+
+def test_one_batch_is_learnt_by_heart():
+    keras.utils.set_random_seed(1)
+    vocabulary = util.Vocabulary.build(NAMES, "char")
+    model = names_vae.build(options_of("--dropout", "0", "--free-bits", "60", labels={}), vocabulary)
+    ids = util.encode_texts(NAMES[:10], vocabulary).padded(np.arange(10))
+    model.compile(keras.optimizers.Adam(1e-2))
+    for _ in range(300):
+        scores = model.train_on_batch(ids, return_dict=True)
+        model.reset_metrics()
+    assert scores["nll"] < 1
+
+
+def test_scores_of_names():
+    model, _, sequences = made(labels={})
+    scores = name_scores.evaluate(model, sequences, 10, iw_samples=50)
+    assert scores["neg_elbo"] == pytest.approx(scores["nll"] + scores["kl"], rel=1e-6)
+    assert scores["iw_nll"] < scores["neg_elbo"]
+    assert scores["nats_per_char"] == pytest.approx(scores["iw_nll"] * 30 / sequences.lengths.sum(), rel=1e-6)
+    # With ten different names, each three times, there are no more than log(10) nats to tell.
+    assert scores["mutual_information"] <= np.log(10) + 1e-6
+
+
+def test_importance_weights_of_a_posterior_that_is_exact():
+    """Where the decoder does not look at z and the prior is the posterior, every bound is the nll."""
+    model, _, sequences = made("--prior", "normal")
+    for layer in (model.encoder.to_latents, model.decoder.look_up.out):
+        for weight in layer.weights:
+            weight.assign(0 * weight)
+    scores = name_scores.evaluate(model, sequences, 10, iw_samples=20)
+    assert scores["kl"] == pytest.approx(0, abs=1e-4)
+    assert scores["iw_nll"] == pytest.approx(scores["nll"], rel=1e-4)
+    assert scores["nll_from_prior"] == pytest.approx(scores["nll"], rel=1e-4)
+    assert scores["mutual_information"] == pytest.approx(0, abs=1e-4) and scores["active_units"] == 0
+
+
+@pytest.fixture
+def run(vae):
+    model, vocabulary, _ = vae
+    return SimpleNamespace(model=model, vocabulary=vocabulary, options=model.options, name="a")
+
+
+def test_names_begin_as_asked(run):
+    for prefix in ("ca", "anna", "b"):
+        names = names_vae.draw(run, 20, prefix=prefix, temperature=1.0)
+        assert all(name.startswith(prefix) for name in names) and len(set(names)) > 1
+    with pytest.raises(util.UserError, match="10 characters"):
+        names_vae.draw(run, 2, prefix="a" * 10)
+
+
+def test_styles(run):
+    assert names_vae.styled(run, "it") == [3, 0]
+    assert names_vae.styled(run, "m, en") == [2, 2]
+    with pytest.raises(util.UserError, match="da, en, it, f, m"):
+        names_vae.styled(run, "fr")
+
+
+def test_the_radius_is_that_of_the_draw(run):
+    far = names_vae.draw(run, 30, anchor="carla", radius=3.0)
+    assert len(set(names_vae.draw(run, 30, anchor="carla", radius=0.0))) <= 30 and len(set(far)) > 1
+    # Behind the anchor, where there is no posterior, the prior is drawn from; on it, nothing moves at 0.
+    z_mean, _ = names_vae.encode(run, ["carla", "bo"])
+    np.testing.assert_array_equal(z_mean[0, 6:], z_mean[1, 6:])
+
+
+def test_reading_labels_and_names(run):
+    sequences = names_vae.read_names(run, ["anna", "it\tf\tanna", "?\tm\tbo"])
+    np.testing.assert_array_equal(sequences.labels, [[0, 0], [3, 1], [0, 2]])
+    assert run.vocabulary.decode(sequences[1]) == "anna"
+
+
+def test_what_is_known_of_a_name():
+    known = name_scores.Known(["anna", "bo", "anna"])
+    assert known.describe("bo") == "bo  (seen)"
+    assert known.describe("anno") == "anno  (new; anna: 1)"
+    assert known.shares(["bo", "bo", "be", "ba"]) == {"unique": 0.75, "new": 0.5}
+
+
+script = functools.partial(run_script, "names_vae.py")
+SMALL = ["-L", 16, "-H", 8, "--prior-units", 16, "-b", 16, "-m", 12]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("names")
+    random = np.random.default_rng(1)
+    for label, signs, ends in (("ab", "abcd", "a"), ("yz", "wxyz", "o"), ("\u03b5", "\u03b1\u03b2\u03b3", "\u03c2")):
+        names = {"".join(random.choice(list(signs), 4)) + ends for _ in range(80)}
+        (folder / "names").mkdir(exist_ok=True)
+        (folder / "names" / f"{label}.txt").write_text("\n".join(sorted(names)), encoding="utf-8")
+    done = script("-D", folder / "names", "-e", 2, *SMALL, "-T", folder / "runs", "--name", "a")
+    return folder, done
+
+
+def test_training_from_the_command_line(trained):
+    folder, done = trained
+    directory = folder / "runs" / "names_vae" / "a"
+    scores = json.loads((directory / "eval.json").read_text())
+    assert scores["neg_elbo"] == pytest.approx(scores["nll"] + scores["kl"], rel=1e-5)
+    config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    assert config["options"]["labels"] == {"label_1": ["ab", "yz", "\u03b5"]}
+    assert "(new;" in done.stdout and "Traceback" not in done.stderr
+    script("--eval", "a", "-T", folder / "runs", "--iw-samples", 5)
+    assert json.loads((directory / "eval.json").read_text())["iw_samples"] == 5
+
+
+@pytest.mark.parametrize(
+    "argv", [(), ("--style", "yz"), ("--anchor", "abaca", "--radius", 0.5), ("--prefix", "xy", "--style", "yz")]
+)
+def test_names_from_the_command_line(trained, argv):
+    folder, _ = trained
+    done = script("--sample", "a", "-T", folder / "runs", "--num-samples", 3, *argv)
+    assert len(done.stdout.splitlines()) == 3
+    if "--prefix" in argv:
+        assert all(line.startswith("xy") for line in done.stdout.splitlines())
+
+
+def test_walks_between_names(trained):
+    folder, _ = trained
+    done = run_script("homotopy.py", "-T", folder / "runs", "abaca", "xyxyo", "-n", 3)
+    assert len(done.stdout.splitlines()) == 5
+
+
+def test_going_on_equals_never_stopping(trained):
+    folder, _ = trained
+    where = ["-D", folder / "names", "-T", folder / "runs", *SMALL]
+    script(*where, "-e", 3, "--name", "whole")
+    script(*where, "-e", 3, "--name", "parts", "--max-steps", 7)
+    script("--resume", "parts", "-T", folder / "runs", "--max-steps", 1000)
+    runs = [folder / "runs" / "names_vae" / name for name in ("whole", "parts")]
+    last = [files.load_arrays(run / "last.ckpt")[1] for run in runs]
+    assert set(last[0]) == set(last[1])
+    for name in last[0]:
+        if name.startswith("model-"):
+            np.testing.assert_array_equal(last[0][name], last[1][name])
+
+
+def test_bad_input_gets_one_line(trained, tmp_path):
+    folder, _ = trained
+    where = ("-T", folder / "runs")
+    lines = {
+        "knows ab, yz": ("--sample", "a", "--style", "fr", *where),
+        "characters": ("--sample", "a", "--prefix", "a" * 30, *where),
+        "no such file": ("-D", tmp_path / "none", *where),
+        "tabs": ("-D", tmp_path / "mixed.txt", *where),
+    }
+    (tmp_path / "mixed.txt").write_text("a\tb\tanna\nc\tbert\n" * 9)
+    for message, argv in lines.items():
+        done = script(*argv, status=2)
+        assert message in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr

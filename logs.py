@@ -184,13 +184,20 @@ class Board:
         for tag, value in named.items():
             self.scalar("train", tag, value, 0)
 
-    def projector(self, vectors, labels):
-        """Writes points (n, dimensions) and their labels; TensorBoard reads them when it first sees the run."""
+    def projector(self, vectors, labels, classes=None):
+        """Writes points (n, dimensions), labels and classes, which TensorBoard reads when it first sees the run."""
         folder = self.directory / "train"
         folder.mkdir(exist_ok=True)
         rows = ("\t".join(f"{value:.6g}" for value in row) for row in np.asarray(vectors, "float32"))
         files.write_text(folder / "vectors.tsv", "\n".join(rows) + "\n")
-        files.write_text(folder / "labels.tsv", "\n".join(" ".join(label.split()) or "-" for label in labels) + "\n")
+        lines = [" ".join(label.split()) or "-" for label in labels]
+        if classes is not None:
+            # With two columns, the first line names them.
+            lines = [
+                "text\tclass",
+                *(f"{line}\t{' '.join(c.split()) or '-'}" for line, c in zip(lines, classes, strict=True)),
+            ]
+        files.write_text(folder / "labels.tsv", "\n".join(lines) + "\n")
         # The paths are inside the directory of the event file: TensorBoard follows no others.
         files.write_text(
             folder / "projector_config.pbtxt",

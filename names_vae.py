@@ -39,13 +39,14 @@ import made
 import name_scores
 import sampling
 import show
+import transfer
 import transformer
 import util
+from labels import UNKNOWN, Labels
 from layers import Adam
 from util import PAD, START, UNK, UserError
 
 SCRIPT = "names_vae"
-UNKNOWN = 0  # the class of a label that is not given
 
 
 class Inputs(layers.Layer):
@@ -334,6 +335,11 @@ class NamesVAE(keras.Model):
         return self.decoder.step(token, state)
 
 
+def label_embeddings(layer):
+    """Returns the layers of an encoder or decoder that belong to the labels of a run, and not to its names."""
+    return layer.inputs.labels if hasattr(layer, "inputs") else []
+
+
 def build(options, vocabulary):
     """Makes the untrained model of a run from its options (plain JSON values) and its vocabulary."""
     model = NamesVAE(options, len(vocabulary))
@@ -344,43 +350,22 @@ def build(options, vocabulary):
 # Use -----------------------------------------------------------------------------------------------------------------
 
 
+def labels_of(run):
+    return Labels(run.options["labels"])
+
+
 def classes_of(run, corpus):
     """Returns the classes of every text, dict of split -> int32 (texts, kinds); a new run learns its labels here."""
     if run.is_new and "labels" not in run.options:
-        run.options["labels"] = {}
-        if corpus.labels:
-            kinds = zip(*(label.split("\t") for label in corpus.labels["train"] if label), strict=True)
-            kinds = [sorted(set(kind) - {""}) for kind in kinds]
-            names = [f"label_{i + 1}" for i in range(len(kinds))]
-            run.options["labels"] = dict(zip(names, kinds, strict=True))
+        run.options["labels"] = Labels.of(corpus.labels and corpus.labels["train"]).kinds
     found = corpus.labels or {}
-    return {
-        split: np.array([classes(run, label) for label in found.get(split) or [""] * len(getattr(corpus, split))])
-        for split in corpora.SPLITS
-    }
-
-
-def classes(run, label):
-    """Returns the classes of a label, list of int; what is no label of the run is unknown."""
-    parts, kinds = label.split("\t"), list(run.options["labels"].values()) or [[]]
-    index = [{name: 1 + i for i, name in enumerate(kind)} for kind in kinds]
-    return [known.get(part, UNKNOWN) for known, part in zip(index, parts + [""] * len(kinds), strict=False)]
-
-
-def styled(run, style):
-    """Returns the classes that a style asks for: the name of a class of any kind, or several with commas between."""
-    wanted, kinds = [name.strip() for name in style.split(",")], list(run.options["labels"].values())
-    for name in wanted:
-        if not any(name in kind for kind in kinds):
-            known = ", ".join(name for kind in kinds for name in kind) or "none: it was trained without labels"
-            raise UserError(f"{run.name} knows no style {name!r}; it knows {known}")
-    return [next((1 + kind.index(name) for name in wanted if name in kind), UNKNOWN) for kind in kinds]
+    return {split: labels_of(run).encode_all(found.get(split), len(getattr(corpus, split))) for split in corpora.SPLITS}
 
 
 def read_names(run, texts):
     """Returns `util.Sequences` of names as they are typed, `label<TAB>name` or the name alone."""
     pairs = [text.rpartition("\t") for text in texts]
-    labels = np.array([classes(run, label) for label, _, _ in pairs], "int32")
+    labels = labels_of(run).encode_all([label for label, _, _ in pairs], len(pairs))
     most = run.options["positions"] - 1
     return util.encode_texts((name for _, _, name in pairs), run.vocabulary, None, most, prompt=True, labels=labels)
 
@@ -422,7 +407,7 @@ def decode(run, z, *, labels=None, prefix="", max_length=None, scores=False, **s
     forced = np.full((n, positions), PAD, "int32")
     beginning = run.vocabulary.encode(prefix, prompt=True)[: positions - 1]
     forced[:, : len(beginning)] = np.where(beginning == UNK, PAD, beginning)
-    labels = [UNKNOWN] * max(1, len(run.options["labels"])) if labels is None else labels
+    labels = labels_of(run).encode("") if labels is None else labels
     given = {"z": np.asarray(z, "float32"), "labels": np.tile(np.array(labels, "int32"), (n, 1)), "forced": forced}
     ids, log_probs = inference.write(run.model, given, min(max_length or positions, positions), **settings)
     names = [run.vocabulary.decode(row) for row in ids]
@@ -446,7 +431,7 @@ def draw(run, n, *, style=None, anchor=None, radius=1.0, prefix="", seed=1, **se
     """Returns n names: of a style, near an anchor, with a beginning, or any.
 
     Args:
-        style: classes of labels, see `styled`.
+        style: a label, or several with commas between; None leaves them unknown.
         anchor: name; its posterior takes the place of the prior.
         radius: of the draw around the anchor, in deviations of its posterior; 0 gives the anchor back.
         prefix: beginning of the names; its guess by the prefix encoder takes the place of the prior.
@@ -455,14 +440,14 @@ def draw(run, n, *, style=None, anchor=None, radius=1.0, prefix="", seed=1, **se
     Raises:
         UserError: an unknown style, a prefix that leaves no room for a name.
     """
-    kinds = list(run.options["labels"].values())
-    labels = styled(run, style) if style else [UNKNOWN] * max(1, len(kinds))
+    known = labels_of(run)
+    labels = known.asked(style) if style else known.encode("")
     if len(prefix) >= run.options["positions"]:
         raise UserError(f"--prefix has {len(prefix)} characters; names of {run.name} have {run.options['max_length']}")
     z = sample_prior(run, n, seed)
     epsilon = np.random.default_rng((seed, 1)).standard_normal(z.shape, "float32")
     if anchor:
-        text = "\t".join([kind[c - 1] if c else "" for kind, c in zip(kinds, labels, strict=False)] + [anchor])
+        text = f"{known.text(labels)}\t{anchor}"
         z_mean, z_log_var = encode(run, [text])
         near = np.arange(z.shape[1])[:, None] < read_names(run, [text]).lengths[0]
         z = np.where(near, z_mean + radius * np.exp(0.5 * z_log_var) * epsilon, z)
@@ -524,6 +509,11 @@ def parse_args(argv=None):
     add("--annealing-epochs", type=weight, default=2.0, help="length of the ramp")
     add("--free-bits", type=weight, default=6.0, metavar="NATS", help="KL of a name that costs nothing")
     training.add_training_options(parser, epochs=20, batch_size=128, learning_rate=2e-3)
+    add = parser.add_argument_group("transfer").add_argument
+    add(
+        "--init", metavar="RUN", help="start from the weights of this run, trained on other names or on a list of words"
+    )
+    add("--freeze", choices=("encoder",), help="what stays as it is there: the encoders")
     sampling.add_sampling_options(parser, temperature=1.0, num_samples=10, gen_length=26)
     training.add_run_options(parser)
     add = parser.add_argument_group("use").add_argument
@@ -542,6 +532,9 @@ def parse_args(argv=None):
 
 def main(args):
     run = training.open_run(SCRIPT, args)
+    source = None
+    if args.init and run.is_new:
+        source = transfer.take_model(run, args, SCRIPT, also=("max_length", "positions"))
     corpus, vocabulary, splits = training.read_corpus(run, args, lambda corpus: classes_of(run, corpus))
     known = name_scores.Known(corpus.train)
     if not run.is_new and args.resume is None:
@@ -559,16 +552,25 @@ def main(args):
     valid = util.Batches(splits["valid"], 2 * args.batch_size, shuffle=False)
     training.settle_epochs(run, args, train)
     model = build(run.options, vocabulary)
+    if source:
+        parts = ("decoder",) if args.no_latent else ("encoder", "decoder", "prefix_encoder", "prior")
+        parts = [part for part in parts if getattr(model, part)]
+        corpus.description += transfer.copy_weights(source, model, build, parts, label_embeddings)
+    for part in ("encoder", "prefix_encoder") if args.freeze else ():
+        if getattr(model, part):
+            transfer.freeze(getattr(model, part), label_embeddings)
     model.steps_an_epoch = train.total
     rate = training.falling(args.learning_rate, args.decay, args.epochs * train.total)
     model.compile(Adam(rate, global_clipnorm=args.clip_norm or None), jit_compile=sampling.JIT)
     run.start(model, vocabulary, corpus)
     with contextlib.closing(run):
+        show.project(run, splits["valid"])
         callbacks = [ShowNames(run, splits["valid"], args.output_every, args.epochs, known)]
         limits = {"epochs": args.epochs, "max_steps": args.max_steps, "save_minutes": args.save_minutes}
         monitor = "val_nll" if args.no_latent else "val_neg_elbo"
         training.fit(run, model, train, valid, monitor=monitor, callbacks=callbacks, **limits)
         run.load_best(model)
+        show.project(run, splits["valid"], picture=True)
         run.hparams(run.options, show.finish(run, splits["test"], evaluate=name_scores.evaluate))
 
 

@@ -124,6 +124,38 @@ def walk(cloud, points, labels, title):
     return figure, missing
 
 
+def classes(points, labels, title):
+    """Draws points by their class, over the two directions in which the means of the classes differ most.
+
+    Args:
+        points: float (n, d).
+        labels: list of n str.
+        title: str.
+
+    Returns:
+        `matplotlib.figure.Figure`.
+    """
+    from matplotlib import colormaps
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    names, labels = sorted(set(labels)), np.array(labels)
+    means = np.stack([points[labels == name].mean(axis=0) for name in names])
+    centre, directions, shares = principal_plane(means)
+    figure = Figure((9, 7), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot(title=title)
+    families, _ = fonts_for("".join(names) + title)
+    for i, (name, mean) in enumerate(zip(names, (means - centre) @ directions.T, strict=True)):
+        colour = colormaps["turbo"]((i + 0.5) / len(names))
+        axes.scatter(*((points[labels == name] - centre) @ directions.T).T, s=7, color=colour, alpha=0.35, linewidths=0)
+        box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": colour, "alpha": 0.85}
+        axes.text(*mean, name, ha="center", va="center", fontsize=LETTER, fontfamily=families, bbox=box)
+    axes.set_xlabel(f"first direction of the classes' means ({shares[0]:.0%} of their variance)")
+    axes.set_ylabel(f"second direction ({shares[1]:.0%})")
+    return figure
+
+
 def save(figure, path):
     """Writes a figure to a path; the ending of its name says the format."""
     with warnings.catch_warnings():

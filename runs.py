@@ -254,10 +254,17 @@ class Run:
         if self.board:
             self.board.hparams(options, scores)
 
-    def projector(self, vectors, labels):
-        """Writes points (n, dimensions) and their labels for TensorBoard's projector; first of all before `fit`."""
+    def figure(self, tag, figure, step):
+        """Writes a matplotlib figure to TensorBoard and, as a picture of that name, into the directory."""
         if self.board:
-            self.board.projector(vectors, labels)
+            self.board.figure("train", tag, figure, step)
+            with files.replacing(self.directory / f"{tag}.png") as temporary:
+                figure.savefig(temporary, format="png")
+
+    def projector(self, vectors, labels, classes=None):
+        """Writes points (n, dimensions), labels and classes for TensorBoard's projector; first of all before `fit`."""
+        if self.board:
+            self.board.projector(vectors, labels, classes)
 
 
 def readable(path):

@@ -13,6 +13,7 @@ import numpy as np
 
 import inference
 import latent
+import pictures
 import training
 
 
@@ -108,14 +109,26 @@ def finish(run, test, iw_samples=0, evaluate=inference.evaluate):
     return scores
 
 
-def project(run, valid, most=1000):
-    """Gives TensorBoard's projector the posterior means of texts, with the texts as labels, where there is a code."""
+def project(run, valid, most=1000, picture=False):
+    """Gives TensorBoard's projector the posterior means of texts, with the texts as labels, where there is a code.
+
+    A code of a position each is shown as its mean over the positions of the text. Labels of the first kind are colours
+    there, and with `picture` a picture of the codes.
+    """
     if run.options.get("no_latent"):
         return
     part = valid.part(most)
-    labels = [run.vocabulary.decode(part[i]) for i in range(len(part))]
+    texts, classes = [run.vocabulary.decode(part[i]) for i in range(len(part))], None
     z_mean, _ = inference.posteriors(run.model, part)
-    run.projector(z_mean.reshape(len(part), -1), labels)
+    if len(z_mean) and z_mean.ndim == 3:
+        z_mean = z_mean.sum(axis=1) / part.lengths[:, None]
+    if run.options.get("labels"):
+        names = ["?", *next(iter(run.options["labels"].values()))]
+        classes = [names[label] for label in part.labels[:, 0]]
+        if picture and len(set(classes)) > 2:
+            title = f"{run.name}: codes of {len(part)} validation texts"
+            run.figure("latent_space", pictures.classes(z_mean, classes, title), run.options["epochs"])
+    run.projector(z_mean.reshape(len(part), -1), texts, classes)
 
 
 def talk(run, codec, args):

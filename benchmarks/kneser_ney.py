@@ -1,9 +1,18 @@
-"""A count model of characters, the baseline of names: interpolated Kneser-Ney smoothing (Kneser & Ney 1995)."""
+"""A count model of characters, the baseline of names: modified Kneser-Ney smoothing (Chen & Goodman 1999)."""
 
 import collections
 import math
 
 START, END = "\x02", "\x03"
+
+
+def _discounts(counts):
+    """Returns what is taken from a count of 0, 1, 2, and 3 or more."""
+    times = collections.Counter(counts)
+    if not all(times[n] for n in (1, 2, 3, 4)):
+        return [0, 0.5, 0.5, 0.5]
+    share = times[1] / (times[1] + 2 * times[2])
+    return [0, *(n - (n + 1) * share * times[n + 1] / times[n] for n in (1, 2, 3))]
 
 
 class KneserNey:
@@ -27,10 +36,7 @@ class KneserNey:
                 for character in found:
                     self.counts[k - 1][context[1:]][character] += 1
         self.characters = {c for name in names for c in name} | {END}
-        self.discounts = []
-        for level in self.counts:
-            once, twice = (sum(v == n for found in level.values() for v in found.values()) for n in (1, 2))
-            self.discounts.append(once / (once + 2 * twice) if once and twice else 0.5)
+        self.discounts = [_discounts(v for found in level.values() for v in found.values()) for level in self.counts]
 
     def probability(self, character, context):
         p = 1 / (len(self.characters) + 1)  # one more, for a character that was never seen
@@ -38,8 +44,9 @@ class KneserNey:
             found = self.counts[k].get(context[len(context) - k :])
             if found is None:
                 break
-            total, discount = sum(found.values()), self.discounts[k]
-            p = max(found[character] - discount, 0) / total + discount * len(found) / total * p
+            taken = [self.discounts[k][min(count, 3)] for count in found.values()]
+            kept = found[character] - self.discounts[k][min(found[character], 3)]
+            p = (kept + sum(taken) * p) / sum(found.values())
         return p
 
     def nll(self, name):

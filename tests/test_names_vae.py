@@ -14,6 +14,7 @@ import files
 import inference
 import name_scores
 import names_vae
+import training
 import util
 from util import PAD, START
 
@@ -207,13 +208,6 @@ def test_names_begin_as_asked(run):
         names_vae.draw(run, 2, prefix="a" * 10)
 
 
-def test_styles(run):
-    assert names_vae.styled(run, "it") == [3, 0]
-    assert names_vae.styled(run, "m, en") == [2, 2]
-    with pytest.raises(util.UserError, match="da, en, it, f, m"):
-        names_vae.styled(run, "fr")
-
-
 def test_the_radius_is_that_of_the_draw(run):
     far = names_vae.draw(run, 30, anchor="carla", radius=3.0)
     assert len(set(names_vae.draw(run, 30, anchor="carla", radius=0.0))) <= 30 and len(set(far)) > 1
@@ -263,15 +257,11 @@ def test_training_from_the_command_line(trained):
     assert json.loads((directory / "eval.json").read_text())["iw_samples"] == 5
 
 
-@pytest.mark.parametrize(
-    "argv", [(), ("--style", "yz"), ("--anchor", "abaca", "--radius", 0.5), ("--prefix", "xy", "--style", "yz")]
-)
-def test_names_from_the_command_line(trained, argv):
+def test_names_from_the_command_line(trained):
     folder, _ = trained
-    done = script("--sample", "a", "-T", folder / "runs", "--num-samples", 3, *argv)
+    done = script("--sample", "a", "-T", folder / "runs", "--num-samples", 3, "--prefix", "xy", "--style", "yz")
     assert len(done.stdout.splitlines()) == 3
-    if "--prefix" in argv:
-        assert all(line.startswith("xy") for line in done.stdout.splitlines())
+    assert all(line.startswith("xy") for line in done.stdout.splitlines())
 
 
 def test_walks_between_names(trained):
@@ -282,25 +272,41 @@ def test_walks_between_names(trained):
 
 def test_going_on_equals_never_stopping(trained):
     folder, _ = trained
-    where = ["-D", folder / "names", "-T", folder / "runs", *SMALL]
-    script(*where, "-e", 3, "--name", "whole")
-    script(*where, "-e", 3, "--name", "parts", "--max-steps", 7)
+    script("-D", folder / "names", "-T", folder / "runs", *SMALL, "-e", 2, "--name", "parts", "--max-steps", 7)
     script("--resume", "parts", "-T", folder / "runs", "--max-steps", 1000)
-    runs = [folder / "runs" / "names_vae" / name for name in ("whole", "parts")]
-    last = [files.load_arrays(run / "last.ckpt")[1] for run in runs]
+    last = [files.load_arrays(folder / "runs" / "names_vae" / name / "last.ckpt")[1] for name in ("a", "parts")]
     assert set(last[0]) == set(last[1])
     for name in last[0]:
         if name.startswith("model-"):
             np.testing.assert_array_equal(last[0][name], last[1][name])
 
 
+def test_fine_tuning_with_frozen_encoders(trained, tmp_path):
+    folder, _ = trained
+    names = tmp_path / "others.txt"
+    names.write_text("\n".join(f"q{i % 7}\tab{'cd'[i % 2]}{'xyzw'[i % 4]}{i}" for i in range(60)), encoding="utf-8")
+    where = ["-T", folder / "runs", "-b", 16]
+    done = script("-D", names, "--init", "a", "--freeze", "encoder", "-e", 1, *where, "--name", "tuned")
+    assert "starts from a" in done.stdout
+    runs = [folder / "runs" / "names_vae" / name for name in ("a", "tuned")]
+    models = []
+    for path in runs:
+        opened = training.open_path(str(path), folder / "runs", ("names_vae",))
+        models.append(names_vae.build(opened.options, opened.vocabulary))
+        opened.load_best(models[-1])
+    assert opened.options["labels"] == {"label_1": [f"q{i}" for i in range(7)]}
+    same = [np.array_equal(*(m.encoder.blocks[0].out.kernel.numpy() for m in models))]
+    same.append(np.array_equal(*(m.decoder.blocks[0].out.kernel.numpy() for m in models)))
+    assert same == [True, False]
+    done = script("-D", names, "--init", "a", "-L", 32, *where, status=2)
+    assert "--units 32 contradicts a" in done.stderr
+
+
 def test_bad_input_gets_one_line(trained, tmp_path):
     folder, _ = trained
     where = ("-T", folder / "runs")
     lines = {
-        "knows ab, yz": ("--sample", "a", "--style", "fr", *where),
-        "characters": ("--sample", "a", "--prefix", "a" * 30, *where),
-        "no such file": ("-D", tmp_path / "none", *where),
+        "there are ab, yz": ("--sample", "a", "--style", "fr", *where),
         "tabs": ("-D", tmp_path / "mixed.txt", *where),
     }
     (tmp_path / "mixed.txt").write_text("a\tb\tanna\nc\tbert\n" * 9)

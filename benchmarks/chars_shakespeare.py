@@ -17,7 +17,7 @@ import common
 TRAIN = 1_003_854
 BUDGETS = {
     "short": ["-e", 5, "-l", 4e-3, "--dropout", 0.1],
-    "long": ["-e", 30, "-l", 3e-3, "--dropout", 0.4, "-L", 512, "-x", 1],
+    "long": ["-e", 16, "-l", 3e-3, "--dropout", 0.4, "-L", 512, "-x", 1],
 }
 PUBLISHED = [
     {"model": "6-gram count model (Kneser-Ney)", "nats_per_char": 1.600},

@@ -1,0 +1,79 @@
+"""What a trained run of names_vae.py does with an anchor, how far a radius goes, and how fast names come.
+
+    python benchmarks/names_use.py RUN [-T LOGDIR]
+
+For 500 names of the training split and 500 of the test split: how many are given back at radius 0, and the median edit
+distance of names drawn at other radii. The time is that of 1,000 names from the prior once the run is loaded, with the
+compilation of the loop that writes them.
+"""
+
+import argparse
+import sys
+import time
+
+import common
+
+sys.path.insert(0, str(common.ROOT))
+
+import training  # isort: skip (before Keras)
+import numpy as np
+from rapidfuzz.distance import Levenshtein
+
+import corpora
+import inference
+import name_scores
+import names_vae
+
+RADII = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
+
+
+def near(run, anchors, labels, radius, seed=1):
+    """Returns a name near each anchor."""
+    texts = [f"{label}\t{name}" for label, name in zip(labels, anchors, strict=True)]
+    sequences = names_vae.read_names(run, texts)
+    z_mean, z_log_var = names_vae.encode(run, texts)
+    prior = names_vae.sample_prior(run, len(texts), seed)
+    z = z_mean + radius * np.exp(0.5 * z_log_var) * np.random.default_rng(seed).standard_normal(z_mean.shape, "float32")
+    inside = np.arange(z.shape[1])[None] < sequences.lengths[:, None]
+    given = {"z": np.where(inside[..., None], z, prior), "labels": sequences.labels}
+    given["forced"] = np.zeros((len(z), z.shape[1]), "int32")
+    return [run.vocabulary.decode(ids) for ids in inference.write(run.model, given, z.shape[1])[0]]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("run")
+    parser.add_argument("-T", "--logdir", default=str(common.ROOT / "runs"))
+    args = parser.parse_args()
+    started = time.monotonic()
+    run = training.open_path(args.run, args.logdir, ("names_vae",))
+    run.model = names_vae.build(run.options, run.vocabulary)
+    run.load_best(run.model)
+    o = run.options
+    corpus = corpora.load(o["task"], o["data"], limit=o["limit"], level=o["level"], seed=1, labelled=True)
+    known = name_scores.Known(corpus.train)
+    begun = time.monotonic()
+    names_vae.draw(run, 1000, temperature=1.0)
+    first = time.monotonic() - begun
+    begun = time.monotonic()
+    found = [known.describe(name) for name in names_vae.draw(run, 1000, temperature=1.0, seed=2)]
+    second = time.monotonic() - begun
+    rows = []
+    for split in ("train", "test"):
+        names, labels = getattr(corpus, split), (corpus.labels or {}).get(split)
+        chosen = np.random.default_rng(1).choice(len(names), min(500, len(names)), replace=False)
+        anchors = [names[i] for i in chosen if len(names[i]) <= o["max_length"]]
+        of = [labels[i] if labels else "" for i in chosen if len(names[i]) <= o["max_length"]]
+        distances = {
+            radius: [Levenshtein.distance(*pair) for pair in zip(anchors, near(run, anchors, of, radius), strict=True)]
+            for radius in RADII
+        }
+        row = {"anchors": split, "given back at radius 0": float(np.mean(np.equal(distances[0.0], 0)))}
+        rows.append(row | {f"distance at {radius:g}": float(np.median(d)) for radius, d in distances.items()})
+        rows[-1] |= {f"mean at {radius:g}": float(np.mean(d)) for radius, d in distances.items()}
+    body = f"1,000 names: {first:.2f} s the first time; {len(found):,} with their nearest names: {second:.2f} s"
+    common.append("names_vae.py: anchors and time", f"{common.table(rows)}\n\n{body}", time.monotonic() - started)
+
+
+if __name__ == "__main__":
+    main()

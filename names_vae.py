@@ -42,7 +42,7 @@ import show
 import transfer
 import transformer
 import util
-from labels import UNKNOWN, Labels
+from labels import UNKNOWN, Head, Labels, entropies
 from layers import Adam
 from util import PAD, START, UNK, UserError
 
@@ -178,16 +178,11 @@ class NamesVAE(keras.Model):
                 self.prior = made.MADE(self.latent_shape[1], hidden, positions)
                 self.prior.build((None, *self.latent_shape))
             names += ["kl", "neg_elbo"] + ["prefix_kl"] * bool(self.prefix_encoder)
-        self.heads = []
+        self.heads = {}
         if self.kinds and options["supervision"]:
-            classes = sum(1 + len(kind) for kind in self.kinds)
-            if self.has_z:
-                hidden = layers.Dense(options["units"], activation="relu")
-                self.heads.append(keras.Sequential([hidden, layers.Dense(classes)]))
-                self.heads[0].build((None, self.latent_shape[1]))
-                names.append("label_accuracy")
-            self.heads.append(layers.Dense(classes))
-            self.heads[-1].build((None, vocab_size))
+            read = {"z": Head(self.kinds, options["units"])} if self.has_z else {}
+            self.heads = read | {"logits": Head(self.kinds)}
+            names += [f"label_accuracy_{name}" for name in self.heads]
         self.means = {name: keras.metrics.Mean(name) for name in names}
         self.characters = keras.metrics.Mean("nats_per_char")
         # A weight, so that it is saved: a Python number would be frozen into the compiled step.
@@ -222,19 +217,21 @@ class NamesVAE(keras.Model):
 
     def call(self, inputs, training=False):
         ids, labels = self.read(inputs)
-        told = self.drop(labels, training)
-        if not self.has_z:
-            return {"logits": self.decoder(ids, None, told, training=training)}
-        z_mean, z_log_var = self.encoder(ids, told, ids != PAD, training=training)
-        z = latent.normal_sample(z_mean, z_log_var, self.seed)
-        result = {"logits": self.decoder(ids, z, told, training=training), "z": z}
-        result |= {"z_mean": z_mean, "z_log_var": z_log_var}
-        if self.prefix_encoder:
-            lengths = ops.sum(ops.cast(ids != PAD, "float32"), axis=1)
-            share = keras.random.uniform(ops.shape(lengths), seed=self.seed)
-            prefix = self.beginning(ids, ops.cast(ops.floor(share * lengths), "int32"))
-            guess = self.prefix_encoder(*prefix[:1], told, *prefix[1:], training=training)
-            result["prefix_mean"], result["prefix_log_var"] = guess
+        told, result, z = self.drop(labels, training), {}, None
+        if self.has_z:
+            z_mean, z_log_var = self.encoder(ids, told, ids != PAD, training=training)
+            z = latent.normal_sample(z_mean, z_log_var, self.seed)
+            result = {"z": z, "z_mean": z_mean, "z_log_var": z_log_var}
+            if self.prefix_encoder:
+                lengths = ops.sum(ops.cast(ids != PAD, "float32"), axis=1)
+                share = keras.random.uniform(ops.shape(lengths), seed=self.seed)
+                prefix, known = self.beginning(ids, ops.cast(ops.floor(share * lengths), "int32"))
+                guess = self.prefix_encoder(prefix, told, known, training=training)
+                result |= {"prefix_mean": guess[0], "prefix_log_var": guess[1]}
+        result["logits"] = self.decoder(ids, z, told, training=training)
+        for name, head in self.heads.items():
+            values = z if name == "z" else ops.softmax(result["logits"], axis=-1)
+            result[f"labels_{name}"] = head(values, ids != PAD)
         return result
 
     @staticmethod
@@ -272,33 +269,14 @@ class NamesVAE(keras.Model):
                 prefix_kl = ops.sum(mask * ops.sum(each, axis=-1), axis=1)
                 self.means["prefix_kl"].update_state(prefix_kl)
                 loss = loss + ops.mean(prefix_kl)
-        loss = loss + self.options["supervision"] * self.supervise(y_pred, labels, mask)
+        for name in self.heads:
+            entropy, accuracy = entropies(y_pred[f"labels_{name}"], labels)
+            self.means[f"label_accuracy_{name}"].update_state(accuracy)
+            loss = loss + self.options["supervision"] * entropy
         # Weighted by its characters, a batch counts as much as it holds: nats a character of all that was seen.
         self.characters.update_state(ops.sum(bound) / ops.sum(mask), sample_weight=ops.sum(mask))
         if training:
             self.step.assign(self.step + 1)
-        return loss
-
-    def supervise(self, y_pred, labels, mask):
-        """Returns the cross-entropies of the labels as told from the latents and from the logits, summed."""
-        if not self.heads:
-            return 0.0
-        share = (mask / ops.sum(mask, axis=1, keepdims=True))[..., None]
-        read = [y_pred["z"]] if self.has_z else []
-        read.append(ops.softmax(y_pred["logits"], axis=-1))
-        loss = 0.0
-        for head, values in zip(self.heads, read, strict=True):
-            logits = ops.cast(head(ops.sum(share * ops.cast(values, "float32"), axis=1)), "float32")
-            first, right = 0, 1.0
-            for i, kind in enumerate(self.kinds):
-                part = logits[:, first : first + 1 + len(kind)]
-                known = ops.cast(labels[:, i] != UNKNOWN, "float32")
-                entropy = keras.losses.sparse_categorical_crossentropy(labels[:, i], part, True)
-                loss = loss + ops.sum(known * entropy) / ops.maximum(ops.sum(known), 1.0)
-                right = right * ops.cast(ops.equal(ops.argmax(part, axis=-1), labels[:, i]), "float32")
-                first += 1 + len(kind)
-            if head is self.heads[0] and self.has_z:
-                self.means["label_accuracy"].update_state(right)
         return loss
 
     # What inference.py asks for: names are padded to all positions, and what lies behind a name counts nowhere.
@@ -438,12 +416,14 @@ def draw(run, n, *, style=None, anchor=None, radius=1.0, prefix="", seed=1, **se
         settings: see `decode`.
 
     Raises:
-        UserError: an unknown style, a prefix that leaves no room for a name.
+        UserError: an unknown style, an anchor or a prefix that is too long.
     """
     known = labels_of(run)
     labels = known.asked(style) if style else known.encode("")
-    if len(prefix) >= run.options["positions"]:
-        raise UserError(f"--prefix has {len(prefix)} characters; names of {run.name} have {run.options['max_length']}")
+    for what, text in (("anchor", anchor or ""), ("prefix", prefix)):
+        if len(text) >= run.options["positions"]:
+            most = run.options["positions"] - 1
+            raise UserError(f"the {what} has {len(text)} characters; names of {run.name} have {most} at most")
     z = sample_prior(run, n, seed)
     epsilon = np.random.default_rng((seed, 1)).standard_normal(z.shape, "float32")
     if anchor:
@@ -530,6 +510,19 @@ def parse_args(argv=None):
     return args
 
 
+def write(run, args, known):
+    """Prints the names that a command line asks for; what is near an anchor differs in its latents, not by chance."""
+    settings = {name: getattr(args, name) for name in ("temperature", "top_k", "top_p", "beam")}
+    if args.anchor and "temperature" not in args.given:
+        settings["temperature"] = 0.0
+    unknown = run.vocabulary.unknown((args.anchor or "") + args.prefix)
+    if unknown:
+        print(f"not in the vocabulary, so read as <unk>: {' '.join(unknown)}", file=sys.stderr)
+    how = {"style": args.style, "anchor": args.anchor, "radius": args.radius, "prefix": args.prefix}
+    for name in draw(run, args.num_samples, seed=run.seed, **how, **settings):
+        print(known.describe(name))
+
+
 def main(args):
     run = training.open_run(SCRIPT, args)
     source = None
@@ -541,10 +534,7 @@ def main(args):
         run.model = build(run.options, run.vocabulary)
         run.load_best(run.model)
         if args.sample is not None:
-            settings = {name: getattr(args, name) for name in ("temperature", "top_k", "top_p", "beam")}
-            how = {"style": args.style, "anchor": args.anchor, "radius": args.radius, "prefix": args.prefix}
-            for name in draw(run, args.num_samples, seed=run.seed, **how, **settings):
-                print(known.describe(name))
+            write(run, args, known)
         else:
             show.finish(run, splits["test"], args.iw_samples, name_scores.evaluate)
         return

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from labels import Labels
+from labels import Head, Labels, entropies
 from util import UserError
 
 
@@ -28,3 +28,19 @@ def test_texts_without_labels():
     assert labels.kinds == {} and labels.encode("x") == [0] and labels.encode_all(None, 3).shape == (3, 1)
     with pytest.raises(UserError, match="without labels"):
         labels.asked("it")
+
+
+def test_telling_labels_against_numpy():
+    head, random = Head([["a", "b"], ["f", "m", "x"]]), np.random.default_rng(1)
+    values, mask = random.normal(size=(3, 4, 5)).astype("float32"), np.array([[1, 1, 1, 1], [1, 1, 0, 0], [1, 0, 0, 0]])
+    found = [np.asarray(part) for part in head(values, mask)]
+    assert [part.shape for part in found] == [(3, 3), (3, 4)]
+    mean = (values * mask[..., None]).sum(axis=1) / mask.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(np.concatenate(found, 1), mean @ head.classes.kernel.numpy(), atol=1e-5)
+    labels = np.array([[1, 0], [0, 3], [2, 0]], "int32")
+    loss, right = (float(x) for x in entropies(found, labels))
+    log_p = [part - np.log(np.exp(part).sum(axis=1, keepdims=True)) for part in found]
+    assert loss == pytest.approx(-(log_p[0][0, 1] + log_p[0][2, 2]) / 2 - log_p[1][1, 3], rel=1e-5)
+    hits = [found[0][0].argmax() == 1, found[0][2].argmax() == 2, found[1][1].argmax() == 3]
+    assert right == pytest.approx(np.mean(hits))
+    assert [float(x) for x in entropies(found, 0 * labels)] == [0, 0]

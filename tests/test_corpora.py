@@ -516,3 +516,33 @@ def test_options_that_make_no_sense(words, capsys):
 
 def test_a_path_goes_before_a_task(tmp_path):
     assert corpora.load("brown", write(tmp_path / "file.txt", numbered(9))).name == "file.txt"
+
+
+def test_labels_of_lines_of_folders_and_of_splits(tmp_path):
+    names = [f"name{i}" for i in range(60)]
+    one = write(
+        tmp_path / "names.txt", "".join(f"{'ab'[i % 2]}\t{'fm'[i % 3 == 0]}\t{n}\n" for i, n in enumerate(names))
+    )
+    corpus = corpora.load(path=one, level="char", labelled=True)
+    found = dict(zip(corpus.train, corpus.labels["train"], strict=True))
+    assert found["name4"] == "a\tf" and found["name3"] == "b\tm" and len(corpus.test) == len(corpus.labels["test"])
+    for label, part in (("greek", names[:30]), ("irish", names[25:])):
+        write(tmp_path / "languages" / f"{label}.txt", "\n".join(part))
+    corpus = corpora.load(path=tmp_path / "languages", level="char", labelled=True)
+    pairs = {split: list(zip(getattr(corpus, split), corpus.labels[split], strict=True)) for split in corpora.SPLITS}
+    assert sum(map(len, pairs.values())) == 65
+    # A name of both languages is in one split with both.
+    for name in names[25:30]:
+        holding = [split for split in pairs if any(name == n for n, _ in pairs[split])]
+        assert len(holding) == 1 and {(name, "greek"), (name, "irish")} <= set(pairs[holding[0]])
+    for split in ("train", "valid", "test"):
+        write(tmp_path / "given" / f"{split}.txt", f"x\t{split}one\n{split}two\n")
+    corpus = corpora.load(path=tmp_path / "given", level="char", labelled=True)
+    assert corpus.labels["valid"] == ["x", ""] and list(corpus.test) == ["testone", "testtwo"]
+    assert corpora.load(path=write(tmp_path / "plain.txt", numbered(50)), labelled=True).labels is None
+
+
+def test_lines_with_different_numbers_of_labels(tmp_path):
+    file = write(tmp_path / "names.txt", "a\tb\tanna\nc\tbert\n" * 5)
+    with pytest.raises(UserError, match="0 tabs between their labels and others 1"):
+        corpora.load(path=file, labelled=True)

@@ -524,7 +524,7 @@ def test_labels_of_lines_of_folders_and_of_splits(tmp_path):
         tmp_path / "names.txt", "".join(f"{'ab'[i % 2]}\t{'fm'[i % 3 == 0]}\t{n}\n" for i, n in enumerate(names))
     )
     corpus = corpora.load(path=one, level="char", labelled=True)
-    found = dict(zip(corpus.train, corpus.labels["train"], strict=True))
+    found = {n: label for s in corpora.SPLITS for n, label in zip(getattr(corpus, s), corpus.labels[s], strict=True)}
     assert found["name4"] == "a\tf" and found["name3"] == "b\tm" and len(corpus.test) == len(corpus.labels["test"])
     for label, part in (("greek", names[:30]), ("irish", names[25:])):
         write(tmp_path / "languages" / f"{label}.txt", "\n".join(part))

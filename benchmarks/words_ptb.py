@@ -11,7 +11,7 @@ from pathlib import Path
 
 import common
 
-OPTIONS = ["--stream", "-L", 512, "-E", 512, "-x", 1, "--average", 0.999, "-l", 3e-3]
+OPTIONS = ["--stream", "-L", 512, "-E", 512, "--dropout", 0.5, "--input-dropout", 0.5, "-d", 0, "-l", 3e-3]
 CACHE = ["--cache", 500, "--cache-share", 0.1, "--cache-sharpness", 0.3]
 PUBLISHED = [
     {"model": "5-gram count model (Kneser-Ney)", "perplexity": 146.7},

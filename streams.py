@@ -80,18 +80,26 @@ class Carried(layers.Layer):
     Args:
         batch_size: rows.
         widths: list of int, the width of each state.
+        forget: chance that in training a row's states are emptied before a batch. Without it a model never sees the
+            beginning of a text again, and learns carries that grow for as long as it reads.
+        seed: int.
     """
 
-    def __init__(self, batch_size, widths):
+    def __init__(self, batch_size, widths, forget=0.0, seed=1):
         super().__init__(dtype="float32")
+        self.forget, self.seed = forget, keras.random.SeedGenerator(seed)
         self.states = [
             self.add_weight(shape=(batch_size, width), initializer="zeros", trainable=False, name=f"state-{i}")
             for i, width in enumerate(widths)
         ]
 
-    def read(self):
+    def read(self, training=False):
         """Returns the states, float32 (batch_size, width) each."""
-        return [state.value for state in self.states]
+        states = [state.value for state in self.states]
+        if training and self.forget:
+            kept = keras.random.uniform((states[0].shape[0], 1), seed=self.seed) >= self.forget
+            states = [state * ops.cast(kept, state.dtype) for state in states]
+        return states
 
     def write(self, states):
         """Keeps the states for the next batch; no gradient passes through them."""

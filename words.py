@@ -92,7 +92,8 @@ class WordRNN(keras.Model):
         self.per_layer = {"lstm": 2, "gru": 1}[options["rnn_type"]]
         self.carried = None
         if options["stream"]:
-            self.carried = streams.Carried(options["batch_size"], np.repeat(self.widths, self.per_layer).tolist())
+            widths = np.repeat(self.widths, self.per_layer).tolist()
+            self.carried = streams.Carried(options["batch_size"], widths, options["forget"], options["seed"] + 1)
         self.nll_a_sentence, self.perplexity = keras.metrics.Mean("nll"), metrics.Perplexity()
 
     def build(self, *shapes):
@@ -149,7 +150,7 @@ class WordRNN(keras.Model):
 
     def call(self, ids, training=False):
         if self.carried:
-            inputs, targets, states = ids[:, :-1], ids[:, 1:], self.carried.read()
+            inputs, targets, states = ids[:, :-1], ids[:, 1:], self.carried.read(training)
         else:
             inputs = ops.concatenate([ops.full_like(ids[:, :1], START), ids[:, :-1]], axis=1)
             targets, states = ids, self.zeros(ops.shape(ids)[0])
@@ -292,6 +293,7 @@ def parse_args(argv=None):
     add("--input-dropout", type=share, default=0.4, help="of the embedded words")
     add("-d", "--word-dropout", type=share, default=0.05, help="share of the vocabulary left out of a batch's inputs")
     add("--weight-drop", type=share, default=0.0, help="share of the recurrent weights set to 0")
+    add("--forget", type=share, default=0.02, help="chance that --stream empties a carried state before a window")
     add("--activation-reg", type=weight, default=0.0, help="weight of the size of the outputs and of their changes")
     add(
         "--average",

@@ -69,3 +69,15 @@ def test_the_state_is_forgotten_where_a_text_begins():
     batches.go_to(1)
     callback.on_epoch_begin(1)
     assert not np.asarray(carried.read()[0]).any()
+
+
+def test_a_state_is_forgotten_in_training_alone():
+    carried = streams.Carried(200, [3, 2], forget=0.3)
+    carried.write([np.ones((200, 3), "float32"), np.ones((200, 2), "float32")])
+    first, second = (np.asarray(state) for state in carried.read(training=True))
+    empty = first[:, 0] == 0
+    assert 30 < empty.sum() < 90
+    np.testing.assert_array_equal(first, np.repeat(~empty[:, None], 3, axis=1))
+    np.testing.assert_array_equal(second[:, 0], first[:, 0])
+    for states in (carried.read(), streams.Carried(2, [3]).read(training=True)):
+        assert all(len(np.unique(state)) == 1 for state in states)

@@ -58,7 +58,9 @@ class CharRNN(keras.Model):
         self.norms = [layers.LayerNormalization() for _ in range(count if options["layer_norm"] else 0)]
         self.per_layer = 2 if kind is LSTM else 1
         widths = [units] * self.per_layer * count
-        self.carried = None if options["windows"] else streams.Carried(options["batch_size"], widths)
+        self.carried = None
+        if not options["windows"]:
+            self.carried = streams.Carried(options["batch_size"], widths, options["forget"], options["seed"] + 1)
         # A softmax that is tied to the embedding needs states of the embedding's width.
         self.tied = options["tied"]
         self.project = layers.Dense(width) if self.tied and width != units else None
@@ -102,7 +104,7 @@ class CharRNN(keras.Model):
         if self.options["windows"]:
             inputs = ops.concatenate([ops.full_like(ids[:, :1], START), ids[:, :-1]], axis=1)
             return self.nll_of(self.read(inputs, self.zeros(ops.shape(ids)[0]), training)[0], ids)
-        features, states = self.read(ids[:, :-1], self.carried.read(), training)
+        features, states = self.read(ids[:, :-1], self.carried.read(training), training)
         self.carried.write(states)
         return self.nll_of(features, ids[:, 1:])
 
@@ -200,6 +202,7 @@ def parse_args(argv=None):
     add("--layer-norm", action="store_true", help="normalise the outputs of each recurrence")
     add("--dropout", type=share, default=0.1, help="of the outputs of each recurrence")
     add("--windows", action="store_true", help="windows that know nothing of one another, in a random order")
+    add("--forget", type=share, default=0.0, help="chance that a carried state is emptied before a window in training")
     training.add_training_options(parser, epochs=5, batch_size=64, learning_rate=2e-3)
     sampling.add_sampling_options(parser, temperature=0.8, num_samples=1, gen_length=300, beam=False)
     training.add_run_options(parser)

@@ -68,15 +68,16 @@ class Head(layers.Layer):
     def __init__(self, kinds, units=0, **kwargs):
         super().__init__(dtype="float32", **kwargs)
         self.sizes = [1 + len(kind) for kind in kinds]
-        self.hidden = layers.Dense(units, activation="relu") if units else None
-        self.classes = layers.Dense(sum(self.sizes))
+        self.hidden = layers.Dense(units, activation="relu", dtype="float32") if units else None
+        self.classes = layers.Dense(sum(self.sizes), dtype="float32")
 
     def call(self, values, mask):
         """Returns logits of each kind, list of (batch, classes), from (batch, time, width) and a mask (batch, time)."""
         mask = ops.cast(mask, "float32")
         mean = ops.sum(ops.cast(values, "float32") * mask[..., None], axis=1) / ops.sum(mask, axis=1, keepdims=True)
         logits = self.classes(self.hidden(mean) if self.hidden else mean)
-        return ops.split(logits, np.cumsum(self.sizes)[:-1].tolist(), axis=-1)
+        ends = np.cumsum(self.sizes).tolist()
+        return [logits[:, end - size : end] for size, end in zip(self.sizes, ends, strict=True)]
 
 
 def entropies(logits, labels):

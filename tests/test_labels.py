@@ -44,3 +44,8 @@ def test_telling_labels_against_numpy():
     hits = [found[0][0].argmax() == 1, found[0][2].argmax() == 2, found[1][1].argmax() == 3]
     assert right == pytest.approx(np.mean(hits))
     assert [float(x) for x in entropies(found, 0 * labels)] == [0, 0]
+
+
+def test_one_kind_of_label():
+    logits = Head([["a", "b"]], units=4)(np.ones((2, 3, 5), "float32"), np.ones((2, 3)))
+    assert [part.shape for part in logits] == [(2, 3)]

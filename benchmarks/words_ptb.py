@@ -1,6 +1,6 @@
 """words.py on the Penn Treebank, the state carried from sentence to sentence: test perplexity.
 
-    python benchmarks/words_ptb.py FOLDER [--epochs 14] [-T LOGDIR]
+    python benchmarks/words_ptb.py FOLDER [--epochs 8] [-T LOGDIR]
 
 FOLDER holds train.txt, valid.txt and test.txt of Mikolov's split (82,430 tokens of test text, `<eos>` counted).
 """
@@ -25,7 +25,7 @@ PUBLISHED = [
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--epochs", type=int, default=14)
+    parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("-T", "--logdir", type=Path, default=common.ROOT / "runs" / "benchmarks")
     args = parser.parse_args()
     started = time.monotonic()

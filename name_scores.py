@@ -17,7 +17,7 @@ import util
 def prior_draws(model, n, seed):
     """Returns n draws from the prior of a model: float32 (n, *latent_shape)."""
     u = np.random.default_rng(seed).standard_normal((n, *model.latent_shape), "float32")
-    return model.prior.inverse(u) if model.prior else u
+    return model.prior.inverse(u) if model.has_z and model.prior else u
 
 
 def drawn(z_mean, z_log_var, seed):
@@ -44,7 +44,7 @@ def guesses(model, sequences, lengths, size=256):
 
 def evaluate(model, sequences, max_length, iw_samples=0, seed=1, progress=None):
     """Scores a model on names; see `inference.evaluate` and docs/names_vae.md."""
-    tokens, given = int(sequences.lengths.sum()), {}
+    tokens = int(sequences.lengths.sum())
     if model.options["no_latent"]:
         nll = inference.likelihoods(model, sequences, np.zeros((len(sequences), *model.latent_shape), "float32"))
         return {"nll": float(nll.mean()), "nats_per_char": float(nll.sum() / tokens)}
@@ -75,10 +75,8 @@ def evaluate(model, sequences, max_length, iw_samples=0, seed=1, progress=None):
         guessed = drawn(*guesses(model, sequences, lengths), seed)
         scores["nll_from_prefix"] = float(inference.likelihoods(model, sequences, guessed).mean())
     scores["nll_from_prior"] = float(inference.likelihoods(model, sequences, prior).mean())
-    if sequences.labels is not None:
-        given["labels"] = sequences.labels
     forced = np.zeros((len(z), model.latent_shape[0]), "int32")
-    labels = given.get("labels", np.zeros((len(z), 1), "int32"))
+    labels = np.zeros((len(z), 1), "int32") if sequences.labels is None else sequences.labels
     start = {"z": np.where(inside[..., None], z_mean, prior), "labels": labels, "forced": forced}
     wanted = [util.words(sequences[i]) for i in range(len(sequences))]
     written = [util.words(ids) for ids in inference.write(model, start, max_length)[0]]

@@ -399,10 +399,7 @@ def score(run, texts, z):
 
 def sample_prior(run, n, seed=1):
     """Returns n draws from the prior: float32 (n, positions, 2 * latent_dim)."""
-    shape = (n, run.options["positions"], 2 * run.options["latent_dim"])
-    u = np.random.default_rng(seed).standard_normal(shape, "float32")
-    prior = None if run.options["no_latent"] else run.model.prior
-    return prior.inverse(u) if prior else u
+    return name_scores.prior_draws(run.model, n, seed)
 
 
 def draw(run, n, *, style=None, anchor=None, radius=1.0, prefix="", seed=1, **settings):

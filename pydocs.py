@@ -151,7 +151,7 @@ def _plain(sentence):
 
 def _is_prose(sentence):
     words = sentence.split()
-    if not 3 <= len(words) <= 20 or not re.match(r"[\"'(]?[A-Z]", sentence) or _UNWANTED.search(sentence):
+    if not 3 <= len(words) <= 12 or not re.match(r"[\"'(]?[A-Z]", sentence) or _UNWANTED.search(sentence):
         return False
     if re.search(r"(?:^|\s)[.,;:]|::", sentence) or not re.search(r"[a-z0-9\"')]{2}[.?!]['\")]?$", sentence):
         return False
@@ -235,7 +235,7 @@ def _has_verb(sentence, bases, thirds):
 
 
 def sentences():
-    """Reads English sentences of 3 to 20 words from the docstrings of the standard library and of the requirements.
+    """Reads English sentences of 3 to 12 words from the docstrings of the standard library and of the requirements.
 
     Returns:
         list of str, each once (spelling of case, digits and punctuation aside), in an order drawn once and for all.

@@ -52,7 +52,7 @@ def test_pydocs_are_sentences():
     assert len(texts) > 10_000 and len(corpus.valid) == len(corpus.test)
     assert (corpus.level, corpus.language, corpus.labels) == ("word", "en", None)
     for text in texts:
-        assert 3 <= len(text.split()) <= 20 and text[-1] in ".?!\"')" and text == " ".join(text.split())
+        assert 3 <= len(text.split()) <= 12 and text[-1] in ".?!\"')" and text == " ".join(text.split())
         assert re.match(r"[\"'(]?[A-Z]", text) and not re.search(r"`|::|>>>|https?:|[{}<>=_\\]", text)
     assert len({" ".join(re.findall("[a-z]+", text.lower())) for text in texts}) == len(texts)
     share = sum("copyright" in text.lower() or text.startswith(("Args", "Returns:")) for text in texts)

@@ -20,9 +20,10 @@ def prior_draws(model, n, seed):
     return model.prior.inverse(u) if model.has_z and model.prior else u
 
 
-def drawn(z_mean, z_log_var, seed):
-    """Returns a draw from each Gaussian, float32."""
-    return z_mean + np.exp(0.5 * z_log_var) * np.random.default_rng(seed).standard_normal(z_mean.shape, "float32")
+def drawn(z_mean, z_log_var, seed, radius=1.0):
+    """Returns a draw from each Gaussian, float32, its deviation scaled by `radius`."""
+    epsilon = np.random.default_rng(seed).standard_normal(z_mean.shape, "float32")
+    return z_mean + radius * np.exp(0.5 * z_log_var) * epsilon
 
 
 def in_batches(model, name, *arrays, size=256):

@@ -402,6 +402,18 @@ def sample_prior(run, n, seed=1):
     return name_scores.prior_draws(run.model, n, seed)
 
 
+def around(run, texts, radius, seed=1):
+    """Draws a z near each name: `radius` deviations of its posterior, and from the prior behind its end.
+
+    Returns:
+        float32 (n, positions, 2 * latent_dim).
+    """
+    z_mean, z_log_var = encode(run, texts)
+    inside = np.arange(z_mean.shape[1])[None] < read_names(run, texts).lengths[:, None]
+    near = name_scores.drawn(z_mean, z_log_var, (seed, 1), radius)
+    return np.where(inside[..., None], near, sample_prior(run, len(texts), seed))
+
+
 def draw(run, n, *, style=None, anchor=None, radius=1.0, prefix="", seed=1, **settings):
     """Returns n names: of a style, near an anchor, with a beginning, or any.
 
@@ -421,16 +433,12 @@ def draw(run, n, *, style=None, anchor=None, radius=1.0, prefix="", seed=1, **se
         if len(text) >= run.options["positions"]:
             most = run.options["positions"] - 1
             raise UserError(f"the {what} has {len(text)} characters; names of {run.name} have {most} at most")
-    z = sample_prior(run, n, seed)
-    epsilon = np.random.default_rng((seed, 1)).standard_normal(z.shape, "float32")
     if anchor:
-        text = f"{known.text(labels)}\t{anchor}"
-        z_mean, z_log_var = encode(run, [text])
-        near = np.arange(z.shape[1])[:, None] < read_names(run, [text]).lengths[0]
-        z = np.where(near, z_mean + radius * np.exp(0.5 * z_log_var) * epsilon, z)
+        z = around(run, [f"{known.text(labels)}\t{anchor}"] * n, radius, seed)
     elif prefix and not run.options["no_latent"] and run.model.prefix_encoder:
-        z_mean, z_log_var = guess(run, prefix, labels, n)
-        z = z_mean + np.exp(0.5 * z_log_var) * epsilon
+        z = name_scores.drawn(*guess(run, prefix, labels, n), (seed, 1))
+    else:
+        z = sample_prior(run, n, seed)
     return decode(run, z, labels=labels, prefix=prefix, seed=seed, **settings)
 
 

@@ -90,6 +90,15 @@ def open_vae(args):
     reason = unfit(run.directory, run.config, args)
     if reason:
         raise UserError(f"{run.name} {reason}.")
+    return _with_model(run)
+
+
+def opened(which, logdir, scripts=SCRIPTS):
+    """Opens a run by its name or path, as `open_vae` does."""
+    return _with_model(training.open_path(which, str(logdir), scripts))
+
+
+def _with_model(run):
     try:
         script = importlib.import_module(run.script)
         run.model = script.build(run.options, run.vocabulary)

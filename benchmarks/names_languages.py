@@ -18,7 +18,7 @@ import kneser_ney
 
 sys.path.insert(0, str(common.ROOT))
 
-import training  # isort: skip (before Keras)
+import trained  # isort: skip (before Keras)
 import numpy as np
 
 import corpora
@@ -69,9 +69,7 @@ def main():
     where = ["-T", args.logdir.resolve(), "-D", args.folder.resolve()]
     common.run_script("names_vae.py", *where, "-e", args.epochs, "--name", name, "-o", 10)
     common.run_script("names_vae.py", *where, "--eval", name)
-    run = training.open_path(name, str(args.logdir.resolve()), ("names_vae",))
-    run.model = names_vae.build(run.options, run.vocabulary)
-    run.load_best(run.model)
+    run, _ = trained.opened(name, args.logdir, ("names_vae",))
     corpus = corpora.load(path=args.folder, level="char", seed=1, labelled=True)
     longest = run.options["max_length"]
     real = [(n, label) for n, label in zip(corpus.test, corpus.labels["test"], strict=True) if len(n) <= longest]

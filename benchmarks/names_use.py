@@ -15,7 +15,7 @@ import common
 
 sys.path.insert(0, str(common.ROOT))
 
-import training  # isort: skip (before Keras)
+import trained  # isort: skip (before Keras)
 import numpy as np
 from rapidfuzz.distance import Levenshtein
 
@@ -30,13 +30,8 @@ RADII = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
 def near(run, anchors, labels, radius, seed=1):
     """Returns a name near each anchor."""
     texts = [f"{label}\t{name}" for label, name in zip(labels, anchors, strict=True)]
-    sequences = names_vae.read_names(run, texts)
-    z_mean, z_log_var = names_vae.encode(run, texts)
-    prior = names_vae.sample_prior(run, len(texts), seed)
-    z = z_mean + radius * np.exp(0.5 * z_log_var) * np.random.default_rng(seed).standard_normal(z_mean.shape, "float32")
-    inside = np.arange(z.shape[1])[None] < sequences.lengths[:, None]
-    given = {"z": np.where(inside[..., None], z, prior), "labels": sequences.labels}
-    given["forced"] = np.zeros((len(z), z.shape[1]), "int32")
+    z = names_vae.around(run, texts, radius, seed)
+    given = {"z": z, "labels": names_vae.read_names(run, texts).labels, "forced": np.zeros(z.shape[:2], "int32")}
     return [run.vocabulary.decode(ids) for ids in inference.write(run.model, given, z.shape[1])[0]]
 
 
@@ -46,9 +41,7 @@ def main():
     parser.add_argument("-T", "--logdir", default=str(common.ROOT / "runs"))
     args = parser.parse_args()
     started = time.monotonic()
-    run = training.open_path(args.run, args.logdir, ("names_vae",))
-    run.model = names_vae.build(run.options, run.vocabulary)
-    run.load_best(run.model)
+    run, _ = trained.opened(args.run, args.logdir, ("names_vae",))
     o = run.options
     corpus = corpora.load(o["task"], o["data"], limit=o["limit"], level=o["level"], seed=1, labelled=True)
     known = name_scores.Known(corpus.train)

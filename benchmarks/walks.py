@@ -14,7 +14,7 @@ import common
 
 sys.path.insert(0, str(common.ROOT))
 
-import training  # isort: skip (before Keras)
+import trained  # isort: skip (before Keras)
 import numpy as np
 
 import corpora
@@ -25,13 +25,6 @@ import sentences
 import util
 
 
-def opened(which, logdir):
-    run = training.open_path(which, logdir, ("sentences",))
-    run.model = sentences.build(run.options, run.vocabulary)
-    run.load_best(run.model)
-    return run
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("run")
@@ -40,7 +33,7 @@ def main():
     parser.add_argument("-T", "--logdir", default=str(common.ROOT / "runs"))
     args = parser.parse_args()
     started = time.monotonic()
-    run, judge = opened(args.run, args.logdir), opened(args.judge, args.logdir)
+    (run, _), (judge, _) = (trained.opened(which, args.logdir, ("sentences",)) for which in (args.run, args.judge))
     if run.vocabulary.tokens != judge.vocabulary.tokens:
         raise SystemExit("The two runs have different vocabularies.")
     o = run.options

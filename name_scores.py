@@ -14,10 +14,12 @@ import metrics
 import util
 
 
-def prior_draws(model, n, seed):
-    """Returns n draws from the prior of a model: float32 (n, *latent_shape)."""
-    u = np.random.default_rng(seed).standard_normal((n, *model.latent_shape), "float32")
-    return model.prior.inverse(u) if model.has_z and model.prior else u
+def prior_draws(model, labels, seed):
+    """Returns a draw from the prior of a model for each row of labels int (n, kinds): float32 (n, *latent_shape)."""
+    random, shape = np.random.default_rng(seed), (len(labels), *model.latent_shape)
+    normal = random.standard_normal(shape, "float32")
+    learnt = model.has_z and model.prior
+    return model.prior.draw(normal, random.random(shape, "float32"), labels) if learnt else normal
 
 
 def drawn(z_mean, z_log_var, seed, radius=1.0):
@@ -51,11 +53,12 @@ def evaluate(model, sequences, max_length, iw_samples=0, seed=1, progress=None):
         return {"nll": float(nll.mean()), "nats_per_char": float(nll.sum() / tokens)}
     inside = np.arange(model.latent_shape[0])[None] < sequences.lengths[:, None]
     z_mean, z_log_var = inference.posteriors(model, sequences)
-    prior = prior_draws(model, len(sequences), (seed, 2))
+    labels = sequences.labels
+    prior = prior_draws(model, labels, (seed, 2))
     # Behind a name the posterior is the prior.
     z = np.where(inside[..., None], drawn(z_mean, z_log_var, seed), prior)
     nll = inference.likelihoods(model, sequences, z)
-    log_prior = in_batches(model, "log_prior", z)
+    log_prior = in_batches(model, "log_prior", z, labels)
     squares = (z - z_mean) ** 2 * np.exp(-z_log_var)
     log_posterior = -0.5 * np.sum(np.log(2 * np.pi) + z_log_var + squares, axis=-1)
     kl = np.sum(inside * (log_posterior - log_prior), axis=1)
@@ -66,9 +69,15 @@ def evaluate(model, sequences, max_length, iw_samples=0, seed=1, progress=None):
         scores |= {"iw_nll": float(bound.mean()), "iw_samples": iw_samples}
     scores["nats_per_char"] = float(bound.sum() / tokens)
     flat = [a.reshape(len(a), -1) for a in (z, z_mean, z_log_var, np.broadcast_to(inside[..., None], z.shape))]
-    # What is drawn at a position that another name does not have is as likely there as under the prior.
-    behind = np.concatenate([np.cumsum(log_prior[:, ::-1], axis=1)[:, ::-1], np.zeros((len(z), 1))], axis=1)
-    rest = behind[:, sequences.lengths]
+    # What is drawn at a position that another name does not have is as likely there as under the prior of its labels.
+    rest = np.zeros((len(z), len(z)), "float32")
+    for told in np.unique(labels, axis=0):
+        of, each = (
+            np.all(labels == told, axis=1),
+            in_batches(model, "log_prior", z, np.broadcast_to(told, labels.shape)),
+        )
+        behind = np.cumsum(each[:, ::-1], axis=1)[:, ::-1]
+        rest[:, of] = np.pad(behind, [(0, 0), (0, 1)])[:, sequences.lengths[of]]
     scores["mutual_information"] = metrics.mutual_information(*flat[:3], given=flat[3], log_rest=rest)
     scores["active_units"] = active_units(z_mean, inside)
     if model.prefix_encoder:
@@ -77,7 +86,6 @@ def evaluate(model, sequences, max_length, iw_samples=0, seed=1, progress=None):
         scores["nll_from_prefix"] = float(inference.likelihoods(model, sequences, guessed).mean())
     scores["nll_from_prior"] = float(inference.likelihoods(model, sequences, prior).mean())
     forced = np.zeros((len(z), model.latent_shape[0]), "int32")
-    labels = np.zeros((len(z), 1), "int32") if sequences.labels is None else sequences.labels
     start = {"z": np.where(inside[..., None], z_mean, prior), "labels": labels, "forced": forced}
     wanted = [util.words(sequences[i]) for i in range(len(sequences))]
     written = [util.words(ids) for ids in inference.write(model, start, max_length)[0]]

@@ -49,22 +49,31 @@ from util import PAD, START, UNK, UserError
 SCRIPT = "names_vae"
 
 
+class Told(layers.Layer):
+    """Sums the embeddings of positions and labels (batch, kinds): (batch, time, units)."""
+
+    def __init__(self, options, **kwargs):
+        super().__init__(**kwargs)
+        sizes = [options["positions"], *(1 + len(classes) for classes in options["labels"].values())]
+        tables = [layers.Embedding(n, options["units"], embeddings_initializer=_small(), **kwargs) for n in sizes]
+        self.positions, *self.labels = tables
+
+    def call(self, labels, places):
+        x = self.positions(places)
+        return sum((embed(labels[:, i])[:, None] for i, embed in enumerate(self.labels)), x)
+
+
 class Inputs(layers.Layer):
-    """Sums the embeddings of characters, positions and labels: (batch, time) and (batch, kinds) -> (..., units)."""
+    """Adds the embeddings of characters (batch, time) to those of their positions and labels: (batch, time, units)."""
 
     def __init__(self, options, vocab_size):
         super().__init__()
         self.characters = layers.Embedding(vocab_size, options["units"], embeddings_initializer=_small())
-        self.positions = layers.Embedding(options["positions"], options["units"], embeddings_initializer=_small())
-        self.labels = [
-            layers.Embedding(1 + len(classes), options["units"], embeddings_initializer=_small())
-            for classes in options["labels"].values()
-        ]
+        self.told = Told(options)
 
     def call(self, ids, labels, places=None):
         places = ops.arange(ops.shape(ids)[1])[None] if places is None else places
-        x = self.characters(ids) + self.positions(places)
-        return x + sum(embed(labels[:, i])[:, None] for i, embed in enumerate(self.labels))
+        return self.characters(ids) + self.told(labels, places)
 
 
 def _small():
@@ -157,6 +166,27 @@ class Decoder(layers.Layer):
         return logits, (ops.minimum(place + 1, self.positions - 1), forced, labels, *given, *after)
 
 
+class Prior(layers.Layer):
+    """A learnt prior, in float32: a MADE that is told position and labels or, as `--prior made-alike`, nothing."""
+
+    def __init__(self, options):
+        super().__init__(dtype="float32")
+        self.told = Told(options, dtype="float32") if options["prior"] == "made" else None
+        hidden, width = [options["prior_units"]] * 2, options["units"] * bool(self.told)
+        self.density = made.MADE(2 * options["latent_dim"], hidden, options["prior_components"], width)
+
+    def context(self, labels, time):
+        return self.told(labels, ops.arange(time)[None]) if self.told else None
+
+    def call(self, z, labels):
+        """Returns log p(z) of each position in nats: (batch, time, n) -> (batch, time)."""
+        return self.density(z, self.context(labels, ops.shape(z)[1]))
+
+    def draw(self, normal, uniform, labels):
+        """Turns standard normal and uniform numbers (batch, time, n) into draws; all of them are numpy arrays."""
+        return self.density.draw(normal, uniform, self.context(labels, normal.shape[1]))
+
+
 class NamesVAE(keras.Model):
     """Encoder, decoder, prior, prefix encoder, the heads that tell labels, and the objective, in nats a name."""
 
@@ -171,12 +201,9 @@ class NamesVAE(keras.Model):
         if self.has_z:
             self.encoder = Encoder(options, vocab_size)
             self.prefix_encoder = None if options["no_prefix_encoder"] else Encoder(options, vocab_size)
-            positions = options["positions"] * (options["prior"] == "made")
-            hidden = [options["prior_units"]] * 2
-            self.prior = None
-            if options["prior"] != "normal":
-                self.prior = made.MADE(self.latent_shape[1], hidden, positions)
-                self.prior.build((None, *self.latent_shape))
+            self.prior = None if options["prior"] == "normal" else Prior(options)
+            if self.prior:  # Keras wants it built before the model is
+                self.prior(np.zeros((1, *self.latent_shape), "float32"), self.read(np.zeros((1, 1), "int32"))[1])
             names += ["kl", "neg_elbo"] + ["prefix_kl"] * bool(self.prefix_encoder)
         self.heads = {}
         if self.kinds and options["supervision"]:
@@ -217,11 +244,12 @@ class NamesVAE(keras.Model):
 
     def call(self, inputs, training=False):
         ids, labels = self.read(inputs)
-        told, result, z = self.drop(labels, training), {}, None
+        told, z = self.drop(labels, training), None
+        result = {"told": told}
         if self.has_z:
             z_mean, z_log_var = self.encoder(ids, told, ids != PAD, training=training)
             z = latent.normal_sample(z_mean, z_log_var, self.seed)
-            result = {"z": z, "z_mean": z_mean, "z_log_var": z_log_var}
+            result |= {"z": z, "z_mean": z_mean, "z_log_var": z_log_var}
             if self.prefix_encoder:
                 lengths = ops.sum(ops.cast(ids != PAD, "float32"), axis=1)
                 share = keras.random.uniform(ops.shape(lengths), seed=self.seed)
@@ -240,14 +268,14 @@ class NamesVAE(keras.Model):
         known = ops.arange(ops.shape(ids)[1])[None] < lengths[:, None]
         return ops.where(known, ids, UNK), known
 
-    def log_prior(self, z):
-        """Returns log p(z) of each position in nats: (batch, time, n) -> (batch, time)."""
-        return self.prior(z) if self.prior else latent.normal_log_prob(z)
+    def log_prior(self, z, labels):
+        """Returns log p(z) of each position in nats: (batch, time, n) and labels (batch, kinds) -> (batch, time)."""
+        return self.prior(z, labels) if self.prior else latent.normal_log_prob(z)
 
-    def kl_of_positions(self, z, z_mean, z_log_var):
+    def kl_of_positions(self, z, z_mean, z_log_var, labels):
         """Returns the KL of the posterior to the prior at each position, (batch, time): closed, or at the draw z."""
         if self.prior:
-            return latent.normal_log_prob(z, z_mean, z_log_var) - self.prior(z)
+            return latent.normal_log_prob(z, z_mean, z_log_var) - self.prior(z, labels)
         return ops.sum(latent.kl_to_standard_normal(z_mean, z_log_var), axis=-1)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
@@ -258,7 +286,8 @@ class NamesVAE(keras.Model):
         loss, bound = ops.mean(nll), nll
         if self.has_z:
             z_mean, z_log_var = y_pred["z_mean"], y_pred["z_log_var"]
-            kl = ops.sum(mask * self.kl_of_positions(y_pred["z"], z_mean, z_log_var), axis=1)
+            kl = self.kl_of_positions(y_pred["z"], z_mean, z_log_var, y_pred["told"])
+            kl = ops.sum(mask * kl, axis=1)
             bound = nll + kl
             self.means["kl"].update_state(kl)
             self.means["neg_elbo"].update_state(bound)
@@ -301,9 +330,9 @@ class NamesVAE(keras.Model):
 
     def log_ratio(self, inputs, z, z_mean, z_log_var):
         """Returns log p(z) - log q(z|x) in nats, (batch,), over the positions of the names."""
-        ids, _ = self.read(inputs)
+        ids, labels = self.read(inputs)
         z, z_mean, z_log_var = (values[:, : ops.shape(ids)[1]] for values in (z, z_mean, z_log_var))
-        each = self.log_prior(z) - latent.normal_log_prob(z, z_mean, z_log_var)
+        each = self.log_prior(z, labels) - latent.normal_log_prob(z, z_mean, z_log_var)
         return ops.sum(ops.where(ids != PAD, each, 0.0), axis=1)
 
     def start(self, given):
@@ -315,7 +344,8 @@ class NamesVAE(keras.Model):
 
 def label_embeddings(layer):
     """Returns the layers of an encoder or decoder that belong to the labels of a run, and not to its names."""
-    return layer.inputs.labels if hasattr(layer, "inputs") else []
+    told = getattr(layer, "inputs", layer).told
+    return told.labels if told else []
 
 
 def build(options, vocabulary):
@@ -397,9 +427,10 @@ def score(run, texts, z):
     return -inference.likelihoods(run.model, read_names(run, texts), z)
 
 
-def sample_prior(run, n, seed=1):
-    """Returns n draws from the prior: float32 (n, positions, 2 * latent_dim)."""
-    return name_scores.prior_draws(run.model, n, seed)
+def sample_prior(run, n, seed=1, labels=None):
+    """Returns n draws from the prior, for labels (n or 1, kinds) or any: float32 (n, positions, 2 * latent_dim)."""
+    labels = labels_of(run).encode_all(None, 1) if labels is None else labels
+    return name_scores.prior_draws(run.model, np.broadcast_to(labels, (n, np.shape(labels)[1])), seed)
 
 
 def around(run, texts, radius, seed=1):
@@ -409,9 +440,10 @@ def around(run, texts, radius, seed=1):
         float32 (n, positions, 2 * latent_dim).
     """
     z_mean, z_log_var = encode(run, texts)
-    inside = np.arange(z_mean.shape[1])[None] < read_names(run, texts).lengths[:, None]
+    names = read_names(run, texts)
+    inside = np.arange(z_mean.shape[1])[None] < names.lengths[:, None]
     near = name_scores.drawn(z_mean, z_log_var, (seed, 1), radius)
-    return np.where(inside[..., None], near, sample_prior(run, len(texts), seed))
+    return np.where(inside[..., None], near, sample_prior(run, len(texts), seed, names.labels))
 
 
 def draw(run, n, *, style=None, anchor=None, radius=1.0, prefix="", seed=1, **settings):
@@ -438,7 +470,7 @@ def draw(run, n, *, style=None, anchor=None, radius=1.0, prefix="", seed=1, **se
     elif prefix and not run.options["no_latent"] and run.model.prefix_encoder:
         z = name_scores.drawn(*guess(run, prefix, labels, n), (seed, 1))
     else:
-        z = sample_prior(run, n, seed)
+        z = sample_prior(run, n, seed, [labels])
     return decode(run, z, labels=labels, prefix=prefix, seed=seed, **settings)
 
 
@@ -461,7 +493,7 @@ class ShowNames(show.Show):
         inside = np.arange(z_mean.shape[1])[None] < valid.lengths[:, None]
         self.run.histogram("z_mean", z_mean[inside], epoch)
         z = name_scores.drawn(z_mean, z_log_var, epoch)
-        kl = name_scores.in_batches(self.model, "kl_of_positions", z, z_mean, z_log_var)
+        kl = name_scores.in_batches(self.model, "kl_of_positions", z, z_mean, z_log_var, valid.labels)
         self.run.bars("kl_of_each_position", np.sum(kl * inside, axis=0) / inside.sum(axis=0).clip(1), epoch)
 
 
@@ -480,8 +512,11 @@ def parse_args(argv=None):
     add("--num-layers", type=size, default=2, help="blocks of each encoder and of the decoder")
     add("--num-heads", type=size, default=4, help="heads of the attention")
     add("-H", "--latent-dim", "--latent_dim", type=size, default=64, help="width of a key and of a value latent")
-    add("--prior", choices=("made", "made-alike", "normal"), default="made", help="learnt; alike everywhere; N(0, 1)")
+    add("--prior", choices=("made", "made-alike", "normal"), default="made", help="learnt; told nothing; N(0, 1)")
     add("--prior-units", type=size, default=512, help="width of the two hidden layers of the learnt prior")
+    add(
+        "--prior-components", type=size, default=8, metavar="K", help="Gaussians in its mixtures; 1: as in a plain MADE"
+    )
     add("--no-places", action="store_true", help="the decoder is not told the position of a key")
     add("--no-prefix-encoder", action="store_true", help="no encoder that guesses from the beginning of a name")
     add("--no-latent", action="store_true", help="no encoder and no z: the decoder alone, a language model")

@@ -50,6 +50,7 @@ def draws(model, n, seed=1):
 @pytest.mark.parametrize("tokens, longest, total", [(47, 25, 851_904), (30, 20, 846_592)])
 def test_weights_of_the_reference(tokens, longest, total):
     args = ["-L", "64", "-H", "64", "--prior-units", "512", "-m", str(longest), "--prior", "made-alike", "--no-places"]
+    args += ["--prior-components", "1"]
     vocabulary = util.Vocabulary([*util.SPECIAL_TOKENS, *map(chr, range(97, 93 + tokens))], "char")
     model = names_vae.build(options_of(*args, labels={}), vocabulary)
     width, positions = 64, longest + 1
@@ -135,7 +136,7 @@ def test_the_bound_against_numpy(vae):
         metric.reset_state()
     model.compute_loss(inputs, y_pred=y_pred, training=False)
     z, mean, log_var = (ops.convert_to_numpy(y_pred[k]).astype("float64") for k in ("z", "z_mean", "z_log_var"))
-    log_prior = ops.convert_to_numpy(model.prior(y_pred["z"]))
+    log_prior = ops.convert_to_numpy(model.prior(y_pred["z"], sequences.labels[rows]))
     log_q = -0.5 * (np.log(2 * np.pi) + log_var + (z - mean) ** 2 / np.exp(log_var)).sum(axis=-1)
     logits = ops.convert_to_numpy(ops.log_softmax(y_pred["logits"], axis=-1))
     kl, nll = np.zeros(6), np.zeros(6)

@@ -131,14 +131,16 @@ class Decoder(layers.Layer):
             keys = keys + self.places(ops.arange(ops.shape(z)[1])[None])
         return keys, values
 
-    def call(self, ids, z, labels, training=False):
+    def call(self, ids, z, labels, draws=1, training=False):
+        """Returns logits (draws * batch, time, vocab_size): z is (draws * batch, ...), the others are (batch, ...)."""
         batch, time = ops.shape(ids)
         x = self.inputs(ops.concatenate([ops.full((batch, 1), START, ids.dtype), ids[:, :-1]], axis=1), labels)
         mask = transformer.causal_mask(time)
         for block in self.blocks:
             x = block(x, mask, training=training)
         if self.has_z:
-            x = self.look_up(self.norm_before(x), *self.keys_and_values(z), mask, training=training)
+            x = repeated(self.norm_before(x), draws)
+            x = self.look_up(x, *self.keys_and_values(z), mask, training=training)
         return self.to_logits(self.norm(x))
 
     def start(self, z, labels, forced):
@@ -246,20 +248,23 @@ class NamesVAE(keras.Model):
         ids, labels = self.read(inputs)
         told, z = self.drop(labels, training), None
         result = {"told": told}
+        draws = self.options["draws"] if training else 1
         if self.has_z:
             z_mean, z_log_var = self.encoder(ids, told, ids != PAD, training=training)
-            z = latent.normal_sample(z_mean, z_log_var, self.seed)
-            result |= {"z": z, "z_mean": z_mean, "z_log_var": z_log_var}
+            result |= {"z_mean": z_mean, "z_log_var": z_log_var}
             if self.prefix_encoder:
                 lengths = ops.sum(ops.cast(ids != PAD, "float32"), axis=1)
                 share = keras.random.uniform(ops.shape(lengths), seed=self.seed)
                 prefix, known = self.beginning(ids, ops.cast(ops.floor(share * lengths), "int32"))
                 guess = self.prefix_encoder(prefix, told, known, training=training)
                 result |= {"prefix_mean": guess[0], "prefix_log_var": guess[1]}
-        result["logits"] = self.decoder(ids, z, told, training=training)
+            # All first draws, then all second ones.
+            z = latent.normal_sample(repeated(z_mean, draws), repeated(z_log_var, draws), self.seed)
+            result["z"] = z
+        result["logits"] = self.decoder(ids, z, told, draws=draws, training=training)
         for name, head in self.heads.items():
             values = z if name == "z" else ops.softmax(result["logits"], axis=-1)
-            result[f"labels_{name}"] = head(values, ids != PAD)
+            result[f"labels_{name}"] = head(values[: ops.shape(ids)[0]], ids != PAD)
         return result
 
     @staticmethod
@@ -280,18 +285,22 @@ class NamesVAE(keras.Model):
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         ids, labels = self.read(x)
-        mask = ops.cast(ids != PAD, "float32")
-        nll = ops.sum(mask * keras.losses.sparse_categorical_crossentropy(ids, y_pred["logits"], True), axis=1)
+        mask, draws = ops.cast(ids != PAD, "float32"), self.options["draws"] if training and self.has_z else 1
+        many, every = repeated(ids, draws), repeated(mask, draws)
+        nll = ops.sum(every * keras.losses.sparse_categorical_crossentropy(many, y_pred["logits"], True), axis=1)
         self.means["nll"].update_state(nll)
         loss, bound = ops.mean(nll), nll
         if self.has_z:
             z_mean, z_log_var = y_pred["z_mean"], y_pred["z_log_var"]
-            kl = self.kl_of_positions(y_pred["z"], z_mean, z_log_var, y_pred["told"])
-            kl = ops.sum(mask * kl, axis=1)
+            given = (repeated(a, draws) for a in (z_mean, z_log_var, y_pred["told"]))
+            kl = ops.sum(every * self.kl_of_positions(y_pred["z"], *given), axis=1)
             bound = nll + kl
             self.means["kl"].update_state(kl)
             self.means["neg_elbo"].update_state(bound)
-            loss = loss + self.kl_weight(self.step) * ops.maximum(ops.mean(kl), self.options["free_bits"])
+            weight = self.kl_weight(self.step)
+            log_weights = ops.reshape(-nll - weight * kl, (draws, -1))
+            loss = np.log(draws) - ops.mean(ops.logsumexp(log_weights, axis=0))
+            loss = loss + weight * ops.maximum(self.options["free_bits"] - ops.mean(kl), 0.0)
             if self.prefix_encoder:
                 wanted = ops.stop_gradient(z_mean), ops.stop_gradient(z_log_var)
                 each = latent.kl(*wanted, y_pred["prefix_mean"], y_pred["prefix_log_var"])
@@ -303,7 +312,7 @@ class NamesVAE(keras.Model):
             self.means[f"label_accuracy_{name}"].update_state(accuracy)
             loss = loss + self.options["supervision"] * entropy
         # Weighted by its characters, a batch counts as much as it holds: nats a character of all that was seen.
-        self.characters.update_state(ops.sum(bound) / ops.sum(mask), sample_weight=ops.sum(mask))
+        self.characters.update_state(ops.sum(bound) / ops.sum(every), sample_weight=ops.sum(every))
         if training:
             self.step.assign(self.step + 1)
         return loss
@@ -340,6 +349,11 @@ class NamesVAE(keras.Model):
 
     def next(self, token, state):
         return self.decoder.step(token, state)
+
+
+def repeated(values, times):
+    """Returns a batch as often as asked, one after the other."""
+    return ops.tile(values, (times, *[1] * (values.ndim - 1))) if times > 1 else values
 
 
 def label_embeddings(layer):
@@ -527,6 +541,7 @@ def parse_args(argv=None):
     add("--beta", type=weight, default=1.0, help="final weight of the KL term; 1 gives the bound")
     add("--kl-schedule", choices=("none", "linear"), default="linear", help="how it gets there")
     add("--annealing-epochs", type=weight, default=2.0, help="length of the ramp")
+    add("--draws", type=size, default=1, metavar="K", help="of z a name in training; above 1: the bound of K of them")
     add("--free-bits", type=weight, default=6.0, metavar="NATS", help="KL of a name that costs nothing")
     training.add_training_options(parser, epochs=20, batch_size=128, learning_rate=2e-3)
     add = parser.add_argument_group("transfer").add_argument

@@ -1,6 +1,7 @@
 """names_vae.py on 32,033 English first names: likelihood, code and reconstruction, beside the decoder alone and counts.
 
-    python benchmarks/names_makemore.py NAMES [--split deduplicated] [--epochs 100] [-T LOGDIR]
+    python benchmarks/names_makemore.py NAMES [--split deduplicated] [--epochs 80] [-T LOGDIR]
+    python benchmarks/names_makemore.py NAMES --ablate --epochs 15
 
 NAMES is the file of Karpathy's makemore. `lecture` is its split, of lines, 2,539 of which repeat a name, so that most
 repeated ones are in two parts; `deduplicated` splits the 29,494 different names.
@@ -15,7 +16,19 @@ from pathlib import Path
 import common
 import kneser_ney
 
-VAE = []
+MODELS = {"vae": [], "decoder alone": ["--no-latent"]}
+ABLATION = {
+    "default": [],
+    "prior with one Gaussian": ["--prior-components", 1],
+    "prior told nothing": ["--prior", "made-alike"],
+    "prior N(0, 1)": ["--prior", "normal"],
+    "decoder not told positions": ["--no-places"],
+    "no prefix encoder": ["--no-prefix-encoder"],
+    "no free bits": ["--free-bits", 0],
+    "6 free bits": ["--free-bits", 6],
+    "latents of the reference": ["-H", 64, "--prior-units", 512, "--prior-components", 1],
+    "decoder alone": ["--no-latent"],
+}
 SCORES = ("iw_nll", "nats_per_char", "neg_elbo", "kl", "mutual_information", "active_units", "exact_match")
 SCORES = (*SCORES, "nll", "nll_from_prefix", "nll_from_prior")
 
@@ -29,33 +42,38 @@ def parts(names, split):
     return {"train": names[:first], "valid": names[first:second], "test": names[second:]}
 
 
+def row(name, options, folder, args):
+    """Trains and scores a model; returns its row of the table."""
+    where = ["-T", args.logdir.resolve(), "-D", folder]
+    run = args.logdir.resolve() / "names_vae" / f"{args.split}-{args.epochs}-{name.replace(' ', '-')}"
+    common.run_script("names_vae.py", *where, "-e", args.epochs, *options, "--name", run.name, "-o", args.epochs)
+    common.run_script("names_vae.py", *where, "--eval", run.name, "--iw-samples", args.iw_samples)
+    scores, minutes = common.scores_of(run), round(common.training_seconds(run) / 60, 1)
+    return {"model": name, **{score: scores.get(score, "") for score in SCORES}, "training minutes": minutes}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("names", type=Path)
     parser.add_argument("--split", choices=("deduplicated", "lecture"), default="deduplicated")
-    parser.add_argument("--epochs", type=int, default=100)
+    parser.add_argument("--epochs", type=int, default=80)
     parser.add_argument("--iw-samples", type=int, default=100)
+    parser.add_argument("--ablate", action="store_true", help="leave the parts of the model out, one at a time")
     parser.add_argument("-T", "--logdir", type=Path, default=common.ROOT / "runs" / "benchmarks")
     args = parser.parse_args()
     started = time.monotonic()
     split = parts(args.names.read_text(encoding="utf-8").split(), args.split)
-    counts = {order: kneser_ney.KneserNey(split["train"], order).nats_per_char(split["test"]) for order in (5, 6)}
-    rows = [{"model": f"{n}-gram counts (Kneser-Ney)", "nats_per_char": value} for n, value in counts.items()]
     with tempfile.TemporaryDirectory() as folder:
         for name, names in split.items():
             (Path(folder) / f"{name}.txt").write_text("\n".join(names), encoding="utf-8")
-        for name, options in (("vae", VAE), ("decoder alone", ["--no-latent"])):
-            run = args.logdir.resolve() / "names_vae" / f"{args.split}-{name.split()[0]}-{args.epochs}"
-            where = ["-T", args.logdir.resolve(), "-D", folder]
-            common.run_script("names_vae.py", *where, "-e", args.epochs, *options, "--name", run.name, "-o", 20)
-            common.run_script("names_vae.py", *where, "--eval", run.name, "--iw-samples", args.iw_samples)
-            scores, minutes = common.scores_of(run), round(common.training_seconds(run) / 60, 1)
-            found = {score: scores.get(score, "") for score in SCORES}
-            rows.append({"model": f"names_vae.py, {name}", **found, "training minutes": minutes})
-    for row in rows:
-        row.update({name: row.get(name, "") for name in (*SCORES, "training minutes")})
-    rows = [{name: row[name] for name in ("model", *SCORES, "training minutes")} for row in rows]
+        models = ABLATION if args.ablate else MODELS
+        rows = [row(name, options, folder, args) for name, options in models.items()]
+    for order in (5, 6):
+        counts = kneser_ney.KneserNey(split["train"], order).nats_per_char(split["test"])
+        title = f"{order}-gram counts (Kneser-Ney)"
+        rows.append(dict.fromkeys(rows[0], "") | {"model": title, "nats_per_char": counts})
     title = f"names_vae.py on names.txt, {args.split} split, test, iw_nll with K = {args.iw_samples}"
+    title += ", parts left out" * args.ablate
     common.append(title, common.table(rows), time.monotonic() - started)
 
 

@@ -151,6 +151,22 @@ def test_the_bound_against_numpy(vae):
     assert float(model.characters.result()) == pytest.approx((kl + nll).sum() / tokens, rel=1e-4)
 
 
+def test_the_bound_of_several_draws_against_numpy():
+    argv = ["--draws", "3", "--free-bits", "0", "--kl-schedule", "none", "--no-prefix-encoder", "--supervision", "0"]
+    model, _, sequences = made(*argv, "--dropout", "0", "--label-dropout", "0")
+    inputs = sequences.inputs(np.arange(6))
+    y_pred = model(inputs, training=True)
+    loss = float(model.compute_loss(inputs, y_pred=y_pred))
+    z, mean, log_var = (ops.convert_to_numpy(y_pred[k]) for k in ("z", "z_mean", "z_log_var"))
+    log_weights = np.zeros((3, 6))
+    for draw in range(3):
+        rows = z[6 * draw : 6 * draw + 6]
+        log_ratio = ops.convert_to_numpy(model.log_ratio(inputs, rows, mean, log_var))
+        log_weights[draw] = log_ratio - ops.convert_to_numpy(model.nll(inputs, rows))
+    assert loss == pytest.approx(-np.mean(np.log(np.mean(np.exp(log_weights), axis=0))), rel=1e-4)
+    assert np.abs(z[:6] - z[6:12]).max() > 0.1
+
+
 def test_one_batch_is_learnt_by_heart():
     keras.utils.set_random_seed(1)
     vocabulary = util.Vocabulary.build(NAMES, "char")

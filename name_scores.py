@@ -16,10 +16,8 @@ import util
 
 def prior_draws(model, labels, seed):
     """Returns a draw from the prior of a model for each row of labels int (n, kinds): float32 (n, *latent_shape)."""
-    random, shape = np.random.default_rng(seed), (len(labels), *model.latent_shape)
-    normal = random.standard_normal(shape, "float32")
-    learnt = model.has_z and model.prior
-    return model.prior.draw(normal, random.random(shape, "float32"), labels) if learnt else normal
+    u = np.random.default_rng(seed).standard_normal((len(labels), *model.latent_shape), "float32")
+    return model.prior.inverse(u, labels) if model.has_z and model.prior else u
 
 
 def drawn(z_mean, z_log_var, seed, radius=1.0):

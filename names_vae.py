@@ -175,7 +175,7 @@ class Prior(layers.Layer):
         super().__init__(dtype="float32")
         self.told = Told(options, dtype="float32") if options["prior"] == "made" else None
         hidden, width = [options["prior_units"]] * 2, options["units"] * bool(self.told)
-        self.density = made.MADE(2 * options["latent_dim"], hidden, options["prior_components"], width)
+        self.density = made.MADE(2 * options["latent_dim"], hidden, width)
 
     def context(self, labels, time):
         return self.told(labels, ops.arange(time)[None]) if self.told else None
@@ -184,9 +184,9 @@ class Prior(layers.Layer):
         """Returns log p(z) of each position in nats: (batch, time, n) -> (batch, time)."""
         return self.density(z, self.context(labels, ops.shape(z)[1]))
 
-    def draw(self, normal, uniform, labels):
-        """Turns standard normal and uniform numbers (batch, time, n) into draws; all of them are numpy arrays."""
-        return self.density.draw(normal, uniform, self.context(labels, normal.shape[1]))
+    def inverse(self, u, labels):
+        """Turns standard normal numbers (batch, time, n) into draws; both are numpy arrays."""
+        return self.density.inverse(u, self.context(labels, u.shape[1]))
 
 
 class NamesVAE(keras.Model):
@@ -525,12 +525,9 @@ def parse_args(argv=None):
     add("-L", "--units", "--num_units", type=size, default=64, help="width of the blocks")
     add("--num-layers", type=size, default=2, help="blocks of each encoder and of the decoder")
     add("--num-heads", type=size, default=4, help="heads of the attention")
-    add("-H", "--latent-dim", "--latent_dim", type=size, default=64, help="width of a key and of a value latent")
+    add("-H", "--latent-dim", "--latent_dim", type=size, default=16, help="width of a key and of a value latent")
     add("--prior", choices=("made", "made-alike", "normal"), default="made", help="learnt; told nothing; N(0, 1)")
-    add("--prior-units", type=size, default=512, help="width of the two hidden layers of the learnt prior")
-    add(
-        "--prior-components", type=size, default=8, metavar="K", help="Gaussians in its mixtures; 1: as in a plain MADE"
-    )
+    add("--prior-units", type=size, default=256, help="width of the two hidden layers of the learnt prior")
     add("--no-places", action="store_true", help="the decoder is not told the position of a key")
     add("--no-prefix-encoder", action="store_true", help="no encoder that guesses from the beginning of a name")
     add("--no-latent", action="store_true", help="no encoder and no z: the decoder alone, a language model")

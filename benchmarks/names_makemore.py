@@ -19,14 +19,14 @@ import kneser_ney
 MODELS = {"vae": [], "decoder alone": ["--no-latent"]}
 ABLATION = {
     "default": [],
-    "prior with one Gaussian": ["--prior-components", 1],
+    "one draw in training": ["--draws", 1],
     "prior told nothing": ["--prior", "made-alike"],
     "prior N(0, 1)": ["--prior", "normal"],
     "decoder not told positions": ["--no-places"],
     "no prefix encoder": ["--no-prefix-encoder"],
     "no free bits": ["--free-bits", 0],
     "6 free bits": ["--free-bits", 6],
-    "latents of the reference": ["-H", 64, "--prior-units", 512, "--prior-components", 1],
+    "latents of the reference": ["-H", 64, "--prior-units", 512],
     "decoder alone": ["--no-latent"],
 }
 SCORES = ("iw_nll", "nats_per_char", "neg_elbo", "kl", "mutual_information", "active_units", "exact_match")

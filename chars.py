@@ -203,7 +203,7 @@ def parse_args(argv=None):
     add("--dropout", type=share, default=0.1, help="of the outputs of each recurrence")
     add("--windows", action="store_true", help="windows that know nothing of one another, in a random order")
     add("--forget", type=share, default=0.0, help="chance that a carried state is emptied before a window in training")
-    training.add_training_options(parser, epochs=5, batch_size=64, learning_rate=2e-3)
+    training.add_training_options(parser, epochs=10, batch_size=64, learning_rate=2e-3)
     sampling.add_sampling_options(parser, temperature=0.8, num_samples=1, gen_length=300, beam=False)
     training.add_run_options(parser)
     args = training.parse(parser, SCRIPT, argv)

@@ -119,9 +119,11 @@ class Decoder(layers.Layer):
             width = options["latent_dim"]
             self.norm_before = layers.LayerNormalization(epsilon=1e-5)
             self.look_up = transformer.CrossBlock(options["units"], options["num_heads"], options["dropout"], width)
-            self.places = None
+            self.places = self.own = None
             if not options["no_places"]:
                 self.places = layers.Embedding(options["positions"], width, embeddings_initializer=_small())
+            if not options["no_own"]:
+                self.own = layers.Dense(options["units"], use_bias=False)
         self.norm = layers.LayerNormalization(epsilon=1e-5)
         self.to_logits = layers.Dense(vocab_size, use_bias=False, dtype="float32")
 
@@ -139,8 +141,11 @@ class Decoder(layers.Layer):
         for block in self.blocks:
             x = block(x, mask, training=training)
         if self.has_z:
+            keys, values = self.keys_and_values(z)
             x = repeated(self.norm_before(x), draws)
-            x = self.look_up(x, *self.keys_and_values(z), mask, training=training)
+            if self.own:
+                x = x + self.own(ops.concatenate([keys, values], axis=-1))
+            x = self.look_up(x, keys, values, mask, training=training)
         return self.to_logits(self.norm(x))
 
     def start(self, z, labels, forced):
@@ -159,7 +164,11 @@ class Decoder(layers.Layer):
             after += kept
         if self.has_z:
             seen = ops.arange(self.positions)[None] <= place[:, None]
-            x = self.look_up(self.norm_before(x[:, None]), *given, seen[:, None])[:, 0]
+            x = self.norm_before(x[:, None])
+            if self.own:
+                here = ops.take_along_axis(ops.concatenate(given, axis=-1), place[:, None, None], axis=1)
+                x = x + self.own(here)
+            x = self.look_up(x, *given, seen[:, None])[:, 0]
         logits = self.to_logits(self.norm(x))
         # The beginning that is asked for is written in any case; <pad> asks for nothing.
         wanted = ops.take_along_axis(forced, place[:, None], axis=1)
@@ -529,6 +538,9 @@ def parse_args(argv=None):
     add("--prior", choices=("made", "made-alike", "normal"), default="made", help="learnt; told nothing; N(0, 1)")
     add("--prior-units", type=size, default=256, help="width of the two hidden layers of the learnt prior")
     add("--no-places", action="store_true", help="the decoder is not told the position of a key")
+    add(
+        "--no-own", action="store_true", help="the decoder looks z up by attention alone, also that of its own position"
+    )
     add("--no-prefix-encoder", action="store_true", help="no encoder that guesses from the beginning of a name")
     add("--no-latent", action="store_true", help="no encoder and no z: the decoder alone, a language model")
     add = parser.add_argument_group("objective").add_argument
@@ -538,9 +550,10 @@ def parse_args(argv=None):
     add("--beta", type=weight, default=1.0, help="final weight of the KL term; 1 gives the bound")
     add("--kl-schedule", choices=("none", "linear"), default="linear", help="how it gets there")
     add("--annealing-epochs", type=weight, default=2.0, help="length of the ramp")
-    add("--draws", type=size, default=1, metavar="K", help="of z a name in training; above 1: the bound of K of them")
+    add("--draws", type=size, default=4, metavar="K", help="of z a name in training; above 1: the bound of K of them")
     add("--free-bits", type=weight, default=6.0, metavar="NATS", help="KL of a name that costs nothing")
     training.add_training_options(parser, epochs=20, batch_size=128, learning_rate=2e-3)
+    parser.set_defaults(dtype="float32")  # products this small are faster so
     add = parser.add_argument_group("transfer").add_argument
     add(
         "--init", metavar="RUN", help="start from the weights of this run, trained on other names or on a list of words"

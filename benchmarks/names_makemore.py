@@ -23,9 +23,11 @@ ABLATION = {
     "prior told nothing": ["--prior", "made-alike"],
     "prior N(0, 1)": ["--prior", "normal"],
     "decoder not told positions": ["--no-places"],
+    "decoder by attention alone": ["--no-own"],
     "no prefix encoder": ["--no-prefix-encoder"],
     "no free bits": ["--free-bits", 0],
     "6 free bits": ["--free-bits", 6],
+    "12 free bits": ["--free-bits", 12],
     "latents of the reference": ["-H", 64, "--prior-units", 512],
     "decoder alone": ["--no-latent"],
 }

@@ -49,7 +49,20 @@ def draws(model, n, seed=1):
 
 @pytest.mark.parametrize("tokens, longest, total", [(47, 25, 851_904), (30, 20, 846_592)])
 def test_weights_of_the_reference(tokens, longest, total):
-    args = ["-L", "64", "-H", "64", "--prior-units", "512", "-m", str(longest), "--prior", "made-alike", "--no-places"]
+    args = [
+        "-L",
+        "64",
+        "-H",
+        "64",
+        "--prior-units",
+        "512",
+        "-m",
+        str(longest),
+        "--prior",
+        "made-alike",
+        "--no-places",
+        "--no-own",
+    ]
     vocabulary = util.Vocabulary([*util.SPECIAL_TOKENS, *map(chr, range(97, 93 + tokens))], "char")
     model = names_vae.build(options_of(*args, labels={}), vocabulary)
     width, positions = 64, longest + 1
@@ -60,7 +73,7 @@ def test_weights_of_the_reference(tokens, longest, total):
     assert sum(int(np.prod(v.shape)) for v in model.trainable_variables) == total
 
 
-@pytest.mark.parametrize("argv", [(), ("--no-places", "--prior", "normal"), ("--no-latent",)])
+@pytest.mark.parametrize("argv", [(), ("--no-places", "--no-own", "--prior", "normal"), ("--no-latent",)])
 def test_writing_step_by_step_equals_teacher_forcing(argv):
     model, _, sequences = made(*argv)
     z = draws(model, len(sequences))
@@ -192,7 +205,7 @@ def test_scores_of_names():
 def test_importance_weights_of_a_posterior_that_is_exact():
     """Where the decoder does not look at z and the prior is the posterior, every bound is the nll."""
     model, _, sequences = made("--prior", "normal")
-    for layer in (model.encoder.to_latents, model.decoder.look_up.out):
+    for layer in (model.encoder.to_latents, model.decoder.look_up.out, model.decoder.own):
         for weight in layer.weights:
             weight.assign(0 * weight)
     scores = name_scores.evaluate(model, sequences, 10, iw_samples=20)

@@ -7,6 +7,7 @@ nor those behind tell how long the name will be. In nats a name,
     neg_elbo = nll + kl,   nll = E_q[-log p(x|z)], summed over characters and <eos>,
     kl = E_q[log q(z|x) - log p(z)], summed over the positions of the name, <eos> counted, and over dimensions
 
+What is trained is the tighter bound of `--draws` K draws, -log (1/K) sum_k p(x, z_k) / q(z_k|x) (Burda et al. 2016).
 Beside it, a prefix encoder learns to guess from the beginning of a name what the encoder gives for the whole of it.
 
 Shapes: ids (batch, time), labels (batch, kinds), z (batch, positions, 2 * latent_dim): the keys, then the values.
@@ -287,9 +288,9 @@ class NamesVAE(keras.Model):
         return self.prior(z, labels) if self.prior else latent.normal_log_prob(z)
 
     def kl_of_positions(self, z, z_mean, z_log_var, labels):
-        """Returns the KL of the posterior to the prior at each position, (batch, time): closed, or at the draw z."""
-        if self.prior:
-            return latent.normal_log_prob(z, z_mean, z_log_var) - self.prior(z, labels)
+        """Returns log q(z|x) - log p(z) at each position, (batch, time): its mean, in closed form, or at the draw z."""
+        if self.prior or self.options["draws"] > 1:
+            return latent.normal_log_prob(z, z_mean, z_log_var) - self.log_prior(z, labels)
         return ops.sum(latent.kl_to_standard_normal(z_mean, z_log_var), axis=-1)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
@@ -551,7 +552,7 @@ def parse_args(argv=None):
     add("--kl-schedule", choices=("none", "linear"), default="linear", help="how it gets there")
     add("--annealing-epochs", type=weight, default=2.0, help="length of the ramp")
     add("--draws", type=size, default=4, metavar="K", help="of z a name in training; above 1: the bound of K of them")
-    add("--free-bits", type=weight, default=6.0, metavar="NATS", help="KL of a name that costs nothing")
+    add("--free-bits", type=weight, default=12.0, metavar="NATS", help="KL of a name that costs nothing")
     training.add_training_options(parser, epochs=20, batch_size=128, learning_rate=2e-3)
     parser.set_defaults(dtype="float32")  # products this small are faster so
     add = parser.add_argument_group("transfer").add_argument

@@ -27,7 +27,6 @@ ABLATION = {
     "no prefix encoder": ["--no-prefix-encoder"],
     "no free bits": ["--free-bits", 0],
     "6 free bits": ["--free-bits", 6],
-    "12 free bits": ["--free-bits", 12],
     "latents of the reference": ["-H", 64, "--prior-units", 512],
     "decoder alone": ["--no-latent"],
 }

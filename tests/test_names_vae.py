@@ -163,8 +163,21 @@ def test_the_bound_against_numpy(vae):
     assert float(model.characters.result()) == pytest.approx((kl + nll).sum() / tokens, rel=1e-4)
 
 
-def test_the_bound_of_several_draws_against_numpy():
-    argv = ["--draws", "3", "--free-bits", "0", "--kl-schedule", "none", "--no-prefix-encoder", "--supervision", "0"]
+@pytest.mark.parametrize("prior", ["made", "normal"])
+def test_the_bound_of_several_draws_against_numpy(prior):
+    argv = [
+        "--prior",
+        prior,
+        "--draws",
+        "3",
+        "--free-bits",
+        "0",
+        "--kl-schedule",
+        "none",
+        "--no-prefix-encoder",
+        "--supervision",
+        "0",
+    ]
     model, _, sequences = made(*argv, "--dropout", "0", "--label-dropout", "0")
     inputs = sequences.inputs(np.arange(6))
     y_pred = model(inputs, training=True)

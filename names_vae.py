@@ -550,7 +550,7 @@ def parse_args(argv=None):
     add("--supervision", type=weight, default=1.0, help="weight of telling the labels from latents and logits")
     add("--beta", type=weight, default=1.0, help="final weight of the KL term; 1 gives the bound")
     add("--kl-schedule", choices=("none", "linear"), default="linear", help="how it gets there")
-    add("--annealing-epochs", type=weight, default=2.0, help="length of the ramp")
+    add("--annealing-epochs", type=weight, default=6.0, help="length of the ramp")
     add("--draws", type=size, default=4, metavar="K", help="of z a name in training; above 1: the bound of K of them")
     add("--free-bits", type=weight, default=12.0, metavar="NATS", help="KL of a name that costs nothing")
     training.add_training_options(parser, epochs=20, batch_size=128, learning_rate=2e-3)

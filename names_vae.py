@@ -553,7 +553,7 @@ def parse_args(argv=None):
     add("--annealing-epochs", type=weight, default=6.0, help="length of the ramp")
     add("--draws", type=size, default=4, metavar="K", help="of z a name in training; above 1: the bound of K of them")
     add("--free-bits", type=weight, default=12.0, metavar="NATS", help="KL of a name that costs nothing")
-    training.add_training_options(parser, epochs=20, batch_size=128, learning_rate=2e-3)
+    training.add_training_options(parser, epochs=20, batch_size=64, learning_rate=2e-3)
     parser.set_defaults(dtype="float32")  # products this small are faster so
     add = parser.add_argument_group("transfer").add_argument
     add(

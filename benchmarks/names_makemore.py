@@ -47,7 +47,9 @@ def row(name, options, folder, args):
     """Trains and scores a model; returns its row of the table."""
     where = ["-T", args.logdir.resolve(), "-D", folder]
     run = args.logdir.resolve() / "names_vae" / f"{args.split}-{args.epochs}-{name.replace(' ', '-')}"
-    common.run_script("names_vae.py", *where, "-e", args.epochs, *options, "--name", run.name, "-o", args.epochs)
+    common.run_script(
+        "names_vae.py", *where, "-e", args.epochs, *options, "--name", run.name, "-b", 128, "-o", args.epochs
+    )
     common.run_script("names_vae.py", *where, "--eval", run.name, "--iw-samples", args.iw_samples)
     scores, minutes = common.scores_of(run), round(common.training_seconds(run) / 60, 1)
     return {"model": name, **{score: scores.get(score, "") for score in SCORES}, "training minutes": minutes}

@@ -7,12 +7,14 @@ START, END = "\x02", "\x03"
 
 
 def _discounts(counts):
-    """Returns what is taken from a count of 0, 1, 2, and 3 or more."""
+    """Returns what is taken from a count of 0, 1, 2, and 3 or more; few counts may have no such estimate above 0."""
     times = collections.Counter(counts)
-    if not all(times[n] for n in (1, 2, 3, 4)):
-        return [0, 0.5, 0.5, 0.5]
-    share = times[1] / (times[1] + 2 * times[2])
-    return [0, *(n - (n + 1) * share * times[n + 1] / times[n] for n in (1, 2, 3))]
+    if all(times[n] for n in (1, 2, 3, 4)):
+        share = times[1] / (times[1] + 2 * times[2])
+        taken = [n - (n + 1) * share * times[n + 1] / times[n] for n in (1, 2, 3)]
+        if min(taken) > 0:
+            return [0, *taken]
+    return [0, 0.5, 0.5, 0.5]
 
 
 class KneserNey:

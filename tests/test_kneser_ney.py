@@ -1,0 +1,28 @@
+"""The count model of the benchmarks: a distribution, whatever the counts are."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
+
+import kneser_ney
+
+
+@pytest.mark.parametrize(
+    "names", [["anna", "bo", "ada"], ["abab"] * 3 + ["ba", "cab", "abc", "bca"], list("abcdaabbccc")]
+)
+def test_probabilities_of_any_context_sum_to_one(names):
+    model = kneser_ney.KneserNey(names, 3)
+    for context in ("\x02\x02", "\x02a", "an", "ab", "zz"):
+        each = [model.probability(character, context) for character in model.characters]
+        unseen = model.probability("?", context)
+        assert min(each) > 0 and unseen > 0
+        assert sum(each) + unseen == pytest.approx(1)
+
+
+def test_discounts_of_counts_that_have_no_estimate():
+    # Here the estimate of what is taken from a count of 2 would be 2 - 3 (3 / 5) 9 / 1, far below 0.
+    counts = [1] * 3 + [2] + [3] * 9 + [4]
+    assert kneser_ney._discounts(counts) == [0, 0.5, 0.5, 0.5]

@@ -35,7 +35,7 @@ import sampling
 import streams
 import util
 import writing
-from layers import GRU, LSTM, Adam, softmax_nll
+from layers import GRU, LSTM, Adam, one_core_an_operation, softmax_nll
 from util import EOS, PAD, START
 
 SCRIPT = "chars"
@@ -213,6 +213,7 @@ def parse_args(argv=None):
 
 
 def main(args):
+    one_core_an_operation()
     run = training.open_run(SCRIPT, args)
     if not run.is_new and args.resume is None:
         run.model = build(run.options, run.vocabulary)

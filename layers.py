@@ -6,6 +6,8 @@ they run torch's own kernels (`torch_recurrence.py`) where there is no mask. Eve
 activations) they hand over to Keras.
 """
 
+import contextlib
+
 from devices import cores  # isort: skip (before Keras)
 
 import keras
@@ -31,6 +33,17 @@ elif keras.backend.backend() == "torch":
 
 def _on_tensorflow_cpu():
     return keras.backend.backend() == "tensorflow" and not tf.config.list_logical_devices("GPU")
+
+
+def one_core_an_operation():
+    """Keeps each TensorFlow operation on one core of two: for models that run their recurrences in two parts at a time.
+
+    Shared operations would make the parts wait for each other. Call it before TensorFlow computes anything; afterwards
+    it does nothing.
+    """
+    if keras.backend.backend() == "tensorflow" and PARTS == cores() == 2:
+        with contextlib.suppress(RuntimeError):
+            tf.config.threading.set_intra_op_parallelism_threads(1)
 
 
 def _on_jax_cpu():
@@ -60,18 +73,34 @@ class _OwnLoop:
             return torch_recurrence.scan(gru, sequences, *weights, list(initial_state), self.go_backwards)
         if not self._runs_own_loop():
             return super().inner_loop(sequences, initial_state, mask, training)
+        weights = self._weights()
         # Loops of their own for parts of a batch keep two cores busy, which one small product would not. A mask comes
         # with an encoder, whose two directions do so already.
-        parts, batch = PARTS if mask is None else 1, ops.shape(sequences)[0]
-        rows = [slice(batch * i // parts, batch * (i + 1) // parts) for i in range(parts)]
-        done = [self._loop(sequences[own], [state[own] for state in initial_state], mask) for own in rows]
-        return done[0] if parts == 1 else keras.tree.map_structure(lambda *pieces: ops.concatenate(pieces, 0), *done)
+        if PARTS == 1 or mask is not None:
+            return self._loop(sequences, initial_state, mask, *weights)
+        batch = ops.shape(sequences)[0]
+        sizes = [batch * (i + 1) // PARTS - batch * i // PARTS for i in range(PARTS)]
+        parts = zip(*(tf.split(array, sizes) for array in (sequences, *initial_state)), strict=True)
+        done = [self._loop(own, states, None, *weights) for own, *states in parts]
+        return keras.tree.map_structure(lambda *pieces: ops.concatenate(pieces, 0), *done)
 
-    def _loop(self, sequences, initial_state, mask):
+    def _weights(self):
+        """Returns kernel, recurrent kernel, the bias of the inputs and that within the loop, as the loops want them."""
         dtype, cell = self.compute_dtype, self.cell
-        equations = recurrence.GRU if isinstance(self, layers.GRU) else recurrence.LSTM
-        halved = ops.repeat(ops.convert_to_tensor(equations.scales, dtype), self.units)
+        halved = ops.repeat(ops.convert_to_tensor(self._equations().scales, dtype), self.units)
         kernel, recurrent_kernel = (ops.cast(w, dtype) * halved for w in (cell.kernel, cell.recurrent_kernel))
+        if not self.use_bias:
+            return kernel, recurrent_kernel, None
+        # As a further row of the kernel a bias costs nothing. A GRU has a second one, within its loop.
+        bias = ops.cast(cell.bias, dtype) * halved
+        first, bias = (bias[0], bias[1]) if len(bias.shape) == 2 else (bias, None)
+        return ops.concatenate([kernel, first[None]], 0), recurrent_kernel, bias
+
+    def _equations(self):
+        return recurrence.GRU if isinstance(self, layers.GRU) else recurrence.LSTM
+
+    def _loop(self, sequences, initial_state, mask, kernel, recurrent_kernel, bias):
+        dtype = self.compute_dtype
         batch, time, features = ops.shape(sequences)
         keep = None
         if mask is not None:
@@ -81,16 +110,12 @@ class _OwnLoop:
         if self.go_backwards:
             inputs, keep = ops.flip(inputs, 0), None if keep is None else ops.flip(keep, 0)
         inputs = ops.reshape(inputs, (-1, features))
-        bias = None
         if self.use_bias:
-            # As a further row of the kernel a bias costs nothing. A GRU has a second one, within its loop.
-            first = ops.cast(cell.bias, dtype) * halved
-            first, bias = (first[0], first[1]) if len(first.shape) == 2 else (first, None)
             inputs = ops.concatenate([inputs, ops.ones_like(inputs[:, :1])], 1)
-            kernel = ops.concatenate([kernel, first[None]], 0)
         projected = ops.reshape(ops.matmul(inputs, kernel), (time, batch, kernel.shape[-1]))
         hidden, *others = initial_state
         others = [ops.cast(state, "float32") for state in others]
+        equations = self._equations()
         outputs, *states = scan(equations, keep, projected, recurrent_kernel, bias, ops.cast(hidden, dtype), *others)
         last = states[0]
         # After a step that counts Keras repeats its output, or gives zeros. Before the first one it gives zeros, but on

@@ -56,8 +56,6 @@ def scan(cell, keep, projected, kernel, bias, *states):
         outputs = outputs.stack()
 
         def gradient(d_outputs, *d_last):
-            transposed = tf.transpose(kernel)
-
             def backward(t, d_states, d_projected, d_inner):
                 d_states = [d_states[0] + tf.cast(d_outputs[t], tf.float32), *d_states[1:]]
                 d_gates, d_recurrent, d_before = cell.gradient([place.read(t) for place in memory], *d_states)
@@ -65,7 +63,9 @@ def scan(cell, keep, projected, kernel, bias, *states):
                 d_gates, d_recurrent = silence(kept, d_gates), silence(kept, d_recurrent)
                 d_inner = d_inner if d_recurrent is None else d_inner.write(t, d_recurrent)
                 d_recurrent = d_gates if d_recurrent is None else d_recurrent
-                through = tf.cast(tf.matmul(d_recurrent, transposed), tf.float32)
+                # The other way around the product would bring the large factor into another order first.
+                through = tf.transpose(tf.matmul(kernel, d_recurrent, transpose_b=True))
+                through = tf.cast(through, tf.float32)
                 d_before[0] = through if d_before[0] is None else through + d_before[0]
                 d_before = [select(kept, *pair) for pair in zip(d_before, d_states, strict=True)]
                 return t - 1, d_before, d_projected.write(t, d_gates), d_inner

@@ -37,7 +37,7 @@ import streams
 import textfiles
 import util
 import writing
-from layers import GRU, LSTM, Adam, softmax_nll
+from layers import GRU, LSTM, Adam, one_core_an_operation, softmax_nll
 from util import EOS, PAD, START, UNK
 
 SCRIPT = "words"
@@ -323,6 +323,7 @@ def parse_args(argv=None):
 
 
 def main(args):
+    one_core_an_operation()
     run = training.open_run(SCRIPT, args)
     if not run.is_new and args.resume is None:
         run.model = build(run.options, run.vocabulary)

@@ -35,7 +35,7 @@ import sampling
 import streams
 import util
 import writing
-from layers import GRU, LSTM, Adam, one_core_an_operation, softmax_nll
+from layers import GRU, LSTM, Adam, Dropout, one_core_an_operation, softmax_nll
 from util import EOS, PAD, START
 
 SCRIPT = "chars"
@@ -54,7 +54,7 @@ class CharRNN(keras.Model):
         count = 1 + options["extra_layers"]
         kind = {"lstm": LSTM, "gru": GRU}[options["rnn_type"]]
         self.recurrences = [kind(units, return_sequences=True, return_state=True) for _ in range(count)]
-        self.dropouts = [layers.Dropout(options["dropout"]) for _ in range(count)]
+        self.dropouts = [Dropout(options["dropout"]) for _ in range(count)]
         self.norms = [layers.LayerNormalization() for _ in range(count if options["layer_norm"] else 0)]
         self.per_layer = 2 if kind is LSTM else 1
         widths = [units] * self.per_layer * count

@@ -174,6 +174,23 @@ class GRU(_OwnLoop, layers.GRU):
     """
 
 
+@keras.saving.register_keras_serializable("layers")
+class Dropout(layers.Dropout):
+    """Dropout (Srivastava et al. 2014): `keras.layers.Dropout`, with TensorFlow on a CPU from 16 random bits a number.
+
+    The rate then is a multiple of 2 ** -16.
+    """
+
+    def call(self, inputs, training=False):
+        if not (training and self.rate > 0 and self.noise_shape is None and _on_tensorflow_cpu()):
+            return super().call(inputs, training=training)
+        count, dropped = tf.size(inputs), round(self.rate * 2**16)
+        bits = tf.random.stateless_uniform([(count + 1) // 2], self.seed_generator.next(), None, None, "uint32")
+        bits = tf.reshape(tf.reshape(tf.bitcast(bits, "int16"), [-1])[:count], tf.shape(inputs))
+        factor = tf.constant(2**16 / max(1, 2**16 - dropped), inputs.dtype)
+        return inputs * tf.where(bits >= dropped - 2**15, factor, tf.zeros_like(factor))
+
+
 def softmax_nll(hidden, kernel, bias, targets, mask=None, transposed=False):
     """Negative log-likelihood of target ids under softmax(hidden kernel + bias).
 

@@ -13,24 +13,19 @@ from keras import ops
 
 def _lstm(projected, inner, hidden, carry):
     gates = ops.tanh(projected + inner)
-    i, f, g, o = _lstm_gates(gates)
-    new_carry = f * carry + i * g
-    squashed = ops.tanh(new_carry)
-    return [ops.cast(o * squashed, hidden.dtype), new_carry], [gates, squashed, carry]
-
-
-def _lstm_gates(gates):
     i, f, g, o = ops.split(gates, 4, axis=-1)
-    return 0.5 + 0.5 * i, 0.5 + 0.5 * f, g, 0.5 + 0.5 * o
+    new_carry = 0.5 * ((1 + f) * carry + (1 + i) * g)
+    squashed = ops.tanh(new_carry)
+    return [ops.cast(0.5 * ((1 + o) * squashed), hidden.dtype), new_carry], [gates, squashed, carry]
 
 
 def _lstm_gradient(saved, d_hidden, d_carry):
     gates, squashed, carry = saved
-    i, f, g, o = _lstm_gates(gates)
-    d_carry = d_carry + d_hidden * o * (1 - squashed * squashed)
-    half = 0.5 * d_carry
-    d_gates = ops.concatenate([half * g, half * carry, d_carry * i, 0.5 * d_hidden * squashed], -1)
-    return d_gates * (1 - gates * gates), None, [None, d_carry * f]
+    i, f, g, o = ops.split(gates, 4, axis=-1)
+    half_hidden = 0.5 * d_hidden
+    half = 0.5 * (d_carry + half_hidden * (1 + o) * (1 - squashed * squashed))
+    d_gates = ops.concatenate([half * g, half * carry, half * (1 + i), half_hidden * squashed], -1)
+    return d_gates * (1 - gates * gates), None, [None, half * (1 + f)]
 
 
 def _gru(projected, inner, hidden):

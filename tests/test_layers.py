@@ -377,3 +377,21 @@ def test_other_backends(backend):
     environment = {**os.environ, "KERAS_BACKEND": backend}
     result = subprocess.run(arguments, env=environment, capture_output=True, text=True, cwd=os.path.dirname(__file__))
     assert result.returncode == 0, result.stdout[-2000:]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("rate", [0.0, 0.1, 0.5])
+def test_dropout(rate, dtype):
+    x = ops.cast(np.full((7, 501), 2.0, "float32"), dtype)
+    layer = layers.Dropout(rate, seed=1, dtype=dtype)
+    assert np.all(np.asarray(ops.cast(layer(x), "float32")) == 2)
+    first, second = (np.asarray(ops.cast(layer(x, training=True), "float32")) for _ in range(2))
+    share = 3 * np.sqrt(rate * (1 - rate) / first.size)
+    for result in (first, second):
+        assert np.unique(result[result > 0]) == pytest.approx(
+            [2 / (1 - rate)], rel=1e-4 if dtype == "float32" else 4e-3
+        )
+        assert np.mean(result == 0) == pytest.approx(rate, abs=share)
+    assert rate == 0 or np.any(first != second)
+    again = layers.Dropout(rate, seed=1, dtype=dtype)(x, training=True)
+    assert np.array_equal(first, np.asarray(ops.cast(again, "float32")))

@@ -14,10 +14,27 @@ import metrics
 import util
 
 
-def prior_draws(model, labels, seed):
-    """Returns a draw from the prior of a model for each row of labels int (n, kinds): float32 (n, *latent_shape)."""
-    u = np.random.default_rng(seed).standard_normal((len(labels), *model.latent_shape), "float32")
-    return model.prior.inverse(u, labels) if model.has_z and model.prior else u
+def prior_draws(model, labels, seed, z=None, lengths=0, alike=False):
+    """Draws from the prior of a model, and goes on with it behind what is given.
+
+    Args:
+        model: NamesVAE.
+        labels: int (n, kinds).
+        seed: int or tuple of int.
+        z: float32 (n, *latent_shape), kept at the first `lengths` positions; None where all is drawn.
+        lengths: int or int (n,).
+        alike: whether all n are drawn from the same random numbers.
+
+    Returns:
+        float32 (n, *latent_shape).
+    """
+    shape = (len(labels), *model.latent_shape)
+    u = np.random.default_rng(seed).standard_normal((1, *shape[1:]) if alike else shape, "float32")
+    u = np.broadcast_to(u, shape)
+    z = np.zeros(shape, "float32") if z is None else z
+    known = np.broadcast_to(np.arange(shape[1])[None] < np.reshape(lengths, (-1, 1)), shape[:2])
+    learnt = model.has_z and model.prior
+    return model.prior.inverse(u, labels, z, known) if learnt else np.where(known[..., None], z, u)
 
 
 def drawn(z_mean, z_log_var, seed, radius=1.0):
@@ -54,7 +71,7 @@ def evaluate(model, sequences, max_length, iw_samples=0, seed=1, progress=None):
     labels = sequences.labels
     prior = prior_draws(model, labels, (seed, 2))
     # Behind a name the posterior is the prior.
-    z = np.where(inside[..., None], drawn(z_mean, z_log_var, seed), prior)
+    z = prior_draws(model, labels, (seed, 2), drawn(z_mean, z_log_var, seed), sequences.lengths)
     nll = inference.likelihoods(model, sequences, z)
     log_prior = in_batches(model, "log_prior", z, labels)
     squares = (z - z_mean) ** 2 * np.exp(-z_log_var)
@@ -84,7 +101,8 @@ def evaluate(model, sequences, max_length, iw_samples=0, seed=1, progress=None):
         scores["nll_from_prefix"] = float(inference.likelihoods(model, sequences, guessed).mean())
     scores["nll_from_prior"] = float(inference.likelihoods(model, sequences, prior).mean())
     forced = np.zeros((len(z), model.latent_shape[0]), "int32")
-    start = {"z": np.where(inside[..., None], z_mean, prior), "labels": labels, "forced": forced}
+    means = prior_draws(model, labels, (seed, 2), z_mean, sequences.lengths)
+    start = {"z": means, "labels": labels, "forced": forced}
     wanted = [util.words(sequences[i]) for i in range(len(sequences))]
     written = [util.words(ids) for ids in inference.write(model, start, max_length)[0]]
     scores["exact_match"] = metrics.exact_match(wanted, written)

@@ -48,6 +48,7 @@ from layers import Adam
 from util import PAD, START, UNK, UserError
 
 SCRIPT = "names_vae"
+PRIORS = ("causal", "made", "made-alike", "normal")
 
 
 class Told(layers.Layer):
@@ -179,24 +180,42 @@ class Decoder(layers.Layer):
 
 
 class Prior(layers.Layer):
-    """A learnt prior, in float32: a MADE that is told position and labels or, as `--prior made-alike`, nothing."""
+    """A learnt prior, in float32: a MADE that is told position, labels and the latents of the 8 positions before.
+
+    As `--prior made` it is told position and labels alone, as `--prior made-alike` nothing.
+    """
+
+    WINDOW = 8
 
     def __init__(self, options):
         super().__init__(dtype="float32")
-        self.told = Told(options, dtype="float32") if options["prior"] == "made" else None
-        hidden, width = [options["prior_units"]] * 2, options["units"] * bool(self.told)
-        self.density = made.MADE(2 * options["latent_dim"], hidden, width)
-
-    def context(self, labels, time):
-        return self.told(labels, ops.arange(time)[None]) if self.told else None
+        units, kind = options["units"], options["prior"]
+        self.told = None if kind == "made-alike" else Told(options, dtype="float32")
+        self.before = layers.Conv1D(units, self.WINDOW, use_bias=False, dtype="float32") if kind == "causal" else None
+        self.density = made.MADE(2 * options["latent_dim"], [options["prior_units"]] * 2, units * bool(self.told))
 
     def call(self, z, labels):
-        """Returns log p(z) of each position in nats: (batch, time, n) -> (batch, time)."""
-        return self.density(z, self.context(labels, ops.shape(z)[1]))
+        """Returns log p(z) of each position, given those before, in nats: (batch, time, n) -> (batch, time)."""
+        context = self.told(labels, ops.arange(ops.shape(z)[1])[None]) if self.told else None
+        if self.before:
+            context = context + self.before(ops.pad(z[:, :-1], [(0, 0), (self.WINDOW, 0), (0, 0)]))
+        return self.density(z, context)
 
-    def inverse(self, u, labels):
-        """Turns standard normal numbers (batch, time, n) into draws; both are numpy arrays."""
-        return self.density.inverse(u, self.context(labels, u.shape[1]))
+    def inverse(self, u, labels, z, known):
+        """Turns standard normal numbers u (batch, time, n) into draws; z is kept where `known` (batch, time) is True.
+
+        All of them, and what is returned, are numpy arrays.
+        """
+        context = ops.convert_to_numpy(self.told(labels, np.arange(u.shape[1])[None])) if self.told else None
+        if not self.before:
+            return np.where(known[..., None], z, self.density.inverse(u, context))
+        kernel = ops.convert_to_numpy(self.before.kernel).reshape(-1, context.shape[-1])
+        z = np.pad(z, [(0, 0), (self.WINDOW, 0), (0, 0)])
+        for t in range(u.shape[1]):
+            before, now = z[:, t : t + self.WINDOW].reshape(len(z), -1), slice(t, t + 1)
+            drawn = self.density.inverse(u[:, now], context[:, now] + (before @ kernel)[:, None])
+            z[:, t + self.WINDOW] = np.where(known[:, now], z[:, t + self.WINDOW], drawn[:, 0])
+        return z[:, self.WINDOW :]
 
 
 class NamesVAE(keras.Model):
@@ -284,7 +303,7 @@ class NamesVAE(keras.Model):
         return ops.where(known, ids, UNK), known
 
     def log_prior(self, z, labels):
-        """Returns log p(z) of each position in nats: (batch, time, n) and labels (batch, kinds) -> (batch, time)."""
+        """Returns log p(z) of each position, given those before, in nats: (batch, time, n) -> (batch, time)."""
         return self.prior(z, labels) if self.prior else latent.normal_log_prob(z)
 
     def kl_of_positions(self, z, z_mean, z_log_var, labels):
@@ -390,8 +409,23 @@ def classes_of(run, corpus):
     """Returns the classes of every text, dict of split -> int32 (texts, kinds); a new run learns its labels here."""
     if run.is_new and "labels" not in run.options:
         run.options["labels"] = Labels.of(corpus.labels and corpus.labels["train"]).kinds
+        rows = labels_of(run).encode_all(corpus.labels and corpus.labels["train"], len(corpus.train))
+        found, counts = np.unique(rows, axis=0, return_counts=True)
+        run.options["label_counts"] = [
+            [*row, count] for row, count in zip(found.tolist(), counts.tolist(), strict=True)
+        ]
     found = corpus.labels or {}
     return {split: labels_of(run).encode_all(found.get(split), len(getattr(corpus, split))) for split in corpora.SPLITS}
+
+
+def draw_labels(run, n, labels, seed=1):
+    """Returns the classes of n names as often as training names have them, int (n, kinds); `labels` (kinds,) hold."""
+    rows = np.array(run.options.get("label_counts") or [[*labels, 1]])
+    fitting = rows[np.all((rows[:, :-1] == labels) | (np.array(labels) == UNKNOWN), axis=1)]
+    if not len(fitting):
+        return np.tile(labels, (n, 1))
+    shares = fitting[:, -1] / fitting[:, -1].sum()
+    return np.random.default_rng((seed, 3)).choice(fitting[:, :-1], n, p=shares)
 
 
 def read_names(run, texts):
@@ -402,17 +436,22 @@ def read_names(run, texts):
     return util.encode_texts((name for _, _, name in pairs), run.vocabulary, None, most, prompt=True, labels=labels)
 
 
+def _posteriors(run, texts):
+    """Returns the names, `util.Sequences`, and their z_mean and z_log_var, float32 (n, positions, 2 * latent_dim)."""
+    if run.options["no_latent"]:
+        raise UserError(f"{run.name} is a language model without a latent space (--no-latent): it cannot encode")
+    names = read_names(run, texts)
+    return names, *inference.posteriors(run.model, names)
+
+
 def encode(run, texts):
     """Reads names to their posteriors: z_mean and z_log_var, float32 (n, positions, 2 * latent_dim) each.
 
-    Behind a name, where there is no posterior, z_mean is one draw from the prior, the same for all names.
+    Behind a name, where there is no posterior, z_mean is a draw from the prior, of the same random numbers for all.
     """
-    if run.options["no_latent"]:
-        raise UserError(f"{run.name} is a language model without a latent space (--no-latent): it cannot encode")
-    sequences = read_names(run, texts)
-    z_mean, z_log_var = inference.posteriors(run.model, sequences)
-    behind = np.arange(z_mean.shape[1])[None] >= sequences.lengths[:, None]
-    return np.where(behind[..., None], sample_prior(run, 1, seed=0), z_mean), z_log_var
+    names, z_mean, z_log_var = _posteriors(run, texts)
+    unknown = labels_of(run).encode_all(None, len(z_mean))
+    return name_scores.prior_draws(run.model, unknown, 0, z_mean, names.lengths, alike=True), z_log_var
 
 
 def guess(run, prefix, labels, n):
@@ -428,7 +467,7 @@ def decode(run, z, *, labels=None, prefix="", max_length=None, scores=False, **s
     """Writes a name from each z (n, positions, 2 * latent_dim); see `inference.write`.
 
     Args:
-        labels: list of int, the classes of all names; None leaves them unknown.
+        labels: the classes of all names, list of int, or of each, int (n, kinds); None leaves them unknown.
         prefix: what all of them begin with.
         settings: temperature, top_k, top_p, beam, seed.
 
@@ -440,7 +479,11 @@ def decode(run, z, *, labels=None, prefix="", max_length=None, scores=False, **s
     beginning = run.vocabulary.encode(prefix, prompt=True)[: positions - 1]
     forced[:, : len(beginning)] = np.where(beginning == UNK, PAD, beginning)
     labels = labels_of(run).encode("") if labels is None else labels
-    given = {"z": np.asarray(z, "float32"), "labels": np.tile(np.array(labels, "int32"), (n, 1)), "forced": forced}
+    given = {
+        "z": np.asarray(z, "float32"),
+        "labels": np.broadcast_to(np.array(labels, "int32"), (n, np.shape(labels)[-1])),
+        "forced": forced,
+    }
     ids, log_probs = inference.write(run.model, given, min(max_length or positions, positions), **settings)
     names = [run.vocabulary.decode(row) for row in ids]
     return (names, log_probs) if scores else names
@@ -457,24 +500,25 @@ def sample_prior(run, n, seed=1, labels=None):
     return name_scores.prior_draws(run.model, np.broadcast_to(labels, (n, np.shape(labels)[1])), seed)
 
 
-def around(run, texts, radius, seed=1):
+def around(run, texts, radius, seed=1, times=1):
     """Draws a z near each name: `radius` deviations of its posterior, and from the prior behind its end.
 
     Returns:
-        float32 (n, positions, 2 * latent_dim).
+        float32 (n * times, positions, 2 * latent_dim): all draws for the first name, then those for the next.
     """
-    z_mean, z_log_var = encode(run, texts)
-    names = read_names(run, texts)
-    inside = np.arange(z_mean.shape[1])[None] < names.lengths[:, None]
-    near = name_scores.drawn(z_mean, z_log_var, (seed, 1), radius)
-    return np.where(inside[..., None], near, sample_prior(run, len(texts), seed, names.labels))
+    names, *posterior = _posteriors(run, texts)
+    posterior = (np.repeat(values, times, axis=0) for values in posterior)
+    labels, lengths = (np.repeat(values, times, axis=0) for values in (names.labels, names.lengths))
+    near = name_scores.drawn(*posterior, (seed, 1), radius)
+    return name_scores.prior_draws(run.model, labels, seed, near, lengths)
 
 
 def draw(run, n, *, style=None, anchor=None, radius=1.0, prefix="", seed=1, **settings):
     """Returns n names: of a style, near an anchor, with a beginning, or any.
 
     Args:
-        style: a label, or several with commas between; None leaves them unknown.
+        style: a label, or several with commas between. Those that are not given are drawn as often as in training, or
+            are unknown beside an anchor or a prefix.
         anchor: name; its posterior takes the place of the prior.
         radius: of the draw around the anchor, in deviations of its posterior; 0 gives the anchor back.
         prefix: beginning of the names; its guess by the prefix encoder takes the place of the prior.
@@ -490,11 +534,12 @@ def draw(run, n, *, style=None, anchor=None, radius=1.0, prefix="", seed=1, **se
             most = run.options["positions"] - 1
             raise UserError(f"the {what} has {len(text)} characters; names of {run.name} have {most} at most")
     if anchor:
-        z = around(run, [f"{known.text(labels)}\t{anchor}"] * n, radius, seed)
+        z = around(run, [f"{known.text(labels)}\t{anchor}"], radius, seed, times=n)
     elif prefix and not run.options["no_latent"] and run.model.prefix_encoder:
         z = name_scores.drawn(*guess(run, prefix, labels, n), (seed, 1))
     else:
-        z = sample_prior(run, n, seed, [labels])
+        labels = draw_labels(run, n, labels, seed)
+        z = sample_prior(run, n, seed, labels)
     return decode(run, z, labels=labels, prefix=prefix, seed=seed, **settings)
 
 
@@ -536,7 +581,7 @@ def parse_args(argv=None):
     add("--num-layers", type=size, default=2, help="blocks of each encoder and of the decoder")
     add("--num-heads", type=size, default=4, help="heads of the attention")
     add("-H", "--latent-dim", "--latent_dim", type=size, default=16, help="width of a key and of a value latent")
-    add("--prior", choices=("made", "made-alike", "normal"), default="made", help="learnt; told nothing; N(0, 1)")
+    add("--prior", choices=PRIORS, default="causal", help="what it is told, see the docs; normal: N(0, 1)")
     add("--prior-units", type=size, default=256, help="width of the two hidden layers of the learnt prior")
     add("--no-places", action="store_true", help="the decoder is not told the position of a key")
     add(

@@ -163,7 +163,33 @@ def test_the_bound_against_numpy(vae):
     assert float(model.characters.result()) == pytest.approx((kl + nll).sum() / tokens, rel=1e-4)
 
 
-@pytest.mark.parametrize("prior", ["made", "normal"])
+def test_the_prior_is_told_the_latents_before(vae):
+    model, _, sequences = vae
+    labels, window = sequences.labels[:3], model.prior.WINDOW
+    z, place = draws(model, 3), 5
+    log_prior = ops.convert_to_numpy(model.prior(z, labels))
+    for changed in (4, 5, 6):
+        other = z.copy()
+        other[:, changed] += 1
+        moved = np.abs(ops.convert_to_numpy(model.prior(other, labels)) - log_prior)[:, place] > 1e-6
+        assert np.all(moved == (changed <= place))
+    # A draw, taken back: its numbers less their means, in their deviations, are the normal ones that it was made from.
+    u = draws(model, 3, seed=4)
+    nothing = np.zeros(u.shape[:2], bool)
+    z = model.prior.inverse(u, labels, u, nothing)
+    context = np.array(model.prior.told(labels, np.arange(z.shape[1])[None]))
+    for t in range(z.shape[1]):
+        for back in range(1, min(window, t) + 1):
+            context[:, t] += z[:, t - back] @ ops.convert_to_numpy(model.prior.before.kernel)[window - back]
+    mean, log_deviation = (ops.convert_to_numpy(a) for a in model.prior.density.mean_and_log_deviation(z, context))
+    np.testing.assert_allclose((z - mean) * np.exp(-log_deviation), u, atol=2e-3)
+    # What is given stays, and is gone on with.
+    known = np.arange(z.shape[1])[None] < np.array([[3], [0], [z.shape[1]]])
+    other = np.where(known[..., None], 7.0, u)
+    np.testing.assert_allclose(model.prior.inverse(other, labels, z, known), z, atol=1e-4)
+
+
+@pytest.mark.parametrize("prior", ["causal", "made", "normal"])
 def test_the_bound_of_several_draws_against_numpy(prior):
     argv = [
         "--prior",
@@ -247,7 +273,19 @@ def test_the_radius_is_that_of_the_draw(run):
     assert len(set(names_vae.draw(run, 30, anchor="carla", radius=0.0))) <= 30 and len(set(far)) > 1
     # Behind the anchor, where there is no posterior, the prior is drawn from; on it, nothing moves at 0.
     z_mean, _ = names_vae.encode(run, ["carla", "bo"])
-    np.testing.assert_array_equal(z_mean[0, 6:], z_mean[1, 6:])
+    np.testing.assert_allclose(z_mean[:1], names_vae.encode(run, ["carla"])[0], atol=1e-3)
+    same = names_vae.around(run, ["carla"] * 2, radius=0.0)
+    np.testing.assert_allclose(same[0, :6], same[1, :6], atol=1e-5)
+    assert np.all(np.any(same[0, 6:] != same[1, 6:], axis=-1))
+
+
+def test_labels_that_are_not_asked_for_come_as_often_as_in_training(run):
+    run.options = run.options | {"label_counts": [[1, 1, 10], [1, 2, 30], [3, 1, 60]]}
+    drawn = names_vae.draw_labels(run, 4000, [0, 0])
+    assert np.mean(np.all(drawn == [3, 1], axis=1)) == pytest.approx(0.6, abs=0.03)
+    drawn = names_vae.draw_labels(run, 4000, [1, 0])
+    assert set(drawn[:, 0]) == {1} and np.mean(drawn[:, 1] == 2) == pytest.approx(0.75, abs=0.03)
+    np.testing.assert_array_equal(names_vae.draw_labels(run, 2, [2, 1]), [[2, 1]] * 2)
 
 
 def test_reading_labels_and_names(run):

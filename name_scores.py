@@ -14,7 +14,7 @@ import metrics
 import util
 
 
-def prior_draws(model, labels, seed, z=None, lengths=0, alike=False):
+def prior_draws(model, labels, seed, z=None, lengths=0, alike=False, spread=1.0):
     """Draws from the prior of a model, and goes on with it behind what is given.
 
     Args:
@@ -24,13 +24,14 @@ def prior_draws(model, labels, seed, z=None, lengths=0, alike=False):
         z: float32 (n, *latent_shape), kept at the first `lengths` positions; None where all is drawn.
         lengths: int or int (n,).
         alike: whether all n are drawn from the same random numbers.
+        spread: factor of the deviations.
 
     Returns:
         float32 (n, *latent_shape).
     """
     shape = (len(labels), *model.latent_shape)
     u = np.random.default_rng(seed).standard_normal((1, *shape[1:]) if alike else shape, "float32")
-    u = np.broadcast_to(u, shape)
+    u = np.broadcast_to(spread * u, shape)
     z = np.zeros(shape, "float32") if z is None else z
     known = np.broadcast_to(np.arange(shape[1])[None] < np.reshape(lengths, (-1, 1)), shape[:2])
     learnt = model.has_z and model.prior

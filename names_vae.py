@@ -48,6 +48,7 @@ from layers import Adam
 from util import PAD, START, UNK, UserError
 
 SCRIPT = "names_vae"
+SPREAD = 0.6  # of draws from the prior, in its deviations
 PRIORS = ("causal", "made", "made-alike", "normal")
 
 
@@ -451,7 +452,7 @@ def encode(run, texts):
     """
     names, z_mean, z_log_var = _posteriors(run, texts)
     unknown = labels_of(run).encode_all(None, len(z_mean))
-    return name_scores.prior_draws(run.model, unknown, 0, z_mean, names.lengths, alike=True), z_log_var
+    return name_scores.prior_draws(run.model, unknown, 0, z_mean, names.lengths, alike=True, spread=SPREAD), z_log_var
 
 
 def guess(run, prefix, labels, n):
@@ -494,10 +495,13 @@ def score(run, texts, z):
     return -inference.likelihoods(run.model, read_names(run, texts), z)
 
 
-def sample_prior(run, n, seed=1, labels=None):
-    """Returns n draws from the prior, for labels (n or 1, kinds) or any: float32 (n, positions, 2 * latent_dim)."""
+def sample_prior(run, n, seed=1, labels=None, spread=SPREAD):
+    """Returns n draws from the prior, for labels (n or 1, kinds) or any: float32 (n, positions, 2 * latent_dim).
+
+    Each number is drawn with `spread` times its deviation: 1 is the prior itself, less gives likelier names.
+    """
     labels = labels_of(run).encode_all(None, 1) if labels is None else labels
-    return name_scores.prior_draws(run.model, np.broadcast_to(labels, (n, np.shape(labels)[1])), seed)
+    return name_scores.prior_draws(run.model, np.broadcast_to(labels, (n, np.shape(labels)[1])), seed, spread=spread)
 
 
 def around(run, texts, radius, seed=1, times=1):
@@ -510,10 +514,10 @@ def around(run, texts, radius, seed=1, times=1):
     posterior = (np.repeat(values, times, axis=0) for values in posterior)
     labels, lengths = (np.repeat(values, times, axis=0) for values in (names.labels, names.lengths))
     near = name_scores.drawn(*posterior, (seed, 1), radius)
-    return name_scores.prior_draws(run.model, labels, seed, near, lengths)
+    return name_scores.prior_draws(run.model, labels, seed, near, lengths, spread=SPREAD)
 
 
-def draw(run, n, *, style=None, anchor=None, radius=1.0, prefix="", seed=1, **settings):
+def draw(run, n, *, style=None, anchor=None, radius=1.0, prefix="", spread=SPREAD, seed=1, **settings):
     """Returns n names: of a style, near an anchor, with a beginning, or any.
 
     Args:
@@ -522,6 +526,7 @@ def draw(run, n, *, style=None, anchor=None, radius=1.0, prefix="", seed=1, **se
         anchor: name; its posterior takes the place of the prior.
         radius: of the draw around the anchor, in deviations of its posterior; 0 gives the anchor back.
         prefix: beginning of the names; its guess by the prefix encoder takes the place of the prior.
+        spread: see `sample_prior`; of the guess from a prefix too.
         settings: see `decode`.
 
     Raises:
@@ -536,10 +541,10 @@ def draw(run, n, *, style=None, anchor=None, radius=1.0, prefix="", seed=1, **se
     if anchor:
         z = around(run, [f"{known.text(labels)}\t{anchor}"], radius, seed, times=n)
     elif prefix and not run.options["no_latent"] and run.model.prefix_encoder:
-        z = name_scores.drawn(*guess(run, prefix, labels, n), (seed, 1))
+        z = name_scores.drawn(*guess(run, prefix, labels, n), (seed, 1), spread)
     else:
         labels = draw_labels(run, n, labels, seed)
-        z = sample_prior(run, n, seed, labels)
+        z = sample_prior(run, n, seed, labels, spread)
     return decode(run, z, labels=labels, prefix=prefix, seed=seed, **settings)
 
 
@@ -611,6 +616,7 @@ def parse_args(argv=None):
     add("--style", metavar="LABEL", help="names of this language, or class of any label; several with commas between")
     add("--anchor", metavar="NAME", help="names near this one")
     add("--radius", type=weight, default=1.0, help="how near: 0 gives the anchor back, 1 its posterior")
+    add("--spread", type=weight, default=SPREAD, help="of draws from the prior: 1 as it is, less for likelier names")
     add("--prefix", metavar="TEXT", default="", help="names that begin so")
     add("--iw-samples", type=util.number(int, 0), default=100, metavar="K", help="draws for iw_nll in --eval; 0: none")
     args = training.parse(parser, SCRIPT, argv)
@@ -630,6 +636,7 @@ def write(run, args, known):
     if unknown:
         print(f"not in the vocabulary, so read as <unk>: {' '.join(unknown)}", file=sys.stderr)
     how = {"style": args.style, "anchor": args.anchor, "radius": args.radius, "prefix": args.prefix}
+    how["spread"] = args.spread
     for name in draw(run, args.num_samples, seed=run.seed, **how, **settings):
         print(known.describe(name))
 

@@ -48,7 +48,7 @@ from layers import Adam
 from util import PAD, START, UNK, UserError
 
 SCRIPT = "names_vae"
-SPREAD = 0.6  # of draws from the prior, in its deviations
+SPREAD, TEMPERATURE = 0.6, 0.6  # of draws from the prior, in its deviations; of the characters from these
 PRIORS = ("causal", "made", "made-alike", "normal")
 
 
@@ -610,7 +610,7 @@ def parse_args(argv=None):
         "--init", metavar="RUN", help="start from the weights of this run, trained on other names or on a list of words"
     )
     add("--freeze", choices=("encoder",), help="what stays as it is there: the encoders")
-    sampling.add_sampling_options(parser, temperature=1.0, num_samples=10, gen_length=26)
+    sampling.add_sampling_options(parser, temperature=TEMPERATURE, num_samples=10, gen_length=26)
     training.add_run_options(parser)
     add = parser.add_argument_group("use").add_argument
     add("--style", metavar="LABEL", help="names of this language, or class of any label; several with commas between")

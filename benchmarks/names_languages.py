@@ -4,7 +4,10 @@
 
 FOLDER has a file for each language, the data of PyTorch's tutorial on names; repeated names are left out. The judge
 is a count model of characters for each language (modified Kneser-Ney, 5-grams), trained on the training names: it
-finds a language by Bayes's rule with all languages equally likely. Scores are means over the languages.
+finds a language by Bayes's rule with all languages equally likely.
+
+"Language found" is of names asked for in a language, a mean over the languages; the other scores are of 10,000 names in
+languages as frequent as in training. A run of this name that is there already is not trained anew.
 """
 
 import argparse
@@ -26,6 +29,7 @@ import name_scores
 import names_vae
 
 EACH = 400  # names drawn of each language
+SETTINGS = ((0.8, 1.0), (1.0, 1.0))  # spread and temperature, besides the script's own
 
 
 class Judge:
@@ -67,40 +71,50 @@ def main():
     args = parser.parse_args()
     started, name = time.monotonic(), f"languages-{args.epochs}"
     where = ["-T", args.logdir.resolve(), "-D", args.folder.resolve()]
-    common.run_script("names_vae.py", *where, "-e", args.epochs, "--name", name, "-o", 10)
-    common.run_script("names_vae.py", *where, "--eval", name)
+    if not (args.logdir / "names_vae" / name / "eval.json").exists():
+        common.run_script("names_vae.py", *where, "-e", args.epochs, "--name", name, "-o", 10)
+        common.run_script("names_vae.py", *where, "--eval", name)
     run, _ = trained.opened(name, args.logdir, ("names_vae",))
     corpus = corpora.load(path=args.folder, level="char", seed=1, labelled=True)
     longest = run.options["max_length"]
     real = [(n, label) for n, label in zip(corpus.test, corpus.labels["test"], strict=True) if len(n) <= longest]
-    judge = Judge(corpus.train, corpus.labels["train"])
-    drawn, languages = [], []
-    for seed, language in enumerate(judge.languages, 1):
-        drawn += names_vae.draw(run, EACH, style=language, seed=seed, temperature=1.0)
-        languages += [language] * EACH
-    accuracy = {"real": judge.accuracy(*zip(*real, strict=True)), "drawn": judge.accuracy(drawn, languages)}
-    free = names_vae.draw(run, 10_000, seed=99, temperature=1.0)
+    judge, counts = Judge(corpus.train, corpus.labels["train"]), kneser_ney.KneserNey(corpus.train)
     known, characters = name_scores.Known(corpus.train), {c for n in corpus.train for c in n}
-    counts = kneser_ney.KneserNey(corpus.train)
-    held_out = [n for n, _ in real]
-    means = {kind: float(np.mean(list(found.values()))) for kind, found in accuracy.items()}
-    rows = {
-        "language found, names asked for": means["drawn"],
-        "language found, real held-out names": means["real"],
-        "the one as a share of the other": means["drawn"] / means["real"],
-        "10,000 names without a label: well-formed": np.mean([well_formed(n, characters) for n in free]),
-        "real held-out names: well-formed": np.mean([well_formed(n, characters) for n in held_out]),
-        **{f"10,000 names: {share}": value for share, value in known.shares(free).items()},
-        "10,000 names: nats a character by counts": counts.nats_per_char(free),
-        "real held-out names: nats a character by counts": counts.nats_per_char(held_out),
-    }
+
+    def scored(names, languages, free):
+        """Scores names of a language each, and names of any."""
+        each = judge.accuracy(names, languages)
+        return each, {
+            "language found": np.mean(list(each.values())),
+            "well-formed": np.mean([well_formed(n, characters) for n in free]),
+            **known.shares(free),
+            "nats a character by counts": counts.nats_per_char(free),
+        }
+
+    columns = {"real": scored(*zip(*real, strict=True), [n for n, _ in real])}
+    languages = [language for language in judge.languages for _ in range(EACH)]
+    for spread, temperature in dict.fromkeys(((names_vae.SPREAD, names_vae.TEMPERATURE), *SETTINGS)):
+        how = {"spread": spread, "temperature": temperature}
+        asked = [
+            name
+            for seed, language in enumerate(judge.languages, 1)
+            for name in names_vae.draw(run, EACH, style=language, seed=seed, **how)
+        ]
+        free = names_vae.draw(run, 10_000, seed=99, **how)
+        columns[f"spread {spread:g}, temperature {temperature:g}"] = scored(asked, languages, free)
+    rows = [
+        {"score": key, **{column: float(values[key]) for column, (_, values) in columns.items()}}
+        for key in columns["real"][1]
+    ]
+    each = [
+        {"language": one, **{column: found[one] for column, (found, _) in columns.items()}} for one in judge.languages
+    ]
     scores = common.scores_of(run.directory)
-    rows |= {key: scores[key] for key in ("nats_per_char", "iw_nll", "kl", "exact_match", "active_units")}
-    rows["training minutes"] = round(common.training_seconds(run.directory) / 60, 1)
-    body = common.table([{"score": key, "value": float(value)} for key, value in rows.items()])
-    each = [{"language": k, "asked for": accuracy["drawn"][k], "real": v} for k, v in accuracy["real"].items()]
+    own = {key: scores[key] for key in ("nats_per_char", "iw_nll", "kl", "exact_match", "active_units")}
+    own["training minutes"] = round(common.training_seconds(run.directory) / 60, 1)
     title = f"names_vae.py on surnames of 18 languages, {args.epochs} epochs"
-    common.append(title, f"{body}\n\n{common.table(each)}", time.monotonic() - started)
+    tables = common.table(rows), common.table([own]), "Language found:", common.table(each)
+    common.append(title, "\n\n".join(tables), time.monotonic() - started)
 
 
 if __name__ == "__main__":

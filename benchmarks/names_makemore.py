@@ -16,10 +16,11 @@ from pathlib import Path
 import common
 import kneser_ney
 
-MODELS = {"vae": [], "decoder alone": ["--no-latent"]}
+MODELS = {"vae": ["--free-bits", 9], "decoder alone": ["--no-latent"]}
 ABLATION = {
     "default": [],
     "one draw in training": ["--draws", 1],
+    "prior not told the latents before": ["--prior", "made"],
     "prior told nothing": ["--prior", "made-alike"],
     "prior N(0, 1)": ["--prior", "normal"],
     "decoder not told positions": ["--no-places"],

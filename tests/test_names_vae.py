@@ -288,6 +288,16 @@ def test_labels_that_are_not_asked_for_come_as_often_as_in_training(run):
     np.testing.assert_array_equal(names_vae.draw_labels(run, 2, [2, 1]), [[2, 1]] * 2)
 
 
+def test_the_spread_of_the_prior(run):
+    labels = [[1, 2]] * 300
+    means = names_vae.sample_prior(run, 300, labels=labels, spread=0.0)
+    np.testing.assert_allclose(means, means[:1].repeat(300, 0), atol=1e-4)
+    # The first number of the first position depends on no other one.
+    wide, narrow = (names_vae.sample_prior(run, 300, labels=labels, spread=spread)[:, 0, 0] for spread in (1.0, 0.5))
+    np.testing.assert_allclose(narrow - means[0, 0, 0], 0.5 * (wide - means[0, 0, 0]), atol=1e-4)
+    assert len(set(names_vae.draw(run, 5, style="it,f", spread=0.0, temperature=0.0))) == 1
+
+
 def test_reading_labels_and_names(run):
     sequences = names_vae.read_names(run, ["anna", "it\tf\tanna", "?\tm\tbo"])
     np.testing.assert_array_equal(sequences.labels, [[0, 0], [3, 1], [0, 2]])

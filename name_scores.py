@@ -129,12 +129,18 @@ class Known:
         self.names = list(dict.fromkeys(names))
         self.seen = set(self.names)
 
-    def describe(self, name):
-        """Returns the name with "seen", or "new" and its nearest name and edit distance."""
-        if name in self.seen:
-            return f"{name}  (seen)"
-        nearest, distance, _ = process.extractOne(name, self.names, scorer=Levenshtein.distance)
-        return f"{name}  (new; {nearest}: {distance})"
+    def describe(self, names):
+        """Returns each name with "seen", or "new" and its nearest name and edit distance, as a list of str."""
+        lines = []
+        for i in range(0, len(names), 256):
+            some = names[i : i + 256]
+            distances = process.cdist(some, self.names, scorer=Levenshtein.distance, dtype=np.uint16)
+            for name, row in zip(some, distances, strict=True):
+                nearest = np.argmin(row)
+                lines.append(
+                    f"{name}  (seen)" if row[nearest] == 0 else f"{name}  (new; {self.names[nearest]}: {row[nearest]})"
+                )
+        return lines
 
     def shares(self, names):
         """Returns the shares of `names` that are different from each other and that are in no training text."""

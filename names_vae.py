@@ -559,7 +559,7 @@ class ShowNames(show.Show):
         options = self.run.options
         settings = {name: options[name] for name in ("temperature", "top_k", "top_p")}
         names = draw(self.run, options["num_samples"], seed=epoch, **settings)
-        self.run.shown("samples", [self.known.describe(name) for name in names], epoch, **settings)
+        self.run.shown("samples", self.known.describe(names), epoch, **settings)
 
     def show_posterior(self, epoch):
         valid = self.valid.part(1000)
@@ -637,8 +637,7 @@ def write(run, args, known):
         print(f"not in the vocabulary, so read as <unk>: {' '.join(unknown)}", file=sys.stderr)
     how = {"style": args.style, "anchor": args.anchor, "radius": args.radius, "prefix": args.prefix}
     how["spread"] = args.spread
-    for name in draw(run, args.num_samples, seed=run.seed, **how, **settings):
-        print(known.describe(name))
+    print("\n".join(known.describe(draw(run, args.num_samples, seed=run.seed, **how, **settings))))
 
 
 def main(args):

@@ -46,10 +46,10 @@ def main():
     corpus = corpora.load(o["task"], o["data"], limit=o["limit"], level=o["level"], seed=1, labelled=True)
     known = name_scores.Known(corpus.train)
     begun = time.monotonic()
-    names_vae.draw(run, 1000, temperature=1.0)
+    names_vae.draw(run, 1000, temperature=names_vae.TEMPERATURE)
     first = time.monotonic() - begun
     begun = time.monotonic()
-    found = [known.describe(name) for name in names_vae.draw(run, 1000, temperature=1.0, seed=2)]
+    found = known.describe(names_vae.draw(run, 1000, temperature=names_vae.TEMPERATURE, seed=2))
     second = time.monotonic() - begun
     rows = []
     for split in ("train", "test"):

@@ -306,8 +306,9 @@ def test_reading_labels_and_names(run):
 
 def test_what_is_known_of_a_name():
     known = name_scores.Known(["anna", "bo", "anna"])
-    assert known.describe("bo") == "bo  (seen)"
-    assert known.describe("anno") == "anno  (new; anna: 1)"
+    assert known.describe(["bo", "anno"]) == ["bo  (seen)", "anno  (new; anna: 1)"]
+    assert known.describe(["x" * 300] * 300) == [f"{'x' * 300}  (new; anna: 300)"] * 300
+    assert known.describe([]) == []
     assert known.shares(["bo", "bo", "be", "ba"]) == {"unique": 0.75, "new": 0.5}
 
 

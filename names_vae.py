@@ -195,12 +195,19 @@ class Prior(layers.Layer):
         self.before = layers.Conv1D(units, self.WINDOW, use_bias=False, dtype="float32") if kind == "causal" else None
         self.density = made.MADE(2 * options["latent_dim"], [options["prior_units"]] * 2, units * bool(self.told))
 
-    def call(self, z, labels):
-        """Returns log p(z) of each position, given those before, in nats: (batch, time, n) -> (batch, time)."""
+    def context(self, z, labels):
         context = self.told(labels, ops.arange(ops.shape(z)[1])[None]) if self.told else None
         if self.before:
             context = context + self.before(ops.pad(z[:, :-1], [(0, 0), (self.WINDOW, 0), (0, 0)]))
-        return self.density(z, context)
+        return context
+
+    def call(self, z, labels):
+        """Returns log p(z) of each position, given those before, in nats: (batch, time, n) -> (batch, time)."""
+        return self.density(z, self.context(z, labels))
+
+    def expected(self, z, labels):
+        """Returns the mean of each number, given those before, in the shape of z."""
+        return self.density.mean_and_log_deviation(z, self.context(z, labels))[0]
 
     def inverse(self, u, labels, z, known):
         """Turns standard normal numbers u (batch, time, n) into draws; z is kept where `known` (batch, time) is True.
@@ -306,6 +313,10 @@ class NamesVAE(keras.Model):
     def log_prior(self, z, labels):
         """Returns log p(z) of each position, given those before, in nats: (batch, time, n) -> (batch, time)."""
         return self.prior(z, labels) if self.prior else latent.normal_log_prob(z)
+
+    def expected(self, z, labels):
+        """Returns the mean that the prior gives each number of z, given those before, in the shape of z."""
+        return self.prior.expected(z, labels) if self.prior else ops.zeros_like(z)
 
     def kl_of_positions(self, z, z_mean, z_log_var, labels):
         """Returns log q(z|x) - log p(z) at each position, (batch, time): its mean, in closed form, or at the draw z."""
@@ -507,13 +518,19 @@ def sample_prior(run, n, seed=1, labels=None, spread=SPREAD):
 def around(run, texts, radius, seed=1, times=1):
     """Draws a z near each name: `radius` deviations of its posterior, and from the prior behind its end.
 
+    At a radius below 1 the middle of the draws moves from the posterior mean further away from what the prior expects,
+    at 0 by as much again. There the name itself is likelier still.
+
     Returns:
         float32 (n * times, positions, 2 * latent_dim): all draws for the first name, then those for the next.
     """
-    names, *posterior = _posteriors(run, texts)
-    posterior = (np.repeat(values, times, axis=0) for values in posterior)
-    labels, lengths = (np.repeat(values, times, axis=0) for values in (names.labels, names.lengths))
-    near = name_scores.drawn(*posterior, (seed, 1), radius)
+    names, z_mean, z_log_var = _posteriors(run, texts)
+    if radius < 1:
+        z_mean += (1 - radius) * (z_mean - name_scores.in_batches(run.model, "expected", z_mean, names.labels))
+    middle, z_log_var, labels, lengths = (
+        np.repeat(values, times, axis=0) for values in (z_mean, z_log_var, names.labels, names.lengths)
+    )
+    near = name_scores.drawn(middle, z_log_var, (seed, 1), radius)
     return name_scores.prior_draws(run.model, labels, seed, near, lengths, spread=SPREAD)
 
 
@@ -524,7 +541,7 @@ def draw(run, n, *, style=None, anchor=None, radius=1.0, prefix="", spread=SPREA
         style: a label, or several with commas between. Those that are not given are drawn as often as in training, or
             are unknown beside an anchor or a prefix.
         anchor: name; its posterior takes the place of the prior.
-        radius: of the draw around the anchor, in deviations of its posterior; 0 gives the anchor back.
+        radius: of the draw around the anchor, in deviations of its posterior, see `around`; 0 gives the anchor back.
         prefix: beginning of the names; its guess by the prefix encoder takes the place of the prior.
         spread: see `sample_prior`; of the guess from a prefix too.
         settings: see `decode`.

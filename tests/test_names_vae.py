@@ -279,6 +279,19 @@ def test_the_radius_is_that_of_the_draw(run):
     assert np.all(np.any(same[0, 6:] != same[1, 6:], axis=-1))
 
 
+@pytest.mark.parametrize("prior", ["causal", "normal"])
+def test_a_small_radius_moves_away_from_what_the_prior_expects(prior):
+    model, vocabulary, _ = made("--prior", prior)
+    run = SimpleNamespace(model=model, vocabulary=vocabulary, options=model.options, name="a")
+    z_mean = names_vae.encode(run, ["carla"])[0][:, :6]
+    expected = ops.convert_to_numpy(model.expected(z_mean, np.zeros((1, 2), "int32")))
+    assert prior == "causal" or not np.any(expected)
+    z = names_vae.around(run, ["carla"], 0.0)[:, :6]
+    np.testing.assert_allclose(z, 2 * z_mean - expected, atol=1e-4)
+    middle = np.mean(names_vae.around(run, ["carla"], 1.0, times=4000)[:, :6], axis=0)
+    np.testing.assert_allclose(middle, z_mean[0], atol=0.15)
+
+
 def test_labels_that_are_not_asked_for_come_as_often_as_in_training(run):
     run.options = run.options | {"label_counts": [[1, 1, 10], [1, 2, 30], [3, 1, 60]]}
     drawn = names_vae.draw_labels(run, 4000, [0, 0])

@@ -48,7 +48,7 @@ from layers import Adam
 from util import PAD, START, UNK, UserError
 
 SCRIPT = "names_vae"
-SPREAD, TEMPERATURE = 0.6, 0.6  # of draws from the prior, in its deviations; of the characters from these
+SPREAD, TEMPERATURE = 0.5, 0.6  # of draws from the prior, in its deviations; of the characters from these
 PRIORS = ("causal", "made", "made-alike", "normal")
 
 

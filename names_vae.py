@@ -48,7 +48,9 @@ from layers import Adam
 from util import PAD, START, UNK, UserError
 
 SCRIPT = "names_vae"
-SPREAD, TEMPERATURE = 0.5, 0.6  # of draws from the prior, in its deviations; of the characters from these
+SPREAD = 0.65  # of draws from the prior, in its deviations
+TEMPERATURE = 0.2  # of the characters that are written from a z; of those of a language model it is 1
+GUIDANCE = 0.5  # of names in a language that is asked for
 PRIORS = ("causal", "made", "made-alike", "normal")
 
 
@@ -440,6 +442,23 @@ def draw_labels(run, n, labels, seed=1):
     return np.random.default_rng((seed, 3)).choice(fitting[:, :-1], n, p=shares)
 
 
+def guided(run, z, labels, guidance=GUIDANCE):
+    """Moves z away from what the prior expects without the labels, to where it expects z with them.
+
+    What Ho and Salimans (2022) do to the score of a diffusion model, here at the mean of each number of z.
+
+    Args:
+        z: float32 (n, positions, 2 * latent_dim), drawn with the labels.
+        labels: int (n, kinds).
+        guidance: factor of the way between the two means.
+    """
+    if run.options["no_latent"] or not guidance:
+        return z
+    labels = np.asarray(labels, "int32")
+    means = (name_scores.in_batches(run.model, "expected", z, told) for told in (labels, np.full_like(labels, UNKNOWN)))
+    return z + guidance * np.subtract(*means)
+
+
 def read_names(run, texts):
     """Returns `util.Sequences` of names as they are typed, `label<TAB>name` or the name alone."""
     pairs = [text.rpartition("\t") for text in texts]
@@ -534,7 +553,9 @@ def around(run, texts, radius, seed=1, times=1):
     return name_scores.prior_draws(run.model, labels, seed, near, lengths, spread=SPREAD)
 
 
-def draw(run, n, *, style=None, anchor=None, radius=1.0, prefix="", spread=SPREAD, seed=1, **settings):
+def draw(
+    run, n, *, style=None, anchor=None, radius=1.0, prefix="", spread=SPREAD, guidance=GUIDANCE, seed=1, **settings
+):
     """Returns n names: of a style, near an anchor, with a beginning, or any.
 
     Args:
@@ -544,6 +565,7 @@ def draw(run, n, *, style=None, anchor=None, radius=1.0, prefix="", spread=SPREA
         radius: of the draw around the anchor, in deviations of its posterior, see `around`; 0 gives the anchor back.
         prefix: beginning of the names; its guess by the prefix encoder takes the place of the prior.
         spread: see `sample_prior`; of the guess from a prefix too.
+        guidance: towards the style, see `guided`.
         settings: see `decode`.
 
     Raises:
@@ -561,8 +583,13 @@ def draw(run, n, *, style=None, anchor=None, radius=1.0, prefix="", spread=SPREA
         z = name_scores.drawn(*guess(run, prefix, labels, n), (seed, 1), spread)
     else:
         labels = draw_labels(run, n, labels, seed)
-        z = sample_prior(run, n, seed, labels, spread)
+        z = guided(run, sample_prior(run, n, seed, labels, spread), labels, guidance if style else 0)
     return decode(run, z, labels=labels, prefix=prefix, seed=seed, **settings)
+
+
+def temperature_of(options):
+    """Returns the temperature of a run's samples: without latents, all the choice there is lies in the characters."""
+    return 1.0 if options["no_latent"] and options["temperature"] == TEMPERATURE else options["temperature"]
 
 
 class ShowNames(show.Show):
@@ -574,7 +601,7 @@ class ShowNames(show.Show):
 
     def show_samples(self, epoch):
         options = self.run.options
-        settings = {name: options[name] for name in ("temperature", "top_k", "top_p")}
+        settings = {"temperature": temperature_of(options), "top_k": options["top_k"], "top_p": options["top_p"]}
         names = draw(self.run, options["num_samples"], seed=epoch, **settings)
         self.run.shown("samples", self.known.describe(names), epoch, **settings)
 
@@ -634,6 +661,7 @@ def parse_args(argv=None):
     add("--anchor", metavar="NAME", help="names near this one")
     add("--radius", type=weight, default=1.0, help="how near: 0 gives the anchor back, 1 its posterior")
     add("--spread", type=weight, default=SPREAD, help="of draws from the prior: 1 as it is, less for likelier names")
+    add("--guidance", type=weight, default=GUIDANCE, help="how far names of a --style move away from those of any")
     add("--prefix", metavar="TEXT", default="", help="names that begin so")
     add("--iw-samples", type=util.number(int, 0), default=100, metavar="K", help="draws for iw_nll in --eval; 0: none")
     args = training.parse(parser, SCRIPT, argv)
@@ -647,13 +675,13 @@ def parse_args(argv=None):
 def write(run, args, known):
     """Prints the names that a command line asks for; what is near an anchor differs in its latents, not by chance."""
     settings = {name: getattr(args, name) for name in ("temperature", "top_k", "top_p", "beam")}
-    if args.anchor and "temperature" not in args.given:
-        settings["temperature"] = 0.0
+    if "temperature" not in args.given:
+        settings["temperature"] = 0.0 if args.anchor else temperature_of(run.options)
     unknown = run.vocabulary.unknown((args.anchor or "") + args.prefix)
     if unknown:
         print(f"not in the vocabulary, so read as <unk>: {' '.join(unknown)}", file=sys.stderr)
     how = {"style": args.style, "anchor": args.anchor, "radius": args.radius, "prefix": args.prefix}
-    how["spread"] = args.spread
+    how |= {"spread": args.spread, "guidance": args.guidance}
     print("\n".join(known.describe(draw(run, args.num_samples, seed=run.seed, **how, **settings))))
 
 

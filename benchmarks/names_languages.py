@@ -7,7 +7,8 @@ is a count model of characters for each language (modified Kneser-Ney, 5-grams),
 finds a language by Bayes's rule with all languages equally likely.
 
 "Language found" is of names asked for in a language, a mean over the languages; the other scores are of 10,000 names in
-languages as frequent as in training. A run of this name that is there already is not trained anew.
+languages as frequent as in training. "As it is": draws of prior and decoder with spread 1, temperature 1, guidance 0.
+A run of this name that is there already is not trained anew.
 """
 
 import argparse
@@ -29,7 +30,12 @@ import name_scores
 import names_vae
 
 EACH = 400  # names drawn of each language
-SETTINGS = ((0.8, 1.0), (1.0, 1.0))  # spread and temperature, besides the script's own
+OWN = {"spread": names_vae.SPREAD, "temperature": names_vae.TEMPERATURE, "guidance": names_vae.GUIDANCE}
+SETTINGS = {
+    "default": OWN,
+    "guidance 0": OWN | {"guidance": 0.0},
+    "as it is": {"spread": 1.0, "temperature": 1.0, "guidance": 0.0},
+}
 
 
 class Judge:
@@ -93,15 +99,14 @@ def main():
 
     columns = {"real": scored(*zip(*real, strict=True), [n for n, _ in real])}
     languages = [language for language in judge.languages for _ in range(EACH)]
-    for spread, temperature in dict.fromkeys(((names_vae.SPREAD, names_vae.TEMPERATURE), *SETTINGS)):
-        how = {"spread": spread, "temperature": temperature}
+    for title, how in SETTINGS.items():
         asked = [
             name
             for seed, language in enumerate(judge.languages, 1)
             for name in names_vae.draw(run, EACH, style=language, seed=seed, **how)
         ]
         free = names_vae.draw(run, 10_000, seed=99, **how)
-        columns[f"spread {spread:g}, temperature {temperature:g}"] = scored(asked, languages, free)
+        columns[title] = scored(asked, languages, free)
     rows = [
         {"score": key, **{column: float(values[key]) for column, (_, values) in columns.items()}}
         for key in columns["real"][1]

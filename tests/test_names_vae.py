@@ -311,6 +311,16 @@ def test_the_spread_of_the_prior(run):
     assert len(set(names_vae.draw(run, 5, style="it,f", spread=0.0, temperature=0.0))) == 1
 
 
+def test_guidance(run):
+    labels = [[3, 1]] * 4
+    z = names_vae.sample_prior(run, 4, labels=labels)
+    both = (np.array(told, "int32") for told in (labels, [[0, 0]] * 4))
+    told, unknown = (ops.convert_to_numpy(run.model.expected(z, classes)) for classes in both)
+    np.testing.assert_allclose(names_vae.guided(run, z, labels, 0.5), z + 0.5 * (told - unknown), atol=1e-4)
+    np.testing.assert_array_equal(names_vae.guided(run, z, labels, 0), z)
+    assert np.max(np.abs(names_vae.guided(run, z, [[0, 0]] * 4, 2.0) - z)) < 1e-4
+
+
 def test_reading_labels_and_names(run):
     sequences = names_vae.read_names(run, ["anna", "it\tf\tanna", "?\tm\tbo"])
     np.testing.assert_array_equal(sequences.labels, [[0, 0], [3, 1], [0, 2]])

@@ -48,7 +48,7 @@ from layers import Adam
 from util import PAD, START, UNK, UserError
 
 SCRIPT = "names_vae"
-SPREAD = 0.65  # of draws from the prior, in its deviations
+SPREAD = 0.68  # of draws from the prior, in its deviations
 TEMPERATURE = 0.2  # of the characters that are written from a z; of those of a language model it is 1
 GUIDANCE = 0.5  # of names in a language that is asked for
 PRIORS = ("causal", "made", "made-alike", "normal")

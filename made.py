@@ -61,25 +61,37 @@ class MADE(layers.Layer):
         return latent.normal_log_prob(z, mean, 2 * log_deviation)
 
     def inverse(self, u, context=None):
-        """Returns the z of standard normal numbers u, numpy float (batch, time, n), exactly: number by number.
+        """Returns the z of standard normal numbers u, numpy float (batch, time, n), exactly; see `inverter`."""
+        return self.inverter()(u, context)
 
-        A hidden unit is computed once, when the last number it may see is known: as much work as one pass.
+    def inverter(self):
+        """Returns the function that turns u and a context into z, all of them numpy arrays, see `call`.
+
+        It goes number by number. A hidden unit is computed once, when the last number it may see is known: as much
+        work as one pass.
         """
-        kernels = [ops.convert_to_numpy(kernel) * mask for kernel, mask in zip(self.kernels, self.masks, strict=True)]
-        biases = [ops.convert_to_numpy(bias) for bias in self.biases]
-        if self.context:
-            for i, kernel in ((0, self.first), (-1, self.last)):
-                biases[i] = biases[i] + ops.convert_to_numpy(ops.matmul(context, kernel))
-        z = np.zeros_like(u)
-        hidden = [np.zeros((*z.shape[:2], size), z.dtype) for size in self.sizes[1:-1]]
-        for i in range(self.n):
-            for layer, values in enumerate(hidden):
-                new = np.flatnonzero(self.degrees[1 + layer] == i)
-                below = np.searchsorted(self.degrees[layer], i, side="right")
-                known = (hidden[layer - 1] if layer else z)[..., :below]
-                values[..., new] = np.maximum(known @ kernels[layer][:below][:, new] + biases[layer][..., new], 0)
-            below, both = np.searchsorted(self.degrees[-1], i + 1, side="left"), [i, self.n + i]
-            out = hidden[-1][..., :below] @ kernels[-1][:below][:, both] + biases[-1][..., both]
-            log_deviation = self.LOG_DEVIATION * np.tanh(out[..., 1] / self.LOG_DEVIATION)
-            z[..., i] = out[..., 0] + np.exp(log_deviation) * u[..., i]
-        return z
+        kernels = [ops.convert_to_numpy(k).T * mask.T for k, mask in zip(self.kernels, self.masks, strict=True)]
+        biases = [ops.convert_to_numpy(bias)[:, None] for bias in self.biases]
+        told = [ops.convert_to_numpy(kernel).T for kernel in (self.first, self.last)] if self.context else []
+        # Units stand in the order of what they may see: the first ends[layer][i] of them see i numbers at most.
+        ends = [np.searchsorted(degrees, np.arange(self.n + 1), side="right") for degrees in self.degrees]
+
+        def invert(u, context=None):
+            wanted, shift = u.reshape(-1, self.n).T, list(biases)
+            for i, kernel in zip((0, -1), told, strict=False):
+                rows = np.broadcast_to(context, (*u.shape[:2], self.context)).reshape(-1, self.context)
+                shift[i] = shift[i] + kernel @ rows.T
+            # All with a column for each position, so that the units of a layer that are known stand together.
+            seen = [np.zeros((size, wanted.shape[1]), u.dtype) for size in self.sizes[:-1]]
+            for i in range(self.n):
+                for layer, kernel in enumerate(kernels[:-1]):
+                    new, below = slice(ends[layer + 1][i - 1] if i else 0, ends[layer + 1][i]), ends[layer][i]
+                    x = kernel[new, :below] @ seen[layer][:below] + shift[layer][new]
+                    seen[layer + 1][new] = np.maximum(x, 0, out=x)
+                both, below = slice(i, None, self.n), ends[-1][i]
+                mean, log_deviation = kernels[-1][both, :below] @ seen[-1][:below] + shift[-1][both]
+                deviation = np.exp(self.LOG_DEVIATION * np.tanh(log_deviation / self.LOG_DEVIATION))
+                seen[0][i] = mean + deviation * wanted[i]
+            return seen[0].T.reshape(u.shape)
+
+        return invert

@@ -38,19 +38,19 @@ import inference
 import latent
 import made
 import name_scores
+import name_use
 import sampling
 import show
 import transfer
 import transformer
 import util
-from labels import UNKNOWN, Head, Labels, entropies
+from labels import UNKNOWN, Head, entropies
 from layers import Adam
-from util import PAD, START, UNK, UserError
+from name_use import decode, draw, encode, sample_prior, score  # noqa: F401 (what homotopy.py asks of a script)
+from util import PAD, START, UNK
 
 SCRIPT = "names_vae"
-SPREAD = 0.68  # of draws from the prior, in its deviations
 TEMPERATURE = 0.2  # of the characters that are written from a z; of those of a language model it is 1
-GUIDANCE = 0.5  # of names in a language that is asked for
 PRIORS = ("causal", "made", "made-alike", "normal")
 
 
@@ -217,13 +217,14 @@ class Prior(layers.Layer):
         All of them, and what is returned, are numpy arrays.
         """
         context = ops.convert_to_numpy(self.told(labels, np.arange(u.shape[1])[None])) if self.told else None
+        invert = self.density.inverter()
         if not self.before:
-            return np.where(known[..., None], z, self.density.inverse(u, context))
+            return np.where(known[..., None], z, invert(u, context))
         kernel = ops.convert_to_numpy(self.before.kernel).reshape(-1, context.shape[-1])
         z = np.pad(z, [(0, 0), (self.WINDOW, 0), (0, 0)])
         for t in range(u.shape[1]):
             before, now = z[:, t : t + self.WINDOW].reshape(len(z), -1), slice(t, t + 1)
-            drawn = self.density.inverse(u[:, now], context[:, now] + (before @ kernel)[:, None])
+            drawn = invert(u[:, now], context[:, now] + (before @ kernel)[:, None])
             z[:, t + self.WINDOW] = np.where(known[:, now], z[:, t + self.WINDOW], drawn[:, 0])
         return z[:, self.WINDOW :]
 
@@ -343,7 +344,13 @@ class NamesVAE(keras.Model):
             weight = self.kl_weight(self.step)
             log_weights = ops.reshape(-nll - weight * kl, (draws, -1))
             loss = np.log(draws) - ops.mean(ops.logsumexp(log_weights, axis=0))
-            loss = loss + weight * ops.maximum(self.options["free_bits"] - ops.mean(kl), 0.0)
+            free = ops.maximum(self.options["free_bits"] - ops.mean(kl), 0.0)
+            if self.prior and training:
+                # The prior learns all the same: what the free nats let go is the posterior.
+                z, told = ops.stop_gradient(y_pred["z"])[: ops.shape(ids)[0]], y_pred["told"]
+                log_prior = ops.mean(ops.sum(mask * self.log_prior(z, told), axis=1))
+                free = free - ops.where(free > 0, log_prior - ops.stop_gradient(log_prior), 0.0)
+            loss = loss + weight * free
             if self.prefix_encoder:
                 wanted = ops.stop_gradient(z_mean), ops.stop_gradient(z_log_var)
                 each = latent.kl(*wanted, y_pred["prefix_mean"], y_pred["prefix_log_var"])
@@ -412,196 +419,19 @@ def build(options, vocabulary):
     return model
 
 
-# Use -----------------------------------------------------------------------------------------------------------------
-
-
-def labels_of(run):
-    return Labels(run.options["labels"])
-
-
-def classes_of(run, corpus):
-    """Returns the classes of every text, dict of split -> int32 (texts, kinds); a new run learns its labels here."""
-    if run.is_new and "labels" not in run.options:
-        run.options["labels"] = Labels.of(corpus.labels and corpus.labels["train"]).kinds
-        rows = labels_of(run).encode_all(corpus.labels and corpus.labels["train"], len(corpus.train))
-        found, counts = np.unique(rows, axis=0, return_counts=True)
-        run.options["label_counts"] = [
-            [*row, count] for row, count in zip(found.tolist(), counts.tolist(), strict=True)
-        ]
-    found = corpus.labels or {}
-    return {split: labels_of(run).encode_all(found.get(split), len(getattr(corpus, split))) for split in corpora.SPLITS}
-
-
-def draw_labels(run, n, labels, seed=1):
-    """Returns the classes of n names as often as training names have them, int (n, kinds); `labels` (kinds,) hold."""
-    rows = np.array(run.options.get("label_counts") or [[*labels, 1]])
-    fitting = rows[np.all((rows[:, :-1] == labels) | (np.array(labels) == UNKNOWN), axis=1)]
-    if not len(fitting):
-        return np.tile(labels, (n, 1))
-    shares = fitting[:, -1] / fitting[:, -1].sum()
-    return np.random.default_rng((seed, 3)).choice(fitting[:, :-1], n, p=shares)
-
-
-def guided(run, z, labels, guidance=GUIDANCE):
-    """Moves z away from what the prior expects without the labels, to where it expects z with them.
-
-    What Ho and Salimans (2022) do to the score of a diffusion model, here at the mean of each number of z.
-
-    Args:
-        z: float32 (n, positions, 2 * latent_dim), drawn with the labels.
-        labels: int (n, kinds).
-        guidance: factor of the way between the two means.
-    """
-    if run.options["no_latent"] or not guidance:
-        return z
-    labels = np.asarray(labels, "int32")
-    means = (name_scores.in_batches(run.model, "expected", z, told) for told in (labels, np.full_like(labels, UNKNOWN)))
-    return z + guidance * np.subtract(*means)
-
-
-def read_names(run, texts):
-    """Returns `util.Sequences` of names as they are typed, `label<TAB>name` or the name alone."""
-    pairs = [text.rpartition("\t") for text in texts]
-    labels = labels_of(run).encode_all([label for label, _, _ in pairs], len(pairs))
-    most = run.options["positions"] - 1
-    return util.encode_texts((name for _, _, name in pairs), run.vocabulary, None, most, prompt=True, labels=labels)
-
-
-def _posteriors(run, texts):
-    """Returns the names, `util.Sequences`, and their z_mean and z_log_var, float32 (n, positions, 2 * latent_dim)."""
-    if run.options["no_latent"]:
-        raise UserError(f"{run.name} is a language model without a latent space (--no-latent): it cannot encode")
-    names = read_names(run, texts)
-    return names, *inference.posteriors(run.model, names)
-
-
-def encode(run, texts):
-    """Reads names to their posteriors: z_mean and z_log_var, float32 (n, positions, 2 * latent_dim) each.
-
-    Behind a name, where there is no posterior, z_mean is a draw from the prior, of the same random numbers for all.
-    """
-    names, z_mean, z_log_var = _posteriors(run, texts)
-    unknown = labels_of(run).encode_all(None, len(z_mean))
-    return name_scores.prior_draws(run.model, unknown, 0, z_mean, names.lengths, alike=True, spread=SPREAD), z_log_var
-
-
-def guess(run, prefix, labels, n):
-    """Returns z_mean and z_log_var, float32 (n, positions, 2 * latent_dim), as the prefix encoder expects them."""
-    ids = np.full((1, run.options["positions"]), UNK, "int32")
-    ids[0, : len(prefix)] = run.vocabulary.encode(prefix, prompt=True)
-    inputs = {"ids": ids, "labels": np.array([labels], "int32")}
-    found = inference.compiled(run.model, "guess").predict_on_batch((inputs, np.array([len(prefix)], "int32")))
-    return [np.repeat(values, n, axis=0) for values in found]
-
-
-def decode(run, z, *, labels=None, prefix="", max_length=None, scores=False, **settings):
-    """Writes a name from each z (n, positions, 2 * latent_dim); see `inference.write`.
-
-    Args:
-        labels: the classes of all names, list of int, or of each, int (n, kinds); None leaves them unknown.
-        prefix: what all of them begin with.
-        settings: temperature, top_k, top_p, beam, seed.
-
-    Returns:
-        list of n str; with `scores` also log p(name|z) in nats, float (n,), without the prefix.
-    """
-    n, positions = len(z), run.options["positions"]
-    forced = np.full((n, positions), PAD, "int32")
-    beginning = run.vocabulary.encode(prefix, prompt=True)[: positions - 1]
-    forced[:, : len(beginning)] = np.where(beginning == UNK, PAD, beginning)
-    labels = labels_of(run).encode("") if labels is None else labels
-    given = {
-        "z": np.asarray(z, "float32"),
-        "labels": np.broadcast_to(np.array(labels, "int32"), (n, np.shape(labels)[-1])),
-        "forced": forced,
-    }
-    ids, log_probs = inference.write(run.model, given, min(max_length or positions, positions), **settings)
-    names = [run.vocabulary.decode(row) for row in ids]
-    return (names, log_probs) if scores else names
-
-
-def score(run, texts, z):
-    """Returns log p(name|z) in nats of n names, each at its z (n, positions, 2 * latent_dim): float (n,)."""
-    return -inference.likelihoods(run.model, read_names(run, texts), z)
-
-
-def sample_prior(run, n, seed=1, labels=None, spread=SPREAD):
-    """Returns n draws from the prior, for labels (n or 1, kinds) or any: float32 (n, positions, 2 * latent_dim).
-
-    Each number is drawn with `spread` times its deviation: 1 is the prior itself, less gives likelier names.
-    """
-    labels = labels_of(run).encode_all(None, 1) if labels is None else labels
-    return name_scores.prior_draws(run.model, np.broadcast_to(labels, (n, np.shape(labels)[1])), seed, spread=spread)
-
-
-def around(run, texts, radius, seed=1, times=1):
-    """Draws a z near each name: `radius` deviations of its posterior, and from the prior behind its end.
-
-    At a radius below 1 the middle of the draws moves from the posterior mean further away from what the prior expects,
-    at 0 by as much again. There the name itself is likelier still.
-
-    Returns:
-        float32 (n * times, positions, 2 * latent_dim): all draws for the first name, then those for the next.
-    """
-    names, z_mean, z_log_var = _posteriors(run, texts)
-    if radius < 1:
-        z_mean += (1 - radius) * (z_mean - name_scores.in_batches(run.model, "expected", z_mean, names.labels))
-    middle, z_log_var, labels, lengths = (
-        np.repeat(values, times, axis=0) for values in (z_mean, z_log_var, names.labels, names.lengths)
-    )
-    near = name_scores.drawn(middle, z_log_var, (seed, 1), radius)
-    return name_scores.prior_draws(run.model, labels, seed, near, lengths, spread=SPREAD)
-
-
-def draw(
-    run, n, *, style=None, anchor=None, radius=1.0, prefix="", spread=SPREAD, guidance=GUIDANCE, seed=1, **settings
-):
-    """Returns n names: of a style, near an anchor, with a beginning, or any.
-
-    Args:
-        style: a label, or several with commas between. Those that are not given are drawn as often as in training, or
-            are unknown beside an anchor or a prefix.
-        anchor: name; its posterior takes the place of the prior.
-        radius: of the draw around the anchor, in deviations of its posterior, see `around`; 0 gives the anchor back.
-        prefix: beginning of the names; its guess by the prefix encoder takes the place of the prior.
-        spread: see `sample_prior`; of the guess from a prefix too.
-        guidance: towards the style, see `guided`.
-        settings: see `decode`.
-
-    Raises:
-        UserError: an unknown style, an anchor or a prefix that is too long.
-    """
-    known = labels_of(run)
-    labels = known.asked(style) if style else known.encode("")
-    for what, text in (("anchor", anchor or ""), ("prefix", prefix)):
-        if len(text) >= run.options["positions"]:
-            most = run.options["positions"] - 1
-            raise UserError(f"the {what} has {len(text)} characters; names of {run.name} have {most} at most")
-    if anchor:
-        z = around(run, [f"{known.text(labels)}\t{anchor}"], radius, seed, times=n)
-    elif prefix and not run.options["no_latent"] and run.model.prefix_encoder:
-        z = name_scores.drawn(*guess(run, prefix, labels, n), (seed, 1), spread)
-    else:
-        labels = draw_labels(run, n, labels, seed)
-        z = guided(run, sample_prior(run, n, seed, labels, spread), labels, guidance if style else 0)
-    return decode(run, z, labels=labels, prefix=prefix, seed=seed, **settings)
-
-
-def temperature_of(options):
-    """Returns the temperature of a run's samples: without latents, all the choice there is lies in the characters."""
-    return 1.0 if options["no_latent"] and options["temperature"] == TEMPERATURE else options["temperature"]
+# What is shown, and the command line ----------------------------------------------------------------------------------
 
 
 class ShowNames(show.Show):
     """What is shown after an epoch: names with their nearest training names, and the latent space by position."""
 
     def __init__(self, run, valid, every, last, known):
-        super().__init__(run, sys.modules[__name__], valid, every, last)
+        super().__init__(run, name_use, valid, every, last)
         self.known = known
 
     def show_samples(self, epoch):
         options = self.run.options
-        settings = {"temperature": temperature_of(options), "top_k": options["top_k"], "top_p": options["top_p"]}
+        settings = {name: options[name] for name in ("temperature", "top_k", "top_p")}
         names = draw(self.run, options["num_samples"], seed=epoch, **settings)
         self.run.shown("samples", self.known.describe(names), epoch, **settings)
 
@@ -613,9 +443,6 @@ class ShowNames(show.Show):
         z = name_scores.drawn(z_mean, z_log_var, epoch)
         kl = name_scores.in_batches(self.model, "kl_of_positions", z, z_mean, z_log_var, valid.labels)
         self.run.bars("kl_of_each_position", np.sum(kl * inside, axis=0) / inside.sum(axis=0).clip(1), epoch)
-
-
-# Command line ---------------------------------------------------------------------------------------------------------
 
 
 def parse_args(argv=None):
@@ -660,13 +487,25 @@ def parse_args(argv=None):
     add("--style", metavar="LABEL", help="names of this language, or class of any label; several with commas between")
     add("--anchor", metavar="NAME", help="names near this one")
     add("--radius", type=weight, default=1.0, help="how near: 0 gives the anchor back, 1 its posterior")
-    add("--spread", type=weight, default=SPREAD, help="of draws from the prior: 1 as it is, less for likelier names")
-    add("--guidance", type=weight, default=GUIDANCE, help="how far names of a --style move away from those of any")
+    add(
+        "--spread",
+        type=weight,
+        default=name_use.SPREAD,
+        help="of draws from the prior: 1 as it is, less for likelier names",
+    )
+    add(
+        "--guidance",
+        type=weight,
+        default=name_use.GUIDANCE,
+        help="how far names of a --style move away from those of any",
+    )
     add("--prefix", metavar="TEXT", default="", help="names that begin so")
     add("--iw-samples", type=util.number(int, 0), default=100, metavar="K", help="draws for iw_nll in --eval; 0: none")
     args = training.parse(parser, SCRIPT, argv)
     if not args.max_length:
         parser.error("--max-length is needed: each position has latents of its own")
+    if args.no_latent and "temperature" not in args.given:
+        args.temperature = 1.0  # all the choice there is lies in the characters
     args.positions = args.max_length + 1
     args.gen_length = min(args.gen_length, args.positions)
     return args
@@ -676,7 +515,7 @@ def write(run, args, known):
     """Prints the names that a command line asks for; what is near an anchor differs in its latents, not by chance."""
     settings = {name: getattr(args, name) for name in ("temperature", "top_k", "top_p", "beam")}
     if "temperature" not in args.given:
-        settings["temperature"] = 0.0 if args.anchor else temperature_of(run.options)
+        settings["temperature"] = 0.0 if args.anchor else run.options["temperature"]
     unknown = run.vocabulary.unknown((args.anchor or "") + args.prefix)
     if unknown:
         print(f"not in the vocabulary, so read as <unk>: {' '.join(unknown)}", file=sys.stderr)
@@ -690,7 +529,7 @@ def main(args):
     source = None
     if args.init and run.is_new:
         source = transfer.take_model(run, args, SCRIPT, also=("max_length", "positions"))
-    corpus, vocabulary, splits = training.read_corpus(run, args, lambda corpus: classes_of(run, corpus))
+    corpus, vocabulary, splits = training.read_corpus(run, args, lambda corpus: name_use.classes_of(run, corpus))
     known = name_scores.Known(corpus.train)
     if not run.is_new and args.resume is None:
         run.model = build(run.options, run.vocabulary)

@@ -27,10 +27,11 @@ import numpy as np
 
 import corpora
 import name_scores
+import name_use
 import names_vae
 
 EACH = 400  # names drawn of each language
-OWN = {"spread": names_vae.SPREAD, "temperature": names_vae.TEMPERATURE, "guidance": names_vae.GUIDANCE}
+OWN = {"spread": name_use.SPREAD, "temperature": names_vae.TEMPERATURE, "guidance": name_use.GUIDANCE}
 SETTINGS = {
     "default": OWN,
     "guidance 0": OWN | {"guidance": 0.0},

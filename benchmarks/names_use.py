@@ -22,6 +22,7 @@ from rapidfuzz.distance import Levenshtein
 import corpora
 import inference
 import name_scores
+import name_use
 import names_vae
 
 RADII = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
@@ -30,8 +31,8 @@ RADII = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
 def near(run, anchors, labels, radius, seed=1):
     """Returns a name near each anchor."""
     texts = [f"{label}\t{name}" for label, name in zip(labels, anchors, strict=True)]
-    z = names_vae.around(run, texts, radius, seed)
-    given = {"z": z, "labels": names_vae.read_names(run, texts).labels, "forced": np.zeros(z.shape[:2], "int32")}
+    z = name_use.around(run, texts, radius, seed)
+    given = {"z": z, "labels": name_use.read_names(run, texts).labels, "forced": np.zeros(z.shape[:2], "int32")}
     return [run.vocabulary.decode(ids) for ids in inference.write(run.model, given, z.shape[1])[0]]
 
 

@@ -13,6 +13,7 @@ from scripts import run_script
 import files
 import inference
 import name_scores
+import name_use
 import names_vae
 import training
 import util
@@ -219,6 +220,26 @@ def test_the_bound_of_several_draws_against_numpy(prior):
     assert np.abs(z[:6] - z[6:12]).max() > 0.1
 
 
+def test_the_prior_learns_below_the_free_bits_too():
+    """There the posterior is free of the KL; a prior that does not follow it is far off when the KL counts again."""
+    steps = {}
+    for free_bits in (0, 1e6):
+        plain = ("--draws", "1", "--dropout", "0", "--label-dropout", "0", "--kl-schedule", "none")
+        model, _, sequences = made("--free-bits", str(free_bits), "--supervision", "0", "--no-prefix-encoder", *plain)
+        before = [[w.numpy().copy() for w in part.trainable_variables] for part in (model.prior, model.encoder)]
+        model.compile(keras.optimizers.SGD(1e-4))
+        model.train_on_batch(sequences.inputs(np.arange(10)))
+        parts = zip((model.prior, model.encoder), before, strict=True)
+        steps[free_bits] = [
+            [w.numpy() - old for w, old in zip(part.trainable_variables, olds, strict=True)] for part, olds in parts
+        ]
+    (prior, encoder), (free_prior, free_encoder) = steps.values()
+    for step, free in zip(prior, free_prior, strict=True):
+        assert np.abs(step).max() > 1e-3
+        np.testing.assert_allclose(free, step, rtol=1e-3, atol=1e-4)
+    assert max(np.abs(step - free).max() for step, free in zip(encoder, free_encoder, strict=True)) > 0.1
+
+
 def test_one_batch_is_learnt_by_heart():
     keras.utils.set_random_seed(1)
     vocabulary = util.Vocabulary.build(NAMES, "char")
@@ -274,31 +295,35 @@ def test_the_radius_is_that_of_the_draw(run):
     # Behind the anchor, where there is no posterior, the prior is drawn from; on it, nothing moves at 0.
     z_mean, _ = names_vae.encode(run, ["carla", "bo"])
     np.testing.assert_allclose(z_mean[:1], names_vae.encode(run, ["carla"])[0], atol=1e-3)
-    same = names_vae.around(run, ["carla"] * 2, radius=0.0)
+    same = name_use.around(run, ["carla"] * 2, radius=0.0)
     np.testing.assert_allclose(same[0, :6], same[1, :6], atol=1e-5)
     assert np.all(np.any(same[0, 6:] != same[1, 6:], axis=-1))
 
 
 @pytest.mark.parametrize("prior", ["causal", "normal"])
-def test_a_small_radius_moves_away_from_what_the_prior_expects(prior):
+def test_a_small_radius_moves_to_the_clearest_code(prior):
     model, vocabulary, _ = made("--prior", prior)
     run = SimpleNamespace(model=model, vocabulary=vocabulary, options=model.options, name="a")
-    z_mean = names_vae.encode(run, ["carla"])[0][:, :6]
-    expected = ops.convert_to_numpy(model.expected(z_mean, np.zeros((1, 2), "int32")))
-    assert prior == "causal" or not np.any(expected)
-    z = names_vae.around(run, ["carla"], 0.0)[:, :6]
-    np.testing.assert_allclose(z, 2 * z_mean - expected, atol=1e-4)
-    middle = np.mean(names_vae.around(run, ["carla"], 1.0, times=4000)[:, :6], axis=0)
-    np.testing.assert_allclose(middle, z_mean[0], atol=0.15)
+    names = name_use.read_names(run, ["carla", "bo"])
+    z_mean, z_log_var = inference.posteriors(model, names)
+    clearest = name_use.clearest(run, names, z_mean, z_log_var)
+    at_mean, at_clearest = (inference.likelihoods(model, names, z) for z in (z_mean, clearest))
+    assert np.all(at_clearest < at_mean - 0.1)
+    of_one = name_use.clearest(run, name_use.read_names(run, ["bo"]), z_mean[1:], z_log_var[1:])
+    np.testing.assert_allclose(of_one[0, :3], clearest[1, :3], atol=1e-4)
+    np.testing.assert_allclose(name_use.around(run, ["carla"], 0.0)[:, :6], clearest[:1, :6], atol=1e-4)
+    for radius, wanted in ((1.0, z_mean), (0.5, (z_mean + clearest) / 2)):
+        middle = np.mean(name_use.around(run, ["carla"], radius, times=4000)[:, :6], axis=0)
+        np.testing.assert_allclose(middle, wanted[0, :6], atol=0.15)
 
 
 def test_labels_that_are_not_asked_for_come_as_often_as_in_training(run):
     run.options = run.options | {"label_counts": [[1, 1, 10], [1, 2, 30], [3, 1, 60]]}
-    drawn = names_vae.draw_labels(run, 4000, [0, 0])
+    drawn = name_use.draw_labels(run, 4000, [0, 0])
     assert np.mean(np.all(drawn == [3, 1], axis=1)) == pytest.approx(0.6, abs=0.03)
-    drawn = names_vae.draw_labels(run, 4000, [1, 0])
+    drawn = name_use.draw_labels(run, 4000, [1, 0])
     assert set(drawn[:, 0]) == {1} and np.mean(drawn[:, 1] == 2) == pytest.approx(0.75, abs=0.03)
-    np.testing.assert_array_equal(names_vae.draw_labels(run, 2, [2, 1]), [[2, 1]] * 2)
+    np.testing.assert_array_equal(name_use.draw_labels(run, 2, [2, 1]), [[2, 1]] * 2)
 
 
 def test_the_spread_of_the_prior(run):
@@ -316,13 +341,13 @@ def test_guidance(run):
     z = names_vae.sample_prior(run, 4, labels=labels)
     both = (np.array(told, "int32") for told in (labels, [[0, 0]] * 4))
     told, unknown = (ops.convert_to_numpy(run.model.expected(z, classes)) for classes in both)
-    np.testing.assert_allclose(names_vae.guided(run, z, labels, 0.5), z + 0.5 * (told - unknown), atol=1e-4)
-    np.testing.assert_array_equal(names_vae.guided(run, z, labels, 0), z)
-    assert np.max(np.abs(names_vae.guided(run, z, [[0, 0]] * 4, 2.0) - z)) < 1e-4
+    np.testing.assert_allclose(name_use.guided(run, z, labels, 0.5), z + 0.5 * (told - unknown), atol=1e-4)
+    np.testing.assert_array_equal(name_use.guided(run, z, labels, 0), z)
+    assert np.max(np.abs(name_use.guided(run, z, [[0, 0]] * 4, 2.0) - z)) < 1e-4
 
 
 def test_reading_labels_and_names(run):
-    sequences = names_vae.read_names(run, ["anna", "it\tf\tanna", "?\tm\tbo"])
+    sequences = name_use.read_names(run, ["anna", "it\tf\tanna", "?\tm\tbo"])
     np.testing.assert_array_equal(sequences.labels, [[0, 0], [3, 1], [0, 2]])
     assert run.vocabulary.decode(sequences[1]) == "anna"
 

@@ -21,6 +21,7 @@ from util import LEVELS, UserError
 
 BIG_FILE = 64 * 2**20  # bytes
 HELD_OUT = 2000  # texts at most in valid and in test of a corpus that brings no splits of its own
+TOKENS = {"word": "words", "space": "words as they stand", "char": "characters", "byte": "bytes", "bpe": "byte pairs"}
 SPLITS = {"train": "train(?:ing)?", "valid": "valid(?:ation)?|val|dev", "test": "test(?:ing)?"}
 
 
@@ -92,8 +93,7 @@ def load(task=None, path=None, *, limit=None, level=None, seed=1, big_file=BIG_F
     if 1 < len(given) < 3:
         how += f", {' and '.join(s for s in SPLITS if s not in given)} cut from train by seed {seed}"
     sizes = ", ".join(f"{len(splits[split]):,} {split}" for split in SPLITS)
-    tokens = {"word": "words", "space": "words as they stand", "char": "characters", "byte": "bytes"}[level]
-    description = f"{name}: {sizes} texts ({how}), {tokens}"
+    description = f"{name}: {sizes} texts ({how}), {TOKENS[level]}"
     return Corpus(
         name,
         **splits,
@@ -239,7 +239,7 @@ def _tokens(given, level):
             level,
             language,
         )
-    if spaced:
+    if spaced or level == "bpe":
         return given, level, language
     if not jieba:
         with_jieba = "`pip install jieba`, or take " if language == "zh" else ""

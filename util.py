@@ -14,9 +14,11 @@ import tempfile
 import keras
 import numpy as np
 
+import bpe
+
 PAD, START, UNK, EOS = 0, 1, 2, 3
 SPECIAL_TOKENS = ("<pad>", "<start>", "<unk>", "<eos>")
-LEVELS = ("word", "space", "char", "byte")
+LEVELS = ("word", "space", "char", "byte", "bpe")
 # Ids beyond this many are kept in a file that is mapped into memory, so that a corpus may be larger than the memory.
 IDS_IN_MEMORY = 16_000_000
 
@@ -53,22 +55,27 @@ class Vocabulary:
     Args:
         tokens: list of str in id order, the four special tokens first.
         level: "word" (lower-cased, split as in the Penn Treebank: `do n't`), "space" (as it stands, split at white
-            space), "char" or "byte" (of UTF-8, each written as the character of that code).
+            space), "char", "byte" (of UTF-8, each written as the character of that code) or "bpe" (see bpe.py).
         language: language code of the corpus; "zh" and "ja" are written without spaces.
+        merges: of level "bpe".
     """
 
-    def __init__(self, tokens, level="word", language="en"):
+    def __init__(self, tokens, level="word", language="en", merges=()):
         if tuple(tokens[: len(SPECIAL_TOKENS)]) != SPECIAL_TOKENS or len(set(tokens)) != len(tokens):
             raise ValueError("A vocabulary starts with the special tokens and holds each token once.")
         if level not in LEVELS:
             raise ValueError(f"Unknown level {level!r}; it is one of {', '.join(LEVELS)}.")
-        self.tokens, self.level, self.language = list(tokens), level, language
+        self.tokens, self.level, self.language, self.merges = list(tokens), level, language, merges
         self.index = {token: i for i, token in enumerate(self.tokens)}
         self._longest = max(map(len, self.tokens[len(SPECIAL_TOKENS) :]), default=1)
+        self._pieces = bpe.splitter(self.tokens, merges) if level == "bpe" else None
 
     @classmethod
     def build(cls, texts, level="word", size=None, language="en"):
         """Makes the vocabulary of the `size` most frequent tokens of `texts` (None: all) and the special ones."""
+        if level == "bpe":
+            pieces, merges = bpe.learn(texts, size or 4000)
+            return cls([*SPECIAL_TOKENS, *pieces], level, language, merges)
         self = cls(SPECIAL_TOKENS, level, language)
         counts = collections.Counter()
         for text in texts:
@@ -94,6 +101,8 @@ class Vocabulary:
             return list(text.encode("utf-8", "surrogateescape").decode("latin-1"))
         if self.level == "space":
             return text.split()
+        if self.level == "bpe":
+            return self._pieces(text)
         return _treebank()[0].tokenize(text.lower())
 
     def split_prompt(self, text):
@@ -129,16 +138,19 @@ class Vocabulary:
         tokens = [self.tokens[i] for i in words(ids)]
         if self.level == "byte":
             return "".join(tokens).encode("latin-1").decode("utf-8", "replace")
+        if self.level == "bpe":
+            return bpe.joined(tokens)
         if self.level == "char" or self._unspaced:
             return "".join(tokens)
         return " ".join(tokens) if self.level == "space" else _treebank()[1].detokenize(tokens)
 
     def to_json(self):
-        return {"level": self.level, "language": self.language, "tokens": self.tokens}
+        values = {"level": self.level, "language": self.language, "tokens": self.tokens}
+        return values | {"merges": self.merges} if self.merges else values
 
     @classmethod
     def from_json(cls, values):
-        return cls(values["tokens"], values["level"], values["language"])
+        return cls(values["tokens"], values["level"], values["language"], values.get("merges", ()))
 
 
 def words(ids):

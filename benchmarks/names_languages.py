@@ -78,8 +78,10 @@ def main():
     args = parser.parse_args()
     started, name = time.monotonic(), f"languages-{args.epochs}"
     where = ["-T", args.logdir.resolve(), "-D", args.folder.resolve()]
-    if not (args.logdir / "names_vae" / name / "eval.json").exists():
+    directory = args.logdir / "names_vae" / name
+    if not (directory / "eval.json").exists():
         common.run_script("names_vae.py", *where, "-e", args.epochs, "--name", name, "-o", 10)
+    if "iw_nll" not in common.scores_of(directory):
         common.run_script("names_vae.py", *where, "--eval", name)
     run, _ = trained.opened(name, args.logdir, ("names_vae",))
     corpus = corpora.load(path=args.folder, level="char", seed=1, labelled=True)

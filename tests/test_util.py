@@ -27,6 +27,7 @@ def test_special_ids_and_order_by_frequency():
         ("Any Case: 😀👩‍👩‍👧 é ß", "char", "en"),
         ("他点点头，又笑了笑。", "char", "zh"),
         ("one", "word", "en"),
+        ("if x:  print('é 😀')", "bpe", "en"),
     ],
 )
 def test_round_trip(text, level, language):
@@ -34,6 +35,18 @@ def test_round_trip(text, level, language):
     assert vocabulary.decode(vocabulary.encode(text)) == text
     again = util.Vocabulary.from_json(vocabulary.to_json())
     assert again.decode(again.encode(text)) == text
+
+
+def test_byte_pairs():
+    texts = ["return self.name", "self.name = name", "return name"] * 5
+    vocabulary = util.Vocabulary.build(texts, "bpe", 300)
+    ids = vocabulary.encode("return self.name")
+    assert len(vocabulary) <= 304 and len(ids) == 4 and vocabulary.tokens[ids[0]] == "return"
+    # What was never seen is spelt in bytes: nothing is unknown, and all comes back.
+    strange = "Ünseen\twörds  中 "
+    assert UNK not in vocabulary.encode(strange) and vocabulary.decode(vocabulary.encode(strange)) == strange
+    with pytest.raises(ValueError, match="do not go with"):
+        util.Vocabulary.from_json(vocabulary.to_json() | {"merges": [["no", "such"]]})
 
 
 def test_chinese_words_need_no_spaces():

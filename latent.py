@@ -89,15 +89,16 @@ def mmd(x, y, kernel="imq", scales=(0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)):
     """Returns the squared maximum mean discrepancy of two samples (Gretton et al. 2012), the unbiased estimate.
 
     Args:
-        x, y: float (n, d) and (m, d), n and m at least 2.
+        x, y: float (n, d) and (m, d); of a single point the similarity to its like counts 0.
         kernel: "imq", sum over s of C / (C + |x - y|^2) with C = 2 d s (Tolstikhin et al. 2018), or "rbf", sum over s
-            of exp(-|x - y|^2 / (2 d s)).
-        scales: the s.
+            of exp(-|x - y|^2 / (2 d s)): 2 d is the median of the squared distances of draws from N(0, 1). "reference"
+            is exp(-|x - y|^2 / d^2) alone, which is next to 1 for all of them.
+        scales: the s; the reference has none.
 
     Returns:
         float scalar, 0 in expectation when both samples come from one distribution.
     """
-    width = 2.0 * x.shape[-1]
+    width, scales = 2.0 * x.shape[-1], (x.shape[-1] / 2,) if kernel == "reference" else scales
 
     def similarity(a, b):
         squares = ops.maximum(_squared_distances(a, b), 0.0)
@@ -109,7 +110,7 @@ def mmd(x, y, kernel="imq", scales=(0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)):
         count = ops.cast(ops.shape(a)[0], a.dtype)
         similarities = similarity(a, a)
         # A point is as similar to itself as can be: each kernel of the sum is 1 there.
-        return (ops.sum(similarities) - count * len(scales)) / (count * (count - 1.0))
+        return (ops.sum(similarities) - count * len(scales)) / (count * ops.maximum(count - 1.0, 1.0))
 
     return mean_without_diagonal(x) + mean_without_diagonal(y) - 2.0 * ops.mean(similarity(x, y))
 

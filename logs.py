@@ -178,7 +178,8 @@ class Board:
         from tensorboardX import summary
 
         plain = {k: v if isinstance(v, (bool, int, float, str)) else str(v) for k, v in options.items()}
-        named = {f"score/{name}": float(value) for name, value in scores.items()}
+        numbers = {name: value for name, value in scores.items() if not isinstance(value, str)}
+        named = {f"score/{name}": float(value) for name, value in numbers.items()}
         for part in summary.hparams(plain, named):
             self.add("train", part, 0)
         for tag, value in named.items():

@@ -15,7 +15,7 @@ def causal_mask(time):
     return (places[:, None] >= places[None])[None]
 
 
-def attend(query, key, value, heads, mask):
+def attend(query, key, value, heads, mask, bias=None):
     """Scaled dot-product attention (Vaswani et al. 2017).
 
     Args:
@@ -23,6 +23,7 @@ def attend(query, key, value, heads, mask):
         key, value: float (batch, keys, width).
         heads: the width is cut into so many parts, each of which attends for itself.
         mask: bool, which broadcasts to (batch, queries, keys); True where a query may look. At least one key for each.
+        bias: float (heads, queries, keys), added to the scores, or None.
 
     Returns:
         float (batch, queries, width).
@@ -34,7 +35,9 @@ def attend(query, key, value, heads, mask):
 
     query = query * (1 / math.sqrt(width // heads))
     scores = ops.matmul(parted(query), ops.transpose(parted(key), (0, 1, 3, 2)))  # (batch, heads, queries, keys)
-    scores = ops.where(mask[:, None], ops.cast(scores, "float32"), -1e9)
+    scores = ops.cast(scores, "float32")
+    scores = scores if bias is None else scores + ops.cast(bias, "float32")[None]
+    scores = ops.where(mask[:, None], scores, -1e9)
     weights = ops.cast(ops.softmax(scores, axis=-1), query.dtype)
     attended = ops.transpose(ops.matmul(weights, parted(value)), (0, 2, 1, 3))
     return ops.reshape(attended, (-1, ops.shape(query)[1], width))
@@ -72,8 +75,11 @@ class Block(_Residual):
         super().__init__(width, heads, dropout, **kwargs)
         self.inputs = layers.Dense(3 * width)
 
-    def call(self, x, mask, training=False):
+    def call(self, x, mask, pool=None, training=False):
+        """Returns the output; with `pool`, a function of (batch, time, width), queries and output are that short."""
         query, key, value = ops.split(self.inputs(self.norms[0](x)), 3, axis=-1)
+        if pool:
+            x, query = pool(x), pool(query)
         return self.add(x, attend(query, key, value, self.heads, mask), training)
 
     def caches(self, batch, time):

@@ -1,0 +1,125 @@
+"""Scores of an autoencoder of texts: how much of a text its code holds, and what codes between and beside these write.
+
+Floor 1, used by transformer_vae.py. Besides what `inference.py` asks of a model it has `right` and `gaussian`.
+"""
+
+import math
+
+import numpy as np
+from keras import ops
+
+import inference
+import latent
+import metrics
+import util
+
+PAIRS, POINTS, SAMPLES = 200, 9, 1000  # pairs of texts, points between the two, draws from the prior
+LEVEL = 0.05  # of the permutation test
+
+
+def interval(successes, count):
+    """Returns the 95 % confidence interval of a share (Wilson 1927): lower and upper bound."""
+    if not count:
+        return 0.0, 1.0
+    z, share = 1.959964, successes / count
+    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    half = z * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2)) / (1 + z**2 / count)
+    return middle - half, middle + half
+
+
+def share(name, flags):
+    """Returns a share of True by its name, and as name_95 its confidence interval."""
+    low, high = interval(int(np.sum(flags)), len(flags))
+    return {name: float(np.mean(flags)) if len(flags) else 0.0, f"{name}_95": f"{low:.3f} .. {high:.3f}"}
+
+
+def teacher_forced(model, sequences, z, batch_size=128):
+    """Returns the shares of tokens and of whole texts whose likeliest tokens, each told those before, are right."""
+    right, tokens, found = inference.compiled(model, "right"), [], []
+    for i in range(0, len(sequences), batch_size):
+        rows = np.arange(i, min(i + batch_size, len(sequences)))
+        ids = sequences.inputs(rows)
+        each = np.asarray(right.predict_on_batch((ids, np.asarray(z[rows], "float32"))))
+        tokens.append(each[ids != util.PAD])
+        found.append(each.all(axis=1))
+    return float(np.concatenate(tokens).mean()), np.concatenate(found)
+
+
+def mmd_test(codes, seed=1, permutations=200, most=500, kernel="imq"):
+    """Tests whether codes are draws from N(0, 1) by their MMD (Gretton et al. 2012).
+
+    Args:
+        codes: float (n, d).
+        permutations: of the joint sample, from which the threshold is found.
+        most: codes that take part.
+
+    Returns:
+        The MMD between codes and as many draws, and the value that it has less than 5 % of the time when both samples
+        are of one distribution.
+    """
+    random = np.random.default_rng(seed)
+    codes = codes[random.permutation(len(codes))[:most]].astype("float32")
+    both = np.concatenate([codes, random.standard_normal(codes.shape, "float32")])
+    n = len(codes)
+
+    def value(order):
+        joint = ops.convert_to_tensor(both[order])
+        return float(latent.mmd(joint[:n], joint[n:], kernel))
+
+    null = [value(random.permutation(2 * n)) for _ in range(permutations)]
+    return value(np.arange(2 * n)), float(np.quantile(null, 1 - LEVEL))
+
+
+def walks(z, pairs, points=POINTS):
+    """Returns the points between pairs of codes, the ends left out: float32 (pairs * points, *latent_shape)."""
+    shares = np.linspace(0, 1, points + 2)[1:-1]
+    return np.concatenate([latent.slerp(z[a], z[b], shares) for a, b in pairs]).astype("float32")
+
+
+def evaluate(model, sequences, max_length, iw_samples=0, seed=1, progress=None, vocabulary=None, check=None):
+    """Scores a model on texts.
+
+    Args:
+        model: `TransformerVAE`.
+        sequences: `util.Sequences`.
+        max_length: tokens of a text at most.
+        iw_samples: K of iw_nll; 0 leaves it out, as does a code without a deviation.
+        vocabulary: `util.Vocabulary`.
+        check: function of a text, or None.
+
+    Returns:
+        dict of scores, see docs/transformer_vae.md.
+    """
+    random = np.random.default_rng(seed)
+    z_mean, z_log_var = inference.posteriors(model, sequences)
+    z = z_mean + np.exp(0.5 * z_log_var) * random.standard_normal(z_mean.shape, "float32")
+    nll = inference.likelihoods(model, sequences, z)
+    scores = {"nll": float(nll.mean())}
+    if model.gaussian:
+        kl = inference.kl_of_each(z_mean, z_log_var).sum(axis=(1, 2))
+        scores |= {"kl": float(kl.mean()), "neg_elbo": float((nll + kl).mean())}
+        if iw_samples:
+            bound = inference.importance_weighted(
+                model, sequences, z_mean, z_log_var, iw_samples, seed, progress=progress
+            )
+            scores |= {"iw_nll": float(bound.mean()), "iw_samples": iw_samples}
+    scores["token_accuracy"], whole = teacher_forced(model, sequences, z_mean)
+    scores |= share("sequence_accuracy", whole)
+    wanted = [util.words(sequences[i]) for i in range(len(sequences))]
+    written = [util.words(ids) for ids in inference.write(model, z_mean, max_length)[0]]
+    scores |= share("exact_match", [a == b for a, b in zip(wanted, written, strict=True)])
+    scores["bleu_4"] = metrics.bleu_4(wanted, written)
+    scores["mmd"], scores["mmd_threshold"] = mmd_test(z.reshape(len(z), -1), seed)
+    scores["active_units"] = metrics.active_units(z_mean.reshape(len(z), -1))
+    texts = [vocabulary.decode(sequences[i]) for i in range(len(sequences))]
+    pairs = random.integers(len(texts), size=(PAIRS, 2))
+    between = [vocabulary.decode(ids) for ids in inference.write(model, walks(z_mean, pairs), max_length)[0]]
+    new = [text for i, text in enumerate(between) if text not in [texts[j] for j in pairs[i // POINTS]]]
+    scores |= share("walk_new", [True] * len(new) + [False] * (len(between) - len(new)))
+    drawn = random.standard_normal((SAMPLES, *model.latent_shape), "float32")
+    samples = [vocabulary.decode(ids) for ids in inference.write(model, drawn, max_length)[0]]
+    scores["sample_unique"] = len(set(samples)) / len(samples)
+    if check:
+        scores |= share("walk_valid", [check(text) for text in new])
+        scores |= share("sample_valid", [check(text) for text in samples])
+    return scores

@@ -1,0 +1,140 @@
+"""The transformer autoencoder: lengths, windows, writing step by step, recomputation, and its objective."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import inference
+import transformer_vae
+import util
+
+TEXTS = ["return self.name", "x = y + 1", "for i in range(n):", "import os, sys", "del a[i]", "pass"] * 4
+
+
+def made(**others):
+    options = {
+        "units": 12,
+        "num_heads": 3,
+        "dropout": 0.0,
+        "funnel": "1_1_1",
+        "decoder_layers": 3,
+        "latent_tokens": 3,
+        "latent_dim": 5,
+        "positions": 21,
+        "code": "gaussian",
+        "mask_tokens": 0.0,
+        "tanh": False,
+        "window": 0,
+        "recompute": 0,
+        "annealing_epochs": 0.0,
+        "beta": 1.0,
+        "mmd": 0.0,
+        "seed": 1,
+    } | others
+    keras.utils.set_random_seed(1)
+    vocabulary = util.Vocabulary.build(TEXTS, "char")
+    model = transformer_vae.build(options, vocabulary)
+    return model, vocabulary, util.encode_texts(TEXTS, vocabulary, 20)
+
+
+@pytest.mark.parametrize(("time", "lengths"), [(30, (15, 8)), (99, (50, 25)), (237, (119, 60)), (840, (420, 210))])
+def test_the_funnel_halves_the_length(time, lengths):
+    x = np.random.default_rng(1).normal(size=(2, time, 3)).astype("float32")
+    for length in lengths:
+        before, x = x, ops.convert_to_numpy(transformer_vae.halved(x, np.ones(x.shape[:2], bool)))
+        assert x.shape[1] == length
+        np.testing.assert_allclose(x[:, 0], before[:, 0], atol=1e-6)
+        np.testing.assert_allclose(x[:, 2], before[:, 3:5].mean(axis=1), atol=1e-6)
+
+
+def test_padding_has_no_part_in_a_mean():
+    x = np.arange(5, dtype="float32").reshape(1, 5, 1)
+    found = transformer_vae.halved(x, np.array([[True, True, True, True, False]]))
+    np.testing.assert_allclose(ops.convert_to_numpy(found)[0, :, 0], [0, 1.5, 3])
+
+
+def test_five_codes_become_twenty_positions():
+    found = ops.convert_to_numpy(transformer_vae.upsampled(np.arange(1, 6, dtype="float32").reshape(1, 5, 1)))
+    assert found[0, :, 0].tolist() == [1, *[2] * 4, *[3] * 4, *[4] * 4, *[5] * 4, 0, 0, 0]
+
+
+def test_buckets_of_relative_positions():
+    found = transformer_vae.buckets(200)
+    assert found[0].max() == 0 and found[15, :16].tolist() == list(range(15, -1, -1))
+    assert found[20, 0] == 17 and found[64, 0] == 26 and found[199, 0] == 31  # as in T5's own code, causal
+
+
+@pytest.mark.parametrize("shift", [0, 2])
+@pytest.mark.parametrize("time", [3, 8, 11])
+def test_windows_against_a_mask(time, shift):
+    random, window = np.random.default_rng(1), 4
+    three = [random.normal(size=(2, time, 6)).astype("float32") for _ in range(3)]
+    bias = random.normal(size=(2, window, window)).astype("float32")
+    found = ops.convert_to_numpy(transformer_vae.attend_in_windows(*three, 2, window, shift, bias))
+    places = np.arange(time) + shift
+    mask = (places[:, None] // window == places[None] // window) & (places[:, None] >= places[None])
+    whole = bias[:, places[:, None] % window, places[None] % window]
+    wanted = transformer_vae.transformer.attend(*three, 2, mask[None], whole)
+    np.testing.assert_allclose(found, ops.convert_to_numpy(wanted), atol=1e-5)
+
+
+@pytest.mark.parametrize("window", [0, 6])
+def test_steps_with_caches_equal_the_whole_at_once(window):
+    model, _, sequences = made(window=window)
+    ids = sequences.padded(np.arange(4))
+    z = np.random.default_rng(1).normal(size=(4, *model.latent_shape)).astype("float32")
+    hidden = model.decoder(ids, z)
+    whole = ops.convert_to_numpy(ops.matmul(hidden, ops.transpose(model.embedding.embeddings)))
+    state, token = model.start(z), np.full(4, util.START, "int32")
+    for t in range(ids.shape[1]):
+        logits, state = model.next(token, state)
+        np.testing.assert_allclose(ops.convert_to_numpy(logits), whole[:, t], atol=1e-4)
+        token = ids[:, t]
+
+
+@pytest.mark.parametrize("window", [0, 6])
+def test_no_token_sees_those_behind_it(window):
+    model, _, sequences = made(window=window)
+    ids = sequences.padded([0], 20)
+    z = np.zeros((1, *model.latent_shape), "float32")
+    before = ops.convert_to_numpy(model.decoder(ids, z))
+    for place in (3, 9):
+        other = ids.copy()
+        other[0, place] = 5
+        moved = np.abs(ops.convert_to_numpy(model.decoder(other, z)) - before).max(axis=-1)[0] > 1e-6
+        assert not moved[: place + 1].any() and moved[place + 1]
+
+
+def test_the_encoder_does_not_see_padding():
+    model, _, sequences = made()
+    narrow, wide = (model.posterior(sequences.padded([0, 1, 5], width)) for width in (None, 21))
+    for a, b in zip(narrow, wide, strict=True):
+        np.testing.assert_allclose(ops.convert_to_numpy(a), ops.convert_to_numpy(b), atol=1e-5)
+
+
+def step_of(model, sequences):
+    before = [w.numpy().copy() for w in model.trainable_variables]
+    model.compile(keras.optimizers.SGD(1e-2))
+    model.train_on_batch(sequences.padded(np.arange(6)))
+    return [w.numpy() - old for w, old in zip(model.trainable_variables, before, strict=True)]
+
+
+def test_recomputed_gradients_equal_plain_ones():
+    plain, again = (step_of(*made(recompute=n)[::2]) for n in (0, 2))
+    assert max(np.abs(step).max() for step in plain) > 1e-3
+    for a, b in zip(plain, again, strict=True):
+        np.testing.assert_allclose(b, a, atol=1e-6)
+
+
+def test_one_batch_is_learnt_by_heart():
+    model, _, sequences = made(code="point", units=24, latent_dim=8)
+    model.compile(keras.optimizers.Adam(1e-2))
+    ids = sequences.padded(np.arange(6))
+    for _ in range(200):
+        model.reset_metrics()
+        scores = model.train_on_batch(ids, return_dict=True)
+    assert scores["nll"] < 0.5
+    z_mean, _ = inference.posteriors(model, sequences.part(6))
+    written = inference.write(model, z_mean, 21)[0]
+    assert [util.words(row) for row in written] == [util.words(row) for row in ids]

@@ -12,26 +12,12 @@ import util
 TEXTS = ["return self.name", "x = y + 1", "for i in range(n):", "import os, sys", "del a[i]", "pass"] * 4
 
 
-def made(**others):
-    options = {
-        "units": 12,
-        "num_heads": 3,
-        "dropout": 0.0,
-        "funnel": "1_1_1",
-        "decoder_layers": 3,
-        "latent_tokens": 3,
-        "latent_dim": 5,
-        "positions": 21,
-        "code": "gaussian",
-        "mask_tokens": 0.0,
-        "tanh": False,
-        "window": 0,
-        "recompute": 0,
-        "annealing_epochs": 0.0,
-        "beta": 1.0,
-        "mmd": 0.0,
-        "seed": 1,
-    } | others
+SMALL = ["-L", "12", "--num-heads", "3", "--latent-tokens", "3", "-H", "5", "-m", "20", "--dropout", "0"]
+
+
+def made(*argv):
+    args = transformer_vae.parse_args([*SMALL, *argv])
+    options = {k: v for k, v in vars(args).items() if k not in ("given", "groups", "flags", "argv")}
     keras.utils.set_random_seed(1)
     vocabulary = util.Vocabulary.build(TEXTS, "char")
     model = transformer_vae.build(options, vocabulary)
@@ -81,7 +67,7 @@ def test_windows_against_a_mask(time, shift):
 
 @pytest.mark.parametrize("window", [0, 6])
 def test_steps_with_caches_equal_the_whole_at_once(window):
-    model, _, sequences = made(window=window)
+    model, _, sequences = made("--window", str(window))
     ids = sequences.padded(np.arange(4))
     z = np.random.default_rng(1).normal(size=(4, *model.latent_shape)).astype("float32")
     hidden = model.decoder(ids, z)
@@ -95,7 +81,7 @@ def test_steps_with_caches_equal_the_whole_at_once(window):
 
 @pytest.mark.parametrize("window", [0, 6])
 def test_no_token_sees_those_behind_it(window):
-    model, _, sequences = made(window=window)
+    model, _, sequences = made("--window", str(window))
     ids = sequences.padded([0], 20)
     z = np.zeros((1, *model.latent_shape), "float32")
     before = ops.convert_to_numpy(model.decoder(ids, z))
@@ -121,14 +107,14 @@ def step_of(model, sequences):
 
 
 def test_recomputed_gradients_equal_plain_ones():
-    plain, again = (step_of(*made(recompute=n)[::2]) for n in (0, 2))
+    plain, again = (step_of(*made("--recompute", str(n))[::2]) for n in (0, 2))
     assert max(np.abs(step).max() for step in plain) > 1e-3
     for a, b in zip(plain, again, strict=True):
         np.testing.assert_allclose(b, a, atol=1e-6)
 
 
 def test_one_batch_is_learnt_by_heart():
-    model, _, sequences = made(code="point", units=24, latent_dim=8)
+    model, _, sequences = made("--code", "point", "-L", "24", "-H", "8")
     model.compile(keras.optimizers.Adam(1e-2))
     ids = sequences.padded(np.arange(6))
     for _ in range(200):
@@ -138,3 +124,16 @@ def test_one_batch_is_learnt_by_heart():
     z_mean, _ = inference.posteriors(model, sequences.part(6))
     written = inference.write(model, z_mean, 21)[0]
     assert [util.words(row) for row in written] == [util.words(row) for row in ids]
+
+
+def test_presets_are_defaults():
+    args = transformer_vae.parse_args(["--preset", "tenth_5_tkn,funnel_small,60Seq,window60,batch_large", "-b", "7"])
+    assert (args.latent_dim, args.latent_tokens, args.funnel, args.max_length, args.window) == (77, 5, "2_2_2", 60, 60)
+    assert args.batch_size == 7 and transformer_vae.preset("full_30_tkn") == {"latent_dim": 768, "latent_tokens": 30}
+    for wrong in (["--preset", "tiny"], ["--funnel", "1_1"], ["--recompute", "2"], ["-L", "100"], ["--window", "1"]):
+        with pytest.raises(SystemExit):
+            transformer_vae.parse_args(wrong)
+
+
+def test_the_weight_of_the_mmd_rises():
+    assert float(transformer_vae.TransformerVAE.mmd_weight(2500)) == pytest.approx(0.5)

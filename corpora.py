@@ -15,12 +15,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+import records
 from tasks import TASKS, read_task
 from textfiles import Lines, lines_of, read_texts
 from util import LEVELS, UserError
 
 BIG_FILE = 64 * 2**20  # bytes
 HELD_OUT = 2000  # texts at most in valid and in test of a corpus that brings no splits of its own
+SUFFIXES = (".txt", *records.SUFFIXES)
 TOKENS = {"word": "words", "space": "words as they stand", "char": "characters", "byte": "bytes", "bpe": "byte pairs"}
 SPLITS = {"train": "train(?:ing)?", "valid": "valid(?:ation)?|val|dev", "test": "test(?:ing)?"}
 
@@ -63,7 +65,7 @@ def load(task=None, path=None, *, limit=None, level=None, seed=1, big_file=BIG_F
         seed: int that a split depends on.
         big_file: bytes; above this size texts stay in their files (see `textfiles.Lines`).
         labelled: each line of a file is a text, with its label and a tab before it where there is one, or several; in a
-            folder without files of splits, each file has the label that is its name.
+            folder without files of splits, each file has the label that is its name. Tables say it, see records.py.
 
     Returns:
         `Corpus`. Splits made here hold 90, 5 and 5 % of the texts, each text once, at most HELD_OUT in valid and in
@@ -123,7 +125,8 @@ def add_data_options(parser, task="pydocs", max_length=100, top_words=10000):
     group.add_argument(
         *("-D", "--data", "--data_dir", "--data-directory"),
         metavar="PATH",
-        help="text file, or folder of .txt files (those named train, valid, test stay as they are), instead of a task",
+        help="file of texts, .txt, .csv or .jsonl, or folder of such (those named train, valid, test stay as they are),"
+        " instead of a task",
     )
     group.add_argument("-I", "--limit", type=_count, metavar="N", help="read only the first N characters of the corpus")
     group.add_argument(
@@ -164,7 +167,9 @@ def _read_path(path, limit, big_file):
             raise UserError(f"{path}: there is no such file or folder.")
         files = {"train": [path]}
     else:
-        files = files_of_splits(path)
+        files = files_of_splits(path, SUFFIXES)
+    if any(path.suffix.lower() in records.SUFFIXES for paths in files.values() for path in paths):
+        return _read_labelled(path, limit)[0]
     given = {split: read_texts(paths, limit) for split, paths in files.items()}
     size = sum(int(texts.sizes.sum(dtype="int64")) for texts in given.values())
     return given if size > big_file else {split: list(texts) for split, texts in given.items()}
@@ -173,7 +178,7 @@ def _read_path(path, limit, big_file):
 def _read_labelled(path, limit):
     """Reads lines of `text` or `label<TAB>text`: (dict of split -> texts, None or dict of split -> labels)."""
     if path.is_dir():
-        files = files_of_splits(path)
+        files = files_of_splits(path, SUFFIXES)
         by_name = len(files) == 1 and len(files["train"]) > 1
     elif path.exists():
         files, by_name = {"train": [path]}, False
@@ -182,23 +187,24 @@ def _read_labelled(path, limit):
     given, labels = {split: [] for split in files}, {split: [] for split in files}
     for split, paths in files.items():
         for file in paths:
-            for line in lines_of(file, limit):
-                label, _, text = line.rpartition("\t")
-                given[split].append(text.strip())
-                labels[split].append(file.stem if by_name else label.strip())
+            if file.suffix.lower() in records.SUFFIXES:
+                rows = records.read(file, limit)
+            else:
+                rows = [line.rpartition("\t")[::2] for line in lines_of(file, limit)]
+            given[split] += [text.strip() for _, text in rows]
+            labels[split] += [file.stem if by_name else label.strip() for label, _ in rows]
     kinds = {label.count("\t") for found in labels.values() for label in found if label}
     if len(kinds) > 1:
         raise UserError(f"{path}: some lines have {min(kinds)} tabs between their labels and others {max(kinds)}.")
     return given, labels if kinds else None
 
 
-def files_of_splits(folder):
-    """Returns the .txt files of a folder, by the split that their names say: dict of str -> list of paths."""
-    texts = sorted(
-        file for file in folder.glob("*.txt") if not re.match("readme|licen[cs]e|sources?\\b", file.name.lower())
-    )
+def files_of_splits(folder, suffixes=(".txt",)):
+    """Returns the files of a folder that end so, by the split that their names say: dict of str -> list of paths."""
+    files = sorted(file for file in folder.glob("*.*") if file.suffix.lower() in suffixes)
+    texts = [file for file in files if not re.match("readme|licen[cs]e|sources?\\b", file.name.lower())]
     if not texts:
-        raise UserError(f"{folder}: there are no .txt files in this folder.")
+        raise UserError(f"{folder}: there are no {', '.join(suffixes)} files in this folder.")
     files = {
         split: [f for f in texts if re.search(rf"(?<![a-z])(?:{name})(?![a-z])", f.stem.lower())]
         for split, name in SPLITS.items()
@@ -207,7 +213,7 @@ def files_of_splits(folder):
     # Without a file called train, it is what the others leave.
     train = files["train"] or [file for file in texts if not any(file in found for found in held_out.values())]
     if not train:
-        raise UserError(f"{folder}: there is no .txt file to train on besides {', '.join(f.name for f in texts)}.")
+        raise UserError(f"{folder}: there is no file to train on besides {', '.join(f.name for f in texts)}.")
     return {"train": train, **held_out}
 
 

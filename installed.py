@@ -23,7 +23,7 @@ _TESTS = {"test", "tests", "testing", "idle_test"}
 _SOURCE = pathlib.Path(__file__).read_text("utf-8")
 
 
-def code_lines(longest=120):
+def code_lines(longest=60):
     """Reads single lines of the standard library that are Python by themselves, as `ast.parse` has it.
 
     Args:

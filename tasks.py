@@ -21,7 +21,7 @@ from util import UserError
 
 TASKS = {
     "pydocs": "English sentences from the documentation of Python and its packages (no download)",
-    "pylines": "single lines of Python code, as characters (no download)",
+    "pylines": "single lines of Python code, 60 characters at most (no download)",
     "names": "first names of 31 languages, as characters, labelled (no download)",
     "alice": "sentences of Alice in Wonderland (NLTK)",
     "shakespeare": "sentences of eight plays by Shakespeare (NLTK)",

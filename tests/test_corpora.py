@@ -1,5 +1,7 @@
 import argparse
 import collections
+import csv
+import json
 import os
 import pathlib
 import re
@@ -334,7 +336,7 @@ def test_a_bad_file_is_told_in_one_line(tmp_path, content, words, big_file):
 
 
 def test_other_bad_input(tmp_path):
-    with pytest.raises(UserError, match=r"no .txt files"):
+    with pytest.raises(UserError, match=r"no .txt, .csv, .jsonl, .json files"):
         corpora.load(path=tmp_path)
     write(tmp_path / "test.txt", "a\n")
     with pytest.raises(UserError, match=r"to train on besides test.txt"):
@@ -546,3 +548,28 @@ def test_lines_with_different_numbers_of_labels(tmp_path):
     file = write(tmp_path / "names.txt", "a\tb\tanna\nc\tbert\n" * 5)
     with pytest.raises(UserError, match="0 tabs between their labels and others 1"):
         corpora.load(path=file, labelled=True)
+
+
+def test_texts_and_labels_of_tables(tmp_path):
+    rows = [("a", "one,  two"), ("b", 'said "so"'), ("", "three\tfour"), ("a", "")] + [
+        ("b", f"line {i}") for i in range(9)
+    ]
+    table, objects = tmp_path / "x.csv", tmp_path / "x.jsonl"
+    with open(table, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("id", "label", "text"), *((1, *row) for row in rows)])
+    lines = [json.dumps({"text": text, "label": label or None}) for label, text in rows]
+    objects.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    wanted = {(label, " ".join(text.split())) for label, text in rows if text}
+    for path in (table, objects):
+        corpus = corpora.load(path=path, level="char", labelled=True)
+        found = [pair for s in corpora.SPLITS for pair in zip(corpus.labels[s], getattr(corpus, s), strict=True)]
+        assert set(found) == wanted
+        assert set(everything(corpora.load(path=path, level="char"))) == {text for _, text in wanted}
+        assert set(everything(corpora.load(path=path, level="char", limit=160))) < {text for _, text in wanted}
+    table.write_text("a,b\n1,2\n", encoding="utf-8")
+    with pytest.raises(UserError, match="no column is called text, but a, b"):
+        corpora.load(path=table)
+    for bad, message in (("{", "object 1 is no JSON"), ("[1]", "no JSON object with a text"), ("{}", "with a text")):
+        objects.write_text(bad + "\n", encoding="utf-8")
+        with pytest.raises(UserError, match=message):
+            corpora.load(path=objects)

@@ -22,7 +22,9 @@ Departures from the original:
     1. The code is not squeezed by tanh (`--tanh` does so): a number in (-1, 1) is never N(0, 1), whatever the MMD.
     2. The MMD has kernels that reach as far as the codes lie apart (`--kernel reference` is the original's, whose
        gradient is next to nothing).
-    3. Encoder and upsampled code are told their positions, so that the decoder finds what a token is to be where.
+    3. Encoder and upsampled code are told their positions, the four that are made of a position of the code differ
+       (`--upsampling repeat`: not), and the decoder is given those at its own place besides looking them all up
+       (`--no-own`: not). So it need not learn first where in the code a token is.
 """
 
 import argparse
@@ -74,10 +76,17 @@ def halved(x, mask):
     return ops.concatenate([x[:, :1], means], axis=1)
 
 
-def upsampled(x):
-    """Repeats all positions but the first four times: (batch, n, units) -> (batch, 4 n, units), the last three 0."""
-    zeros = ops.zeros_like(x[:, :1])
-    return ops.concatenate([x[:, :1], ops.repeat(x[:, 1:], FUNNEL, axis=1), *[zeros] * (FUNNEL - 1)], axis=1)
+def upsampled(x, slots=False):
+    """Makes four positions of each but the first, and puts three of 0 behind: (batch, n, units) -> (batch, 4 n, units).
+
+    With `slots`, x is (batch, n, 4 * units), what the four hold; else they repeat what x holds.
+    """
+    if slots:
+        x = ops.reshape(x, (-1, FUNNEL * x.shape[1], x.shape[2] // FUNNEL))
+        first, others = x[:, :1], x[:, FUNNEL:]
+    else:
+        first, others = x[:, :1], ops.repeat(x[:, 1:], FUNNEL, axis=1)
+    return ops.concatenate([first, others, *[ops.zeros_like(first)] * (FUNNEL - 1)], axis=1)
 
 
 def buckets(time):
@@ -132,7 +141,7 @@ class Encoder(layers.Layer):
                 pool = functools.partial(halved, mask=mask) if i and not j else None
                 x = block(x, mask[:, None], pool=pool, training=training)
                 mask = halved(ops.cast(mask, "float32")[..., None], mask)[..., 0] > 0 if pool else mask
-        x = self.norm(x[:, :tokens])
+        x = self.norm(ops.reshape(x[:, :tokens], (-1, tokens, self.options["units"])))
         z_mean = self.to_mean(x)
         z_mean = ops.tanh(z_mean) if self.options["tanh"] else z_mean
         return z_mean, self.to_log_var(x) if self.to_log_var else None
@@ -214,7 +223,10 @@ class Decoder(layers.Layer):
     def __init__(self, options, embedding):
         super().__init__()
         self.options, self.embedding, units = options, embedding, options["units"]
-        self.from_code, self.norm_code = layers.Dense(units), layers.LayerNormalization(epsilon=1e-5)
+        self.slots = options["upsampling"] == "slots"
+        self.from_code = layers.Dense(FUNNEL * units if self.slots else units)
+        self.norm_code = layers.LayerNormalization(epsilon=1e-5)
+        self.own = None if options["no_own"] else layers.Dense(units, use_bias=False)
         self.places_of_code = table(FUNNEL * options["latent_tokens"], units)
         self.places = table(options["positions"], units)
         self.biases = layers.Embedding(BUCKETS, options["num_heads"], dtype="float32")
@@ -225,8 +237,13 @@ class Decoder(layers.Layer):
         self.buckets = buckets(max(options["positions"], window))
 
     def code(self, z):
-        code = upsampled(self.norm_code(self.from_code(ops.cast(z, self.compute_dtype))))
-        return code + self.places_of_code(ops.arange(ops.shape(code)[1]))[None]
+        code = upsampled(self.norm_code(self.from_code(ops.cast(z, self.compute_dtype))), self.slots)
+        return code + self.places_of_code(ops.arange(code.shape[1]))[None]
+
+    def beside(self, code):
+        """Returns what the decoder is given directly at each position: of the code that which was made of its token."""
+        here = self.own(code[:, 1 : 1 + self.options["positions"]])
+        return ops.pad(here, [(0, 0), (0, self.options["positions"] - here.shape[1]), (0, 0)])
 
     def call(self, ids, z, training=False):
         time = ops.shape(ids)[1]
@@ -234,6 +251,7 @@ class Decoder(layers.Layer):
         x = self.dropout(self.embedding(ids) + self.places(ops.arange(time))[None], training=training)
         bias = ops.transpose(self.biases(ops.convert_to_tensor(self.buckets)), (2, 0, 1))
         code, every = self.code(z), self.options["recompute"]
+        x = x + self.beside(code)[:, :time] if self.own else x
         for i, block in enumerate(self.blocks):
             again = every and (i + 1) % every
             x = keras.remat(block)(x, code, bias) if again else block(x, code, bias, training=training)
@@ -243,12 +261,14 @@ class Decoder(layers.Layer):
         code, batch = self.code(z), ops.shape(z)[0]
         given = [array for block in self.blocks for array in block.keys_and_values(code)]
         caches = [array for block in self.blocks for array in block.caches(batch, self.options["positions"])]
-        return (ops.zeros((batch,), "int32"), *given, *caches)
+        given += [self.beside(code)] if self.own else []
+        return (ops.zeros((batch,), "int32"), *caches, *given)
 
     def step(self, token, state):
         place, *state = state
-        given, caches, after = state[: 2 * len(self.blocks)], state[2 * len(self.blocks) :], []
+        caches, given, after = state[: 2 * len(self.blocks)], state[2 * len(self.blocks) :], []
         x = self.embedding(token) + self.places(place)
+        x = x + ops.take_along_axis(given[-1], place[:, None, None], axis=1)[:, 0] if self.own else x
         rows = ops.take(ops.convert_to_tensor(self.buckets), place[:1], axis=0)[:, : self.options["positions"]]
         bias = ops.transpose(self.biases(rows), (2, 0, 1))
         for i, block in enumerate(self.blocks):
@@ -257,7 +277,7 @@ class Decoder(layers.Layer):
             after += kept
         x = self.norm(x) * self.options["units"] ** -0.5
         logits = ops.matmul(x, ops.transpose(ops.cast(self.embedding.embeddings, x.dtype)))
-        return logits, (ops.minimum(place + 1, self.options["positions"] - 1), *given, *after)
+        return logits, (ops.minimum(place + 1, self.options["positions"] - 1), *after, *given)
 
 
 class TransformerVAE(keras.Model):
@@ -479,6 +499,9 @@ def parse_args(argv=None):
     add("--decoder-layers", type=size, default=3, help="blocks of the decoder")
     add("--latent-tokens", type=util.number(int, 2), default=5, help="positions of the code")
     add("-H", "--latent-dim", "--latent_dim", type=size, default=77, help="numbers of a position of the code")
+    about = "the four positions that become one of the code, made of it: each by weights of its own, or all alike"
+    add("--upsampling", choices=("slots", "repeat"), default="slots", help=about)
+    add("--no-own", action="store_true", help="the decoder looks the code up by attention alone, not also by position")
     add("--code", choices=("gaussian", "point"), default="gaussian", help="a draw around the mean, or the mean itself")
     add("--tanh", action="store_true", help="numbers of the mean between -1 and 1, as in the original")
     add("--window", type=util.number(int, 0), default=0, help="tokens that the decoder's attention is cut into; 0: all")

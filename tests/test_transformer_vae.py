@@ -65,9 +65,17 @@ def test_windows_against_a_mask(time, shift):
     np.testing.assert_allclose(found, ops.convert_to_numpy(wanted), atol=1e-5)
 
 
-@pytest.mark.parametrize("window", [0, 6])
-def test_steps_with_caches_equal_the_whole_at_once(window):
-    model, _, sequences = made("--window", str(window))
+def test_slots_hold_what_each_of_four_positions_is():
+    x = np.arange(2 * 3 * 8, dtype="float32").reshape(2, 3, 8)
+    found = ops.convert_to_numpy(transformer_vae.upsampled(x, slots=True))
+    np.testing.assert_array_equal(found[:, 0], x[:, 0, :2])
+    np.testing.assert_array_equal(found[:, 1:9], x[:, 1:].reshape(2, 8, 2))
+    assert found.shape == (2, 12, 2) and not found[:, 9:].any()
+
+
+@pytest.mark.parametrize("argv", [(), ("--window", "6"), ("--no-own", "--upsampling", "repeat")])
+def test_steps_with_caches_equal_the_whole_at_once(argv):
+    model, _, sequences = made(*argv)
     ids = sequences.padded(np.arange(4))
     z = np.random.default_rng(1).normal(size=(4, *model.latent_shape)).astype("float32")
     hidden = model.decoder(ids, z)

@@ -13,6 +13,8 @@ import inference
 import metrics
 import util
 
+BEAM = 5  # hypotheses of exact_match_beam
+
 
 def prior_draws(model, labels, seed, z=None, lengths=0, alike=False, spread=1.0):
     """Draws from the prior of a model, and goes on with it behind what is given.
@@ -105,8 +107,9 @@ def evaluate(model, sequences, max_length, iw_samples=0, seed=1, progress=None):
     means = prior_draws(model, labels, (seed, 2), z_mean, sequences.lengths)
     start = {"z": means, "labels": labels, "forced": forced}
     wanted = [util.words(sequences[i]) for i in range(len(sequences))]
-    written = [util.words(ids) for ids in inference.write(model, start, max_length)[0]]
-    scores["exact_match"] = metrics.exact_match(wanted, written)
+    for name, beam in (("exact_match", 1), ("exact_match_beam", BEAM)):
+        written = [util.words(ids) for ids in inference.write(model, start, max_length, beam=beam)[0]]
+        scores[name] = metrics.exact_match(wanted, written)
     return scores
 
 

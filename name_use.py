@@ -13,7 +13,7 @@ import util
 from labels import UNKNOWN, Labels
 from util import PAD, UNK, UserError
 
-SPREAD = 0.68  # of draws from the prior, in its deviations
+SPREAD = 0.66  # of draws from the prior, in its deviations
 GUIDANCE = 0.5  # of names in a language that is asked for
 STEPS, STEP = 128, 0.2  # random steps to a name's clearest code, and their length in deviations of the posterior
 

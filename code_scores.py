@@ -88,7 +88,8 @@ def evaluate(model, sequences, max_length, iw_samples=0, seed=1, progress=None, 
         check: function of a text, or None.
 
     Returns:
-        dict of scores, see docs/transformer_vae.md.
+        dict of scores: nats a text (nll, kl, neg_elbo, iw_nll), shares with their intervals (accuracies and exact_match
+        at the mean of the code, walk_*, sample_*), bleu_4, active_units, mmd and its mmd_threshold.
     """
     random = np.random.default_rng(seed)
     z_mean, z_log_var = inference.posteriors(model, sequences)

@@ -378,10 +378,14 @@ def build(options, vocabulary):
 # Use -----------------------------------------------------------------------------------------------------------------
 
 
+def read(run, texts):
+    """Returns `util.Sequences` of texts as they are typed, cut to the length that the model has."""
+    return util.encode_texts(texts, run.vocabulary, None, run.options["positions"] - 1, prompt=True)
+
+
 def encode(run, texts):
     """Reads texts to their codes: z_mean and z_log_var, float32 (n, latent_tokens, latent_dim) each."""
-    most = run.options["positions"] - 1
-    return inference.posteriors(run.model, util.encode_texts(texts, run.vocabulary, None, most, prompt=True))
+    return inference.posteriors(run.model, read(run, texts))
 
 
 def decode(run, z, *, temperature=0.0, top_k=0, top_p=1.0, beam=1, seed=1, max_length=None, scores=False):
@@ -399,8 +403,7 @@ def decode(run, z, *, temperature=0.0, top_k=0, top_p=1.0, beam=1, seed=1, max_l
 
 def score(run, texts, z):
     """Returns log p(text|z) in nats of n texts, each at its z (n, latent_tokens, latent_dim): float (n,)."""
-    most = run.options["positions"] - 1
-    return -inference.likelihoods(run.model, util.encode_texts(texts, run.vocabulary, None, most, prompt=True), z)
+    return -inference.likelihoods(run.model, read(run, texts), z)
 
 
 def sample_prior(run, n, seed=1):
@@ -546,15 +549,17 @@ def parse_args(argv=None):
 
 def main(args):
     run, codec = training.open_run(SCRIPT, args), sys.modules[__name__]
-    corpus, vocabulary, splits = training.read_corpus(run, args)
-    score_with = functools.partial(code_scores.evaluate, vocabulary=vocabulary, check=CHECKS[run.options["check"]])
-    if not run.is_new and args.resume is None:
+    opened = not run.is_new and args.resume is None
+    if opened:
         run.model = build(run.options, run.vocabulary)
         run.load_best(run.model)
         if args.sample is not None:
             show.talk(run, codec, args)
-        else:
-            show.finish(run, splits["test"], args.iw_samples, score_with)
+            return
+    corpus, vocabulary, splits = training.read_corpus(run, args)
+    score_with = functools.partial(code_scores.evaluate, vocabulary=vocabulary, check=CHECKS[run.options["check"]])
+    if opened:
+        show.finish(run, splits["test"], args.iw_samples, score_with)
         return
     train = util.Batches(splits["train"], args.batch_size, run.seed)
     valid = util.Batches(splits["valid"], 2 * args.batch_size, shuffle=False)

@@ -85,7 +85,7 @@ def evaluate(model, sequences, max_length, iw_samples=0, seed=1, progress=None, 
         max_length: tokens of a text at most.
         iw_samples: K of iw_nll; 0 leaves it out, as does a code without a deviation.
         vocabulary: `util.Vocabulary`.
-        check: function of a text, or None.
+        check: function of a list of texts that says of each whether it is valid, or None.
 
     Returns:
         dict of scores: nats a text (nll, kl, neg_elbo, iw_nll), shares with their intervals (accuracies and exact_match
@@ -121,6 +121,6 @@ def evaluate(model, sequences, max_length, iw_samples=0, seed=1, progress=None, 
     samples = [vocabulary.decode(ids) for ids in inference.write(model, drawn, max_length)[0]]
     scores["sample_unique"] = len(set(samples)) / len(samples)
     if check:
-        scores |= share("walk_valid", [check(text) for text in new])
-        scores |= share("sample_valid", [check(text) for text in samples])
+        scores |= share("walk_valid", check(new))
+        scores |= share("sample_valid", check(samples))
     return scores

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+import digits
 import records
 from tasks import TASKS, read_task
 from textfiles import Lines, lines_of, read_texts
@@ -53,7 +54,9 @@ class Corpus:
     description: str
 
 
-def load(task=None, path=None, *, limit=None, level=None, seed=1, big_file=BIG_FILE, labelled=False):
+def load(
+    task=None, path=None, *, limit=None, level=None, seed=1, big_file=BIG_FILE, labelled=False, picture=(9, "down")
+):
     """Loads a corpus by its name or from a path.
 
     Args:
@@ -66,6 +69,7 @@ def load(task=None, path=None, *, limit=None, level=None, seed=1, big_file=BIG_F
         big_file: bytes; above this size texts stay in their files (see `textfiles.Lines`).
         labelled: each line of a file is a text, with its label and a tab before it where there is one, or several; in a
             folder without files of splits, each file has the label that is its name. Tables say it, see records.py.
+        picture: rows and direction of the texts that drawn digits become, those of the task or of an .npz file.
 
     Returns:
         `Corpus`. Splits made here hold 90, 5 and 5 % of the texts, each text once, at most HELD_OUT in valid and in
@@ -78,15 +82,19 @@ def load(task=None, path=None, *, limit=None, level=None, seed=1, big_file=BIG_F
     if path is not None:
         path = pathlib.Path(path)
         name = path.resolve().name
-        if labelled:
+        if path.suffix.lower() == ".npz":
+            texts, labels = digits.texts(*digits.read(path), *picture)
+            texts = texts[: _within(texts, limit)]
+            given, labels, level = {"train": texts}, {"train": labels[: len(texts)]}, level or "char"
+        elif labelled:
             given, labels = _read_labelled(path, limit)
         else:
             given = _read_path(path, limit, big_file)
     elif task in TASKS:
-        name, (texts, labels) = task, read_task(task)
+        name, (texts, labels) = task, read_task(task, picture)
         given = {"train": texts[: _within(texts, limit)]}
         labels = labels and {"train": labels[: len(given["train"])]}
-        level = level or ("char" if task in ("pylines", "names") else "space" if task == "sinica" else "word")
+        level = level or ("char" if task in ("pylines", "names", "digits") else "space" if task == "sinica" else "word")
     else:
         raise UserError(f"Unknown task {task!r}; the tasks are {', '.join(TASKS)}.")
     given, level, language = _tokens(given, level)
@@ -126,7 +134,7 @@ def add_data_options(parser, task="pydocs", max_length=100, top_words=10000):
         *("-D", "--data", "--data_dir", "--data-directory"),
         metavar="PATH",
         help="file of texts, .txt, .csv or .jsonl, or folder of such (those named train, valid, test stay as they are),"
-        " instead of a task",
+        " or .npz of pictures of digits, instead of a task",
     )
     group.add_argument("-I", "--limit", type=_count, metavar="N", help="read only the first N characters of the corpus")
     group.add_argument(
@@ -148,6 +156,11 @@ def add_data_options(parser, task="pydocs", max_length=100, top_words=10000):
     )
     group.add_argument("--level", choices=LEVELS, help="what a token is; without it, found out from the text")
     return group
+
+
+def picture_of(options):
+    """Returns the argument of `load` that the options --rows and --direction stand for, if there are such."""
+    return {"picture": (options["rows"], options["direction"])} if "rows" in options else {}
 
 
 def _count(text):

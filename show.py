@@ -79,7 +79,7 @@ class Show(keras.callbacks.Callback):
             )
 
 
-def finish(run, test, iw_samples=0, evaluate=inference.evaluate):
+def finish(run, test, iw_samples=0, evaluate=inference.evaluate, also=dict):
     """Scores a run on its test split, prints the scores and writes them to eval.json.
 
     Args:
@@ -87,6 +87,7 @@ def finish(run, test, iw_samples=0, evaluate=inference.evaluate):
         test: `util.Sequences`.
         iw_samples: K of iw_nll; 0 leaves it out.
         evaluate: function that scores a model, called as `inference.evaluate` is.
+        also: function without arguments that returns further scores, a dict.
 
     Returns:
         dict of scores, see `inference.evaluate`.
@@ -98,6 +99,7 @@ def finish(run, test, iw_samples=0, evaluate=inference.evaluate):
     scores = evaluate(
         run.model, test, length, iw_samples, run.seed, lambda done: run.console.live(f"  iw_nll: {done:.0%}")
     )
+    scores |= also()
     scores |= {"sentences": len(test), "tokens": int(test.lengths.sum())}
     lines = [
         f"{name:>20}  {value:.4f}" if isinstance(value, float) else f"{name:>20}  {value}"

@@ -15,6 +15,7 @@ import socket
 import warnings
 import zipfile
 
+import digits
 import installed
 import pydocs
 from util import UserError
@@ -30,12 +31,16 @@ TASKS = {
     "genesis": "sentences of the book of Genesis, King James and World English Bible (NLTK)",
     "headlines": "Reuters headlines, labelled with their topic (NLTK)",
     "sinica": "Chinese sentences, in words (NLTK)",
+    "digits": "handwritten digits drawn in characters, labelled (MNIST, fetched once by Keras)",
 }
 BUILT_IN = ("pydocs", "pylines", "names")
 
 
-def read_task(task):
+def read_task(task, picture=(9, "down")):
     """Reads the corpus of that name, key of TASKS.
+
+    Args:
+        picture: rows and direction of the texts of `digits`.
 
     Returns:
         (texts, labels): lists of str of the same length, the labels None where there are none.
@@ -49,6 +54,8 @@ def read_task(task):
         return installed.cached("pylines", (), installed.code_lines), None
     if task == "names":
         return _names()
+    if task == "digits":
+        return digits.texts(*digits.fetch(), *picture)
     return _from_nltk(task)
 
 

@@ -96,7 +96,8 @@ def read_corpus(run, args, classes=None):
         UserError: it is not the text of the run, or too small.
     """
     labelled = classes is not None
-    corpus = corpora.load(args.task, args.data, limit=args.limit, level=args.level, seed=1, labelled=labelled)
+    where, how = {"task": args.task, "path": args.data}, {"limit": args.limit, "level": args.level}
+    corpus = corpora.load(**where, **how, seed=1, labelled=labelled, **corpora.picture_of(vars(args)))
     if not run.is_new and corpus.fingerprint != run.config["corpus"]["fingerprint"]:
         raise UserError(f"{corpus.name} is not the text that {run.name} was trained on: its splits would be others")
     vocabulary = run.vocabulary or util.Vocabulary.build(corpus.train, corpus.level, args.top_words, corpus.language)

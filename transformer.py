@@ -6,13 +6,24 @@ query may look: (batch or 1, queries, keys).
 
 import math
 
+import numpy as np
 from keras import layers, ops
+
+BUCKETS, FURTHEST = 32, 128  # of the relative positions of T5
 
 
 def causal_mask(time):
     """Returns bool (1, time, time): a step sees itself and those before it."""
     places = ops.arange(time)
     return (places[:, None] >= places[None])[None]
+
+
+def buckets(time):
+    """Returns the bucket of each earlier position, int (time, time): 16 exact distances, then ever wider (T5)."""
+    back = np.maximum(np.arange(time)[:, None] - np.arange(time)[None], 0)
+    exact = BUCKETS // 2
+    further = exact + np.log(np.maximum(back, 1) / exact) / math.log(FURTHEST / exact) * (BUCKETS - exact)
+    return np.where(back < exact, back, np.minimum(further, BUCKETS - 1)).astype("int32")
 
 
 def attend(query, key, value, heads, mask, bias=None):
@@ -43,6 +54,43 @@ def attend(query, key, value, heads, mask, bias=None):
     return ops.reshape(attended, (-1, ops.shape(query)[1], width))
 
 
+def attend_in_windows(query, key, value, heads, window, shift, bias):
+    """Causal attention of each position to those before it in its window, in time and memory linear in the length.
+
+    Args:
+        query, key, value: float (batch, time, width).
+        window: positions of a window.
+        shift: how far the windows stand to the left, below `window`.
+        bias: float (heads, window, window).
+    """
+    (batch, time), width = ops.shape(query)[:2], query.shape[-1]
+    windows = (time + shift + window - 1) // window
+    padding = [(0, 0), (shift, windows * window - time - shift), (0, 0)]
+
+    def cut(x):
+        return ops.reshape(ops.pad(x, padding), (-1, window, width))
+
+    real = ops.reshape(ops.arange(windows * window) >= shift, (windows, 1, window))
+    mask = ops.tile(ops.logical_and(causal_mask(window), real), (batch, 1, 1))
+    attended = attend(cut(query), cut(key), cut(value), heads, mask, bias)
+    return ops.reshape(attended, (batch, -1, width))[:, shift : shift + time]
+
+
+def remembered(caches, new, place):
+    """Puts what a step adds into its caches.
+
+    Args:
+        caches, new: lists of float (batch, time, width) and (batch, 1, width).
+        place: int32 (batch,), the number of the step, the same for all.
+
+    Returns:
+        The new caches, and which steps there are so far: bool (batch, time).
+    """
+    places, place = ops.arange(ops.shape(caches[0])[1])[None], place[:, None]
+    here = ops.equal(places, place)[..., None]
+    return [ops.where(here, n, ops.cast(c, n.dtype)) for c, n in zip(caches, new, strict=True)], places <= place
+
+
 class _Residual(layers.Layer):
     """What the blocks have in common: the projection of what was attended to, the MLP, two norms and the dropout."""
 
@@ -57,8 +105,11 @@ class _Residual(layers.Layer):
         self.dropouts = [layers.Dropout(dropout) for _ in range(2)]
 
     def add(self, x, attended, training):
-        """Returns the output of the block from its input x and what was attended to, (..., width) each."""
-        x = x + self.dropouts[0](self.out(attended), training=training)
+        """Returns the input x with what was attended to, (..., width) each."""
+        return x + self.dropouts[0](self.out(attended), training=training)
+
+    def think(self, x, training):
+        """Returns x with what the MLP makes of it."""
         return x + self.dropouts[1](self.mlp(self.hidden(self.norms[1](x))), training=training)
 
 
@@ -80,7 +131,8 @@ class Block(_Residual):
         query, key, value = ops.split(self.inputs(self.norms[0](x)), 3, axis=-1)
         if pool:
             x, query = pool(x), pool(query)
-        return self.add(x, attend(query, key, value, self.heads, mask), training)
+        x = self.add(x, attend(query, key, value, self.heads, mask), training)
+        return self.think(x, training)
 
     def caches(self, batch, time):
         """Returns empty caches for `time` steps: keys and values, (batch, time, width) each."""
@@ -98,11 +150,61 @@ class Block(_Residual):
             float (batch, width) and the new caches.
         """
         query, *new = ops.split(self.inputs(self.norms[0](x[:, None])), 3, axis=-1)
-        places = ops.arange(ops.shape(caches[0])[1])[None]
-        here = ops.equal(places, place[:, None])
-        caches = [ops.where(here[..., None], n, ops.cast(c, n.dtype)) for c, n in zip(caches, new, strict=True)]
-        mask = (places <= place[:, None])[:, None]
-        return self.add(x, attend(query, *caches, self.heads, mask)[:, 0], False), caches
+        caches, so_far = remembered(caches, new, place)
+        x = self.add(x[:, None], attend(query, *caches, self.heads, so_far[:, None]), False)
+        return self.think(x, False)[:, 0], caches
+
+
+class DecoderBlock(Block):
+    """A block that also attends to a code: self-attention, attention to keys and values of the code, and an MLP.
+
+    Weights: 16 width^2 + 19 width.
+
+    Args:
+        width, heads, dropout: see `Block`.
+        window: positions that the self-attention is cut into, 0 for all in one.
+        shift: see `attend_in_windows`.
+    """
+
+    def __init__(self, width, heads, dropout=0.0, window=0, shift=0, **kwargs):
+        super().__init__(width, heads, dropout, **kwargs)
+        self.window, self.shift = window, shift
+        self.norm_between = layers.LayerNormalization(epsilon=1e-5)
+        self.query, self.code = layers.Dense(width), layers.Dense(2 * width)
+        self.out_of_code, self.dropout_of_code = layers.Dense(width), layers.Dropout(dropout)
+
+    def keys_and_values(self, code):
+        return ops.split(self.code(code), 2, axis=-1)
+
+    def look_up(self, x, given, training):
+        """Returns x (batch, time, width) with what it attends to of the keys and values that are given."""
+        seen = attend(self.query(self.norm_between(x)), *given, self.heads, ops.ones((1, 1, 1), "bool"))
+        return x + self.dropout_of_code(self.out_of_code(seen), training=training)
+
+    def call(self, x, code, bias, training=False):
+        """Returns the output, causal, of x (batch, time, width) and a code (batch, any, width).
+
+        The bias, float (heads, at least time, the same), is added to the scores of the self-attention.
+        """
+        heads, time = self.heads, ops.shape(x)[1]
+        three = ops.split(self.inputs(self.norms[0](x)), 3, axis=-1)
+        if self.window:
+            attended = attend_in_windows(*three, heads, self.window, self.shift, bias[:, : self.window, : self.window])
+        else:
+            attended = attend(*three, heads, causal_mask(time), bias[:, :time, :time])
+        x = self.look_up(self.add(x, attended, training), self.keys_and_values(code), training)
+        return self.think(x, training)
+
+    def step(self, x, caches, given, place, bias):
+        """Does one step of `call`, see `Block`; `given` are keys and values of the code, the bias (heads, 1, time)."""
+        query, *new = ops.split(self.inputs(self.norms[0](x[:, None])), 3, axis=-1)
+        caches, mask = remembered(caches, new, place)
+        if self.window:
+            places, place = ops.arange(ops.shape(mask)[1])[None], place[:, None]
+            same = ops.equal((places + self.shift) // self.window, (place + self.shift) // self.window)
+            mask = ops.logical_and(mask, same)
+        x = self.add(x[:, None], attend(query, *caches, self.heads, mask[:, None], bias), False)
+        return self.think(self.look_up(x, given, False), False)[:, 0], caches
 
 
 class CrossBlock(_Residual):
@@ -121,4 +223,4 @@ class CrossBlock(_Residual):
 
     def call(self, x, key, value, mask, training=False):
         attended = attend(self.query(self.norms[0](x)), key, value, self.heads, mask)
-        return self.add(x, attended, training)
+        return self.think(self.add(x, attended, training), training)

@@ -41,6 +41,7 @@ from keras import layers, ops
 
 import code_scores
 import corpora
+import experiments
 import inference
 import latent
 import sampling
@@ -48,12 +49,12 @@ import show
 import transformer
 import util
 from checks import CHECKS
+from digits import DIRECTIONS, SIDES
 from layers import Adam, softmax_nll
 from util import PAD, START, UNK
 
 SCRIPT = "transformer_vae"
 FUNNEL = 4  # positions of a text to one of the code: two halvings
-BUCKETS, FURTHEST = 32, 128  # of the relative positions of T5
 
 
 def halved(x, mask):
@@ -87,14 +88,6 @@ def upsampled(x, slots=False):
     else:
         first, others = x[:, :1], ops.repeat(x[:, 1:], FUNNEL, axis=1)
     return ops.concatenate([first, others, *[ops.zeros_like(first)] * (FUNNEL - 1)], axis=1)
-
-
-def buckets(time):
-    """Returns the bucket of each earlier position, int (time, time): 16 exact distances, then ever wider (T5)."""
-    back = np.maximum(np.arange(time)[:, None] - np.arange(time)[None], 0)
-    exact = BUCKETS // 2
-    further = exact + np.log(np.maximum(back, 1) / exact) / math.log(FURTHEST / exact) * (BUCKETS - exact)
-    return np.where(back < exact, back, np.minimum(further, BUCKETS - 1)).astype("int32")
 
 
 def table(rows, units, deviation=0.3):
@@ -147,76 +140,6 @@ class Encoder(layers.Layer):
         return z_mean, self.to_log_var(x) if self.to_log_var else None
 
 
-def attend_in_windows(query, key, value, heads, window, shift, bias):
-    """Causal attention of each position to those before it in its window, in time and memory linear in the length.
-
-    Args:
-        query, key, value: float (batch, time, width).
-        window: positions of a window.
-        shift: how far the windows stand to the left, below `window`.
-        bias: float (heads, window, window).
-    """
-    (batch, time), width = ops.shape(query)[:2], query.shape[-1]
-    windows = (time + shift + window - 1) // window
-    padding = [(0, 0), (shift, windows * window - time - shift), (0, 0)]
-
-    def cut(x):
-        return ops.reshape(ops.pad(x, padding), (-1, window, width))
-
-    real = ops.reshape(ops.arange(windows * window) >= shift, (windows, 1, window))
-    mask = ops.tile(ops.logical_and(transformer.causal_mask(window), real), (batch, 1, 1))
-    attended = transformer.attend(cut(query), cut(key), cut(value), heads, mask, bias)
-    return ops.reshape(attended, (batch, -1, width))[:, shift : shift + time]
-
-
-class DecoderBlock(transformer.Block):
-    """A block that also attends to the code: self-attention, attention to keys and values of the code, and an MLP.
-
-    Args:
-        width, heads, dropout: see `transformer.Block`.
-        window: positions that the self-attention is cut into, 0 for all in one.
-        shift: see `attend_in_windows`.
-    """
-
-    def __init__(self, width, heads, dropout=0.0, window=0, shift=0, **kwargs):
-        super().__init__(width, heads, dropout, **kwargs)
-        self.window, self.shift = window, shift
-        self.norm_between = layers.LayerNormalization(epsilon=1e-5)
-        self.query, self.code = layers.Dense(width), layers.Dense(2 * width)
-        self.out_of_code, self.dropout_of_code = layers.Dense(width), layers.Dropout(dropout)
-
-    def keys_and_values(self, code):
-        return ops.split(self.code(code), 2, axis=-1)
-
-    def finish(self, x, attended, given, training=False):
-        x = x + self.dropouts[0](self.out(attended), training=training)
-        seen = transformer.attend(self.query(self.norm_between(x)), *given, self.heads, ops.ones((1, 1, 1), "bool"))
-        x = x + self.dropout_of_code(self.out_of_code(seen), training=training)
-        return x + self.dropouts[1](self.mlp(self.hidden(self.norms[1](x))), training=training)
-
-    def call(self, x, code, bias, training=False):
-        heads, time = self.heads, ops.shape(x)[1]
-        three = ops.split(self.inputs(self.norms[0](x)), 3, axis=-1)
-        if self.window:
-            attended = attend_in_windows(*three, heads, self.window, self.shift, bias[:, : self.window, : self.window])
-        else:
-            attended = transformer.attend(*three, heads, transformer.causal_mask(time), bias[:, :time, :time])
-        return self.finish(x, attended, self.keys_and_values(code), training)
-
-    def step(self, x, caches, given, place, bias):
-        """Does one step of `call`: x (batch, width), caches of keys and values, bias (heads, 1, time), see `Block`."""
-        query, *new = ops.split(self.inputs(self.norms[0](x[:, None])), 3, axis=-1)
-        places, place = ops.arange(ops.shape(caches[0])[1])[None], place[:, None]
-        here, mask = ops.equal(places, place)[..., None], places <= place
-        if self.window:
-            same = ops.equal((places + self.shift) // self.window, (place + self.shift) // self.window)
-            mask = ops.logical_and(mask, same)
-        caches = [ops.where(here, n, ops.cast(c, n.dtype)) for c, n in zip(caches, new, strict=True)]
-        mask = mask[:, None]
-        attended = transformer.attend(query, *caches, self.heads, mask, bias)
-        return self.finish(x[:, None], attended, given)[:, 0], caches
-
-
 class Decoder(layers.Layer):
     """Language model of tokens given z: `call` gives the last states (batch, time, units), `step` the next logits."""
 
@@ -229,12 +152,14 @@ class Decoder(layers.Layer):
         self.own = None if options["no_own"] else layers.Dense(units, use_bias=False)
         self.places_of_code = table(FUNNEL * options["latent_tokens"], units)
         self.places = table(options["positions"], units)
-        self.biases = layers.Embedding(BUCKETS, options["num_heads"], dtype="float32")
+        self.biases = layers.Embedding(transformer.BUCKETS, options["num_heads"], dtype="float32")
         # Every second block has its windows half a window further, so that what is told crosses their edges.
         window, sizes = options["window"], (units, options["num_heads"], options["dropout"])
-        self.blocks = [DecoderBlock(*sizes, window, window // 2 * (i % 2)) for i in range(options["decoder_layers"])]
+        self.blocks = [
+            transformer.DecoderBlock(*sizes, window, window // 2 * (i % 2)) for i in range(options["decoder_layers"])
+        ]
         self.norm, self.dropout = layers.LayerNormalization(epsilon=1e-5), layers.Dropout(options["dropout"])
-        self.buckets = buckets(max(options["positions"], window))
+        self.buckets = transformer.buckets(max(options["positions"], window))
 
     def code(self, z):
         code = upsampled(self.norm_code(self.from_code(ops.cast(z, self.compute_dtype))), self.slots)
@@ -333,7 +258,7 @@ class TransformerVAE(keras.Model):
             kl = ops.sum(each, axis=(1, 2))
             self.means["kl"].update_state(kl)
             self.means["neg_elbo"].update_state(nll + kl)
-            loss = loss + self.kl_weight(self.step) * ops.mean(kl)
+            loss = loss + self.kl_weight(self.step) * ops.maximum(ops.mean(kl), options["free_bits"])
         flat = ops.reshape(z, (-1, math.prod(self.latent_shape)))
         mmd = latent.mmd(flat, keras.random.normal(ops.shape(flat), seed=self.seed), options["kernel"])
         self.means["mmd"].update_state(mmd)
@@ -414,9 +339,9 @@ def sample_prior(run, n, seed=1):
 class ShowCodes(show.Show):
     """What is shown after an epoch: samples, reconstructions, a walk in a table, and what the codes are like."""
 
-    def __init__(self, run, valid, every, last, check):
+    def __init__(self, run, valid, every, last, kind):
         super().__init__(run, sys.modules[__name__], valid, every, last)
-        self.check = check
+        self.kind = kind
 
     def warn_of_collapse(self, logs):
         if self.model.gaussian:
@@ -430,9 +355,11 @@ class ShowCodes(show.Show):
         for mode in ("slerp", "lerp") if len(self.texts) > 1 else ():
             shares = np.linspace(0, 1, 11)
             walk = decode(run, getattr(latent, mode)(z_mean[0], z_mean[1], shares))
-            marks = ["" if not self.check else "ok " if self.check(text) else "-- " for text in walk]
+            found = self.kind.valid(walk) if self.kind.valid else []
+            marks = ["ok " if valid else "-- " for valid in found] or [""] * len(walk)
             lines = [f"{share:.1f} {mark} {text}" for share, mark, text in zip(shares, marks, walk, strict=True)]
             run.shown(f"walk_{mode}", [self.texts[0], *lines, self.texts[1]], epoch)
+        self.kind.show(run, self.valid.part(8), epoch)
         self.show_posterior(epoch)
 
     def show_posterior(self, epoch):
@@ -444,40 +371,6 @@ class ShowCodes(show.Show):
 
 
 # Command line ---------------------------------------------------------------------------------------------------------
-
-SHARES = {"full": 1, "half": 2, "quarter": 4, "eighth": 8, "tenth": 10, "sixteenth": 16}  # of a width of 768
-PRESETS = {
-    "funnel_tiny": {"funnel": "1_1_1"},
-    "funnel_small": {"funnel": "2_2_2"},
-    "funnel_medium": {"funnel": "3_3_3"},
-    "grad_check_pnt": {"recompute": 3, "dropout": 0.0},
-    "batch_small": {"batch_size": 16},
-    "batch_medium": {"batch_size": 64},
-    "batch_large": {"batch_size": 128},
-}
-
-
-def preset(name):
-    """Returns the options that a preset stands for, None for one that is none."""
-    if found := re.fullmatch(rf"({'|'.join(SHARES)})_(\d+)_tkn", name):
-        return {"latent_dim": round(768 / SHARES[found[1]] + 0.01), "latent_tokens": int(found[2])}
-    if found := re.fullmatch(r"window(\d+)", name):
-        return {"window": int(found[1])}
-    if found := re.fullmatch(r"(\d+)Seq", name):
-        return {"max_length": int(found[1])}
-    return PRESETS.get(name)
-
-
-def presets(text):
-    """Parses names of presets with commas between."""
-    found = {}
-    for name in text.split(","):
-        options = preset(name)
-        if options is None:
-            known = ["full_30_tkn (half, quarter, ...; any number)", "window60", "30Seq", *PRESETS]
-            raise argparse.ArgumentTypeError(f"there is no preset {name!r}; there are {', '.join(known)}")
-        found |= options
-    return found
 
 
 def groups(text):
@@ -494,8 +387,18 @@ def parse_args(argv=None):
     )
     corpora.add_data_options(parser, task="pylines", max_length=30, top_words=4000)
     parser.set_defaults(level="bpe")
+    add = parser.add_argument_group("experiment").add_argument
+    about = "syntax: lines of Python; semantics: headlines, whose topic is told from the code; mnist: digits as text"
+    add("--experiment", choices=tuple(experiments.EXPERIMENTS), help=about)
+    add("--rows", type=int, choices=SIDES, default=9, help="of a digit, each of so many pixels")
+    add("--direction", choices=tuple(DIRECTIONS), default="down", help="of the rows of a digit")
     add = parser.add_argument_group("model").add_argument
-    add("--preset", type=presets, metavar="A,B", help="several options at once, such as tenth_5_tkn,funnel_small,30Seq")
+    add(
+        "--preset",
+        type=experiments.presets,
+        metavar="A,B",
+        help="several options at once, such as tenth_5_tkn,funnel_small,30Seq",
+    )
     add("-L", "--units", "--num_units", type=size, default=192, help="width of the blocks")
     add("--num-heads", type=size, default=6, help="heads of the attention")
     add("--funnel", type=groups, default="1_1_1", help="blocks of the encoder before, between and after two halvings")
@@ -513,6 +416,7 @@ def parse_args(argv=None):
     add = parser.add_argument_group("objective").add_argument
     add("--beta", type=weight, default=1.0, help="final weight of the KL of a gaussian code; 1 gives the bound")
     add("--annealing-epochs", type=weight, default=2.0, help="length of its ramp")
+    add("--free-bits", type=weight, default=0.0, metavar="NATS", help="KL of a text that costs nothing")
     add("--mmd", type=weight, default=0.0, metavar="WEIGHT", help="final weight of the MMD between codes and prior")
     add("--kernel", choices=("imq", "rbf", "reference"), default="imq", help="of the MMD")
     add("--no-regularizer", action="store_true", help="neither KL nor MMD")
@@ -526,10 +430,7 @@ def parse_args(argv=None):
     add("--check", choices=tuple(CHECKS), help="what texts are to be; default: python for pylines, else none")
     add("--iw-samples", type=util.number(int, 0), default=100, metavar="K", help="draws for iw_nll in --eval; 0: none")
     args = training.parse(parser, SCRIPT, argv)
-    for name, value in (args.preset or {}).items():
-        if name not in args.given:
-            setattr(args, name, value)
-            args.given.add(name)
+    experiments.settle(args)
     if not args.max_length:
         parser.error("--max-length is needed: each position is told apart")
     if args.units % args.num_heads:
@@ -541,7 +442,6 @@ def parse_args(argv=None):
     if args.no_regularizer:
         args.beta = args.mmd = 0.0
         args.code = "point"
-    args.check = args.check or ("python" if args.task == "pylines" and not args.data else "none")
     args.positions = args.max_length + 1
     args.gen_length = min(args.gen_length, args.positions)
     return args
@@ -556,10 +456,11 @@ def main(args):
         if args.sample is not None:
             show.talk(run, codec, args)
             return
-    corpus, vocabulary, splits = training.read_corpus(run, args)
-    score_with = functools.partial(code_scores.evaluate, vocabulary=vocabulary, check=CHECKS[run.options["check"]])
+    kind, corpus, vocabulary, splits = experiments.read(run, args)
+    score_with = functools.partial(code_scores.evaluate, vocabulary=vocabulary, check=kind.valid)
+    score_also = functools.partial(kind.scores, run, splits)
     if opened:
-        show.finish(run, splits["test"], args.iw_samples, score_with)
+        show.finish(run, splits["test"], args.iw_samples, score_with, score_also)
         return
     train = util.Batches(splits["train"], args.batch_size, run.seed)
     valid = util.Batches(splits["valid"], 2 * args.batch_size, shuffle=False)
@@ -571,12 +472,12 @@ def main(args):
     run.start(model, vocabulary, corpus)
     with contextlib.closing(run):
         show.project(run, splits["valid"])
-        callbacks = [ShowCodes(run, splits["valid"], args.output_every, args.epochs, CHECKS[args.check])]
+        callbacks = [ShowCodes(run, splits["valid"], args.output_every, args.epochs, kind)]
         limits = {"epochs": args.epochs, "max_steps": args.max_steps, "save_minutes": args.save_minutes}
         monitor = "val_neg_elbo" if model.gaussian else "val_nll"
         training.fit(run, model, train, valid, monitor=monitor, callbacks=callbacks, **limits)
         run.load_best(model)
-        run.hparams(run.options, show.finish(run, splits["test"], evaluate=score_with))
+        run.hparams(run.options, show.finish(run, splits["test"], 0, score_with, score_also))
         show.project(run, splits["valid"])
 
 

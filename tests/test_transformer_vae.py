@@ -1,11 +1,17 @@
 """The transformer autoencoder: lengths, windows, writing step by step, recomputation, and its objective."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
+import scripts
+import test_digits
 from keras import ops
 
+import experiments
 import inference
+import transformer
 import transformer_vae
 import util
 
@@ -46,7 +52,7 @@ def test_five_codes_become_twenty_positions():
 
 
 def test_buckets_of_relative_positions():
-    found = transformer_vae.buckets(200)
+    found = transformer.buckets(200)
     assert found[0].max() == 0 and found[15, :16].tolist() == list(range(15, -1, -1))
     assert found[20, 0] == 17 and found[64, 0] == 26 and found[199, 0] == 31  # as in T5's own code, causal
 
@@ -57,11 +63,11 @@ def test_windows_against_a_mask(time, shift):
     random, window = np.random.default_rng(1), 4
     three = [random.normal(size=(2, time, 6)).astype("float32") for _ in range(3)]
     bias = random.normal(size=(2, window, window)).astype("float32")
-    found = ops.convert_to_numpy(transformer_vae.attend_in_windows(*three, 2, window, shift, bias))
+    found = ops.convert_to_numpy(transformer.attend_in_windows(*three, 2, window, shift, bias))
     places = np.arange(time) + shift
     mask = (places[:, None] // window == places[None] // window) & (places[:, None] >= places[None])
     whole = bias[:, places[:, None] % window, places[None] % window]
-    wanted = transformer_vae.transformer.attend(*three, 2, mask[None], whole)
+    wanted = transformer.attend(*three, 2, mask[None], whole)
     np.testing.assert_allclose(found, ops.convert_to_numpy(wanted), atol=1e-5)
 
 
@@ -137,7 +143,7 @@ def test_one_batch_is_learnt_by_heart():
 def test_presets_are_defaults():
     args = transformer_vae.parse_args(["--preset", "tenth_5_tkn,funnel_small,60Seq,window60,batch_large", "-b", "7"])
     assert (args.latent_dim, args.latent_tokens, args.funnel, args.max_length, args.window) == (77, 5, "2_2_2", 60, 60)
-    assert args.batch_size == 7 and transformer_vae.preset("full_30_tkn") == {"latent_dim": 768, "latent_tokens": 30}
+    assert args.batch_size == 7 and experiments.preset("full_30_tkn") == {"latent_dim": 768, "latent_tokens": 30}
     for wrong in (["--preset", "tiny"], ["--funnel", "1_1"], ["--recompute", "2"], ["-L", "100"], ["--window", "1"]):
         with pytest.raises(SystemExit):
             transformer_vae.parse_args(wrong)
@@ -145,3 +151,41 @@ def test_presets_are_defaults():
 
 def test_the_weight_of_the_mmd_rises():
     assert float(transformer_vae.TransformerVAE.mmd_weight(2500)) == pytest.approx(0.5)
+
+
+def test_experiments_are_defaults_too():
+    args = transformer_vae.parse_args(["--experiment", "mnist", "--rows", "14", "--preset", "window60"])
+    assert (args.task, args.level, args.max_length, args.window, args.check) == ("digits", "char", 224, 60, "none")
+    assert transformer_vae.parse_args(["--experiment", "semantics"]).task == "headlines"
+    assert transformer_vae.parse_args(["--experiment", "syntax", "-D", "x.txt"]).check == "python"
+
+
+def test_digits_from_training_to_their_strip(tmp_path):
+    pictures, labels = test_digits.drawn(200)
+    np.savez(tmp_path / "x.npz", x=pictures, y=labels)
+    sizes = ["-L", "12", "--num-heads", "3", "-H", "8", "--decoder-layers", "1", "-e", "1", "--name", "d"]
+    where = ["-D", tmp_path / "x.npz", "-T", tmp_path / "runs"]
+    scripts.run_script("transformer_vae.py", "--experiment", "mnist", *sizes, *where)
+    scores = json.loads((tmp_path / "runs" / "transformer_vae" / "d" / "eval.json").read_text())
+    assert scores["digit_real"] > 0.8 and 0 <= scores["digit_again"] <= 1 and "well_formed_95" in scores
+    again = scripts.run_script("transformer_vae.py", "--eval", "d", *where, "--iw-samples", "2")
+    assert f"{scores['digit_real']:.4f}" in again.stdout
+    done = scripts.run_script("homotopy.py", "--run", "d", "-T", tmp_path / "runs", "--random", "-n", "2")
+    assert len(done.stdout.splitlines()) == 4
+
+
+def test_headlines_and_what_their_codes_tell(tmp_path):
+    random = np.random.default_rng(1)
+    words = {"news": ["bank", "vote", "war", "oil"], "fun": ["cat", "quiz", "star", "cake"]}
+    rows = [
+        (label, " ".join(random.choice(words[label], random.integers(3, 9)))) for label in words for _ in range(300)
+    ]
+    (tmp_path / "h.jsonl").write_text("\n".join(json.dumps({"label": a, "text": b}) for a, b in rows))
+    sizes = ["-L", "12", "--num-heads", "3", "-H", "8", "--decoder-layers", "1", "-e", "1", "--name", "h", "-w", "300"]
+    where = ["-D", tmp_path / "h.jsonl", "-T", tmp_path / "runs"]
+    scripts.run_script("transformer_vae.py", "--experiment", "semantics", *sizes, *where)
+    scores = json.loads((tmp_path / "runs" / "transformer_vae" / "h" / "eval.json").read_text())
+    assert scores["svm_tf_idf"] == 1.0 and scores["svm_code"] > scores["majority"]
+    (tmp_path / "plain.txt").write_text("\n".join(text for _, text in rows))
+    done = scripts.run_script("transformer_vae.py", "--experiment", "semantics", "-D", tmp_path / "plain.txt", status=2)
+    assert "labels" in done.stderr

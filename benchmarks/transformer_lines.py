@@ -1,0 +1,93 @@
+"""transformer_vae.py on lines of Python: its scores, and how likely what lies between and beside lines is by counts.
+
+    python benchmarks/transformer_lines.py [--run RUN] [options of transformer_vae.py]
+
+Trains and scores a run, or takes one. The language model is Kneser-Ney's of 5 tokens, counted on the training lines; it
+has seen none of the others. A splice is the beginning of one line and the end of another, in tokens, at a place of
+each drawn alike.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import common
+import kneser_ney
+
+SCORES = ("exact_match", "sequence_accuracy", "token_accuracy", "walk_valid", "walk_new", "sample_valid")
+SCORES = (*SCORES, "sample_unique", "kl", "neg_elbo", "iw_nll", "mmd", "mmd_threshold")
+SPREADS = (1.0, 0.8, 0.6)
+
+
+def likelihoods(directory):
+    """Returns rows of (what, lines, share that is Python, share that is new, nats a token) of a run."""
+    sys.path.insert(0, str(common.ROOT))
+    import training  # isort: skip
+    import numpy as np
+
+    import checks
+    import code_scores
+    import inference
+    import latent
+    import trained
+
+    run, script = trained.opened(str(directory), directory.parent.parent, ("transformer_vae",))
+    args = script.parse_args([])
+    for name, value in run.options.items():
+        setattr(args, name, value)
+    corpus, vocabulary, splits = training.read_corpus(run, args)
+
+    def letters(text):
+        return "".join(chr(0x4E00 + int(i)) for i in vocabulary.encode(text))
+
+    counts = kneser_ney.KneserNey([letters(text) for text in corpus.train], 5)
+    test, known = splits["test"], set(corpus.train)
+    texts = [vocabulary.decode(test[i]) for i in range(len(test))]
+    random, z = np.random.default_rng(run.seed), inference.posteriors(run.model, test)[0]
+    pairs = random.integers(len(texts), size=(code_scores.PAIRS * 5, 2))
+
+    def written(codes):
+        codes = np.asarray(codes, "float32")
+        return [vocabulary.decode(ids) for ids in inference.write(run.model, codes, run.options["positions"])[0]]
+
+    middles = written([latent.slerp(z[a], z[b], [0.5])[0] for a, b in pairs])
+    middles = [text for text, (a, b) in zip(middles, pairs, strict=True) if text not in (texts[a], texts[b])]
+    splices = []
+    for a, b in pairs:
+        share, one, other = random.random(), vocabulary.encode(texts[a]), vocabulary.encode(texts[b])
+        first, second = one[: round(share * len(one))], other[round(share * len(other)) :]
+        splices.append(vocabulary.decode(np.concatenate([first, second])))
+    found = {"test lines": texts, "their middles by slerp": middles, "their splices": splices}
+    for spread in SPREADS:
+        drawn = spread * random.standard_normal((1000, *run.model.latent_shape))
+        found[f"draws from the prior, times {spread:g}"] = written(drawn)
+    rows = []
+    for what, lines in found.items():
+        row = {"what": what, "lines": len(lines)}
+        row |= {"Python": float(np.mean([checks.is_python(text) for text in lines]))}
+        row |= {"different": len(set(lines)) / len(lines), "new": float(np.mean([text not in known for text in lines]))}
+        rows.append(row | {"nats a token": counts.nats_per_char([letters(text) for text in lines])})
+    return rows
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--run", type=Path, help="directory of a run that has been scored by --eval")
+    parser.add_argument("-T", "--logdir", type=Path, default=common.ROOT / "runs" / "benchmarks")
+    args, options = parser.parse_known_args()
+    started, run = time.monotonic(), args.run
+    if run is None:
+        run = args.logdir.resolve() / "transformer_vae" / time.strftime("lines-%H%M%S")
+        where = ["-T", args.logdir.resolve(), "--name", run.name]
+        common.run_script("transformer_vae.py", *where, *options)
+        common.run_script("transformer_vae.py", "-T", args.logdir.resolve(), "--eval", run.name)
+    scores = common.scores_of(run)
+    minutes = round(common.training_seconds(run) / 60, 1)
+    row = {name: scores.get(name, "") for name in SCORES} | {"training minutes": minutes}
+    body = common.table([row]) + "\n\n" + common.table(likelihoods(run.resolve()))
+    common.append("transformer_vae.py on lines of Python, test split", body, time.monotonic() - started)
+
+
+if __name__ == "__main__":
+    main()

@@ -30,13 +30,15 @@ elif keras.backend.backend() == "jax":
 elif keras.backend.backend() == "torch":
     import torch_recurrence
 
+    PARTS = 1
+
 
 def _on_tensorflow_cpu():
     return keras.backend.backend() == "tensorflow" and not tf.config.list_logical_devices("GPU")
 
 
 def one_core_an_operation():
-    """Keeps each TensorFlow operation on one core of two: for models that run their recurrences in two parts at a time.
+    """Keeps each TensorFlow operation on one core of two: for models that run in two parts at a time.
 
     Shared operations would make the parts wait for each other. Call it before TensorFlow computes anything; afterwards
     it does nothing.
@@ -44,6 +46,19 @@ def one_core_an_operation():
     if keras.backend.backend() == "tensorflow" and PARTS == cores() == 2:
         with contextlib.suppress(RuntimeError):
             tf.config.threading.set_intra_op_parallelism_threads(1)
+
+
+def in_parts(function, ids):
+    """Returns function(ids), where two cores share the work: for each half of a batch on its own, side by side.
+
+    Args:
+        function: of ids (batch, ...) that returns arrays (batch, ...) in any structure, each row by itself.
+    """
+    if PARTS == 1 or not _on_tensorflow_cpu():
+        return function(ids)
+    batch = ops.shape(ids)[0]
+    halves = [function(ids[batch * i // PARTS : batch * (i + 1) // PARTS]) for i in range(PARTS)]
+    return keras.tree.map_structure(lambda *both: ops.concatenate(both, 0), *halves)
 
 
 def _on_jax_cpu():

@@ -27,7 +27,7 @@ def tf_idf(train, test, most=30_000):
     """
 
     def terms(text):
-        words = util.Vocabulary([], "word").split(text)
+        words = util.Vocabulary(util.SPECIAL_TOKENS, "word").split(text)
         return collections.Counter([*words, *itertools.pairwise(words)])
 
     counted = [[terms(text) for text in texts] for texts in (train, test)]

@@ -50,7 +50,7 @@ import transformer
 import util
 from checks import CHECKS
 from digits import DIRECTIONS, SIDES
-from layers import Adam, softmax_nll
+from layers import Adam, Dropout, in_parts, one_core_an_operation, softmax_nll
 from util import PAD, START, UNK
 
 SCRIPT = "transformer_vae"
@@ -103,10 +103,10 @@ class Encoder(layers.Layer):
         units, heads = options["units"], options["num_heads"]
         self.positions = table(options["positions"] + 2 * FUNNEL * options["latent_tokens"], units)
         self.groups = [
-            [transformer.Block(units, heads, options["dropout"]) for _ in range(int(n))]
+            [transformer.Block(units, heads, options["dropout"], t5=True) for _ in range(int(n))]
             for n in options["funnel"].split("_")
         ]
-        self.norm = layers.LayerNormalization(epsilon=1e-5)
+        self.norm = layers.RMSNormalization(epsilon=1e-6)
         self.to_mean = layers.Dense(options["latent_dim"], dtype="float32")
         self.to_log_var = (
             layers.Dense(options["latent_dim"], dtype="float32") if options["code"] == "gaussian" else None
@@ -137,7 +137,8 @@ class Encoder(layers.Layer):
         x = self.norm(ops.reshape(x[:, :tokens], (-1, tokens, self.options["units"])))
         z_mean = self.to_mean(x)
         z_mean = ops.tanh(z_mean) if self.options["tanh"] else z_mean
-        return z_mean, self.to_log_var(x) if self.to_log_var else None
+        # No code needs a wider posterior than the prior is, and with none there is no way to run away.
+        return z_mean, -ops.softplus(-self.to_log_var(x)) if self.to_log_var else None
 
 
 class Decoder(layers.Layer):
@@ -148,7 +149,7 @@ class Decoder(layers.Layer):
         self.options, self.embedding, units = options, embedding, options["units"]
         self.slots = options["upsampling"] == "slots"
         self.from_code = layers.Dense(FUNNEL * units if self.slots else units)
-        self.norm_code = layers.LayerNormalization(epsilon=1e-5)
+        self.norm_code = layers.RMSNormalization(epsilon=1e-6)
         self.own = None if options["no_own"] else layers.Dense(units, use_bias=False)
         self.places_of_code = table(FUNNEL * options["latent_tokens"], units)
         self.places = table(options["positions"], units)
@@ -158,7 +159,7 @@ class Decoder(layers.Layer):
         self.blocks = [
             transformer.DecoderBlock(*sizes, window, window // 2 * (i % 2)) for i in range(options["decoder_layers"])
         ]
-        self.norm, self.dropout = layers.LayerNormalization(epsilon=1e-5), layers.Dropout(options["dropout"])
+        self.norm, self.dropout = layers.RMSNormalization(epsilon=1e-6), Dropout(options["dropout"])
         self.buckets = transformer.buckets(max(options["positions"], window))
 
     def code(self, z):
@@ -238,6 +239,9 @@ class TransformerVAE(keras.Model):
         return float(self.kl_weight(int(self.step))) if self.gaussian else None
 
     def call(self, ids, training=False):
+        return in_parts(functools.partial(self.read_and_write, training=training), ids)
+
+    def read_and_write(self, ids, training):
         z_mean, z_log_var = self.encoder(ids, training=training)
         z = latent.normal_sample(z_mean, z_log_var, self.seed) if self.gaussian else z_mean
         hidden = self.decoder(ids, z, training=training)
@@ -448,6 +452,7 @@ def parse_args(argv=None):
 
 
 def main(args):
+    one_core_an_operation()
     run, codec = training.open_run(SCRIPT, args), sys.modules[__name__]
     opened = not run.is_new and args.resume is None
     if opened:

@@ -44,7 +44,7 @@ def keras_language_model(kind, vocabulary, tokens):
     from keras import layers, ops
 
     import transformer
-    from layers import softmax_nll
+    from layers import in_parts, softmax_nll
 
     class KerasBlock(layers.Layer):
         def __init__(self):
@@ -66,6 +66,9 @@ def keras_language_model(kind, vocabulary, tokens):
             self.norm = layers.LayerNormalization(epsilon=1e-5)
 
         def call(self, ids):
+            return in_parts(self.read, ids) if kind == "own" else self.read(ids)
+
+        def read(self, ids):
             time = ops.shape(ids)[1]
             ids = ops.concatenate([ops.ones_like(ids[:, :1]), ids[:, :-1]], axis=1)
             x = self.embedding(ids) + self.places(ops.arange(time))[None]
@@ -94,6 +97,8 @@ def keras_step(case, kind, dtype):
 
     _, tokens, vocabulary = CASES[case]
     training.set_dtype(dtype)
+    if kind == "own":
+        transformer_vae.one_core_an_operation()  # as the script's main does
     Adam = keras.optimizers.Adam if kind == "keras" else transformer_vae.Adam
     if case.startswith("language"):
         model = keras_language_model(kind, vocabulary, tokens)
@@ -123,15 +128,16 @@ def torch_step(case, dtype):
         return attended.transpose(1, 2).flatten(2)
 
     class Block(nn.Module):
-        def __init__(self, dropout=0.0, code=False):
+        def __init__(self, dropout=0.0, t5=False, code=False):
             super().__init__()
-            self.norms = nn.ModuleList(nn.LayerNorm(WIDTH) for _ in range(3 if code else 2))
-            self.inputs, self.out = nn.Linear(WIDTH, 3 * WIDTH), nn.Linear(WIDTH, WIDTH)
-            self.hidden, self.mlp = nn.Linear(WIDTH, 4 * WIDTH), nn.Linear(4 * WIDTH, WIDTH)
-            self.drop = nn.Dropout(dropout)
+            norm, bias = nn.RMSNorm if t5 else nn.LayerNorm, not t5
+            self.norms = nn.ModuleList(norm(WIDTH) for _ in range(3 if code else 2))
+            self.inputs, self.out = nn.Linear(WIDTH, 3 * WIDTH, bias), nn.Linear(WIDTH, WIDTH, bias)
+            self.hidden, self.mlp = nn.Linear(WIDTH, 4 * WIDTH, bias), nn.Linear(4 * WIDTH, WIDTH, bias)
+            self.drop, self.bend = nn.Dropout(dropout), functional.relu if t5 else functional.gelu
             if code:
-                self.query, self.of_code = nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, 2 * WIDTH)
-                self.out_of_code = nn.Linear(WIDTH, WIDTH)
+                self.query, self.of_code = nn.Linear(WIDTH, WIDTH, bias), nn.Linear(WIDTH, 2 * WIDTH, bias)
+                self.out_of_code = nn.Linear(WIDTH, WIDTH, bias)
 
         def forward(self, x, code=None, pool=None, **how):
             query, key, value = self.inputs(self.norms[0](x)).chunk(3, -1)
@@ -141,7 +147,7 @@ def torch_step(case, dtype):
             if code is not None:
                 seen = attend(self.query(self.norms[2](x)), *self.of_code(code).chunk(2, -1))
                 x = x + self.drop(self.out_of_code(seen))
-            return x + self.drop(self.mlp(functional.gelu(self.hidden(self.norms[1](x)))))
+            return x + self.drop(self.mlp(self.bend(self.hidden(self.norms[1](x)))))
 
     class LanguageModel(nn.Module):
         def __init__(self):
@@ -166,13 +172,13 @@ def torch_step(case, dtype):
             super().__init__()
             self.embedding = nn.Embedding(vocabulary, WIDTH)
             self.read, self.places = nn.Embedding(longest + 8 * codes, WIDTH), nn.Embedding(longest, WIDTH)
-            self.encoder = nn.ModuleList(Block(0.1) for _ in range(3))
-            self.decoder = nn.ModuleList(Block(0.1, code=True) for _ in range(3))
-            self.norms = nn.ModuleList(nn.LayerNorm(WIDTH) for _ in range(3))
+            self.encoder = nn.ModuleList(Block(0.1, t5=True) for _ in range(3))
+            self.decoder = nn.ModuleList(Block(0.1, t5=True, code=True) for _ in range(3))
+            self.norms = nn.ModuleList(nn.RMSNorm(WIDTH) for _ in range(2))
             self.posterior, self.from_code = nn.Linear(WIDTH, 2 * numbers), nn.Linear(numbers, 4 * WIDTH)
             self.own, self.of_code = nn.Linear(WIDTH, WIDTH, bias=False), nn.Embedding(4 * codes, WIDTH)
             self.biases, self.drop, self.codes = nn.Embedding(32, HEADS), nn.Dropout(0.1), codes
-            self.norm_code = nn.LayerNorm(4 * WIDTH)
+            self.norm_code = nn.RMSNorm(4 * WIDTH)
             back = torch.arange(longest)[:, None] - torch.arange(longest)[None]
             self.register_buffer("back", back.clamp(0, 31))
             self.register_buffer("behind", torch.zeros(longest, longest).masked_fill(back < 0, float("-inf")))

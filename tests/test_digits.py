@@ -9,7 +9,7 @@ import util
 
 
 def drawn(n=300, side=28, seed=0):
-    """Pictures of three kinds: a bar down, a bar across, a frame, each a little moved; and what they are."""
+    """Pictures of three kinds: a bar down, a bar across, a square with a hole, each a little moved; and what they are."""
     random, pictures, labels = np.random.default_rng(seed), np.zeros((n, side, side), "uint8"), []
     for i in range(n):
         kind, place = i % 3, random.integers(8, side - 12)
@@ -19,7 +19,7 @@ def drawn(n=300, side=28, seed=0):
             pictures[i, place : place + 4, 4:-4] = 255
         else:
             pictures[i, 4:-4, 4:-4] = 200
-            pictures[i, 8:-8, 8:-8] = 0
+            pictures[i, 8:-8, place : place + 6] = 0
         labels.append(kind)
     return pictures, np.array(labels)
 

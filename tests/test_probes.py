@@ -13,7 +13,7 @@ def test_tf_idf_against_its_formula():
     wanted = np.array([common, (1 + np.log(2)) * rare, rare, rare])  # a, dog twice, "a dog", "dog dog"
     wanted = {round(float(w), 5) for w in wanted / np.linalg.norm(wanted)}
     assert found == wanted and np.linalg.norm(weights, axis=1) == pytest.approx([1, 1])
-    assert other[0].tolist() == [1.0]  # of "a bird" only "a" is known
+    assert other[0][other[0] > 0].tolist() == [1.0]  # of "a bird" only "a" is known
 
 
 def test_the_machine_tells_what_a_line_parts():

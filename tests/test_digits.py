@@ -12,14 +12,15 @@ def drawn(n=300, side=28, seed=0):
     """Pictures of three kinds: a bar down, a bar across, a square with a hole, each a little moved; and what they are."""
     random, pictures, labels = np.random.default_rng(seed), np.zeros((n, side, side), "uint8"), []
     for i in range(n):
-        kind, place = i % 3, random.integers(8, side - 12)
+        kind, (place, other) = i % 3, random.integers(8, side - 12, 2)
+        first, bright = random.integers(1, 6), random.integers(128, 256)
         if kind == 0:
-            pictures[i, 4:-4, place : place + 4] = 255
+            pictures[i, first:-4, place : place + 4] = bright
         elif kind == 1:
-            pictures[i, place : place + 4, 4:-4] = 255
+            pictures[i, place : place + 4, first:-4] = bright
         else:
-            pictures[i, 4:-4, 4:-4] = 200
-            pictures[i, 8:-8, place : place + 6] = 0
+            pictures[i, first:-4, 4:-4] = bright
+            pictures[i, other : other + 6, place : place + 6] = 0
         labels.append(kind)
     return pictures, np.array(labels)
 

@@ -1,4 +1,4 @@
-"""Scores of an autoencoder of texts: how much of a text its code holds, and what codes between and beside these write.
+"""Scores of an autoencoder of texts: how much of a text its code holds, what codes between and beside these write.
 
 Floor 1, used by transformer_vae.py. Besides what `inference.py` asks of a model it has `right` and `gaussian`.
 """
@@ -11,6 +11,7 @@ from keras import ops
 import inference
 import latent
 import metrics
+import show
 import util
 
 PAIRS, POINTS, SAMPLES = 200, 9, 1000  # pairs of texts, points between the two, draws from the prior
@@ -31,6 +32,11 @@ def share(name, flags):
     """Returns a share of True by its name, and as name_95 its confidence interval."""
     low, high = interval(int(np.sum(flags)), len(flags))
     return {name: float(np.mean(flags)) if len(flags) else 0.0, f"{name}_95": f"{low:.3f} .. {high:.3f}"}
+
+
+def drawn(z_mean, z_log_var, random):
+    """Returns a draw from each posterior, float32 (n, *latent_shape), by a `numpy.random.Generator`."""
+    return z_mean + np.exp(0.5 * z_log_var) * random.standard_normal(z_mean.shape, "float32")
 
 
 def teacher_forced(model, sequences, z, batch_size=128):
@@ -93,7 +99,7 @@ def evaluate(model, sequences, max_length, iw_samples=0, seed=1, progress=None, 
     """
     random = np.random.default_rng(seed)
     z_mean, z_log_var = inference.posteriors(model, sequences)
-    z = z_mean + np.exp(0.5 * z_log_var) * random.standard_normal(z_mean.shape, "float32")
+    z = drawn(z_mean, z_log_var, random)
     nll = inference.likelihoods(model, sequences, z)
     scores = {"nll": float(nll.mean())}
     if model.gaussian:
@@ -117,10 +123,63 @@ def evaluate(model, sequences, max_length, iw_samples=0, seed=1, progress=None, 
     between = [vocabulary.decode(ids) for ids in inference.write(model, walks(z_mean, pairs), max_length)[0]]
     new = [text for i, text in enumerate(between) if text not in [texts[j] for j in pairs[i // POINTS]]]
     scores |= share("walk_new", [True] * len(new) + [False] * (len(between) - len(new)))
-    drawn = random.standard_normal((SAMPLES, *model.latent_shape), "float32")
-    samples = [vocabulary.decode(ids) for ids in inference.write(model, drawn, max_length)[0]]
+    prior = random.standard_normal((SAMPLES, *model.latent_shape), "float32")
+    samples = [vocabulary.decode(ids) for ids in inference.write(model, prior, max_length)[0]]
     scores["sample_unique"] = len(set(samples)) / len(samples)
     if check:
         scores |= share("walk_valid", check(new))
         scores |= share("sample_valid", check(samples))
     return scores
+
+
+class ShowCodes(show.Show):
+    """What is shown after an epoch: samples, reconstructions, walks in tables, scores, and what the codes are like.
+
+    Args:
+        run, codec, valid, every, last: see `show.Show`.
+        kind: what the texts are, see `experiments.Texts`.
+    """
+
+    def __init__(self, run, codec, valid, every, last, kind):
+        super().__init__(run, codec, valid, every, last)
+        self.kind = kind
+
+    def warn_of_collapse(self, logs):
+        if self.model.gaussian:
+            super().warn_of_collapse(logs)
+
+    def show_codes(self, epoch):
+        run = self.run
+        z_mean, _ = self.codec.encode(run, self.texts)
+        pairs = zip(self.texts, self.codec.decode(run, z_mean), strict=True)
+        run.shown("reconstructions", [line for text, again in pairs for line in (text, f"=> {again}")], epoch)
+        for mode in ("slerp", "lerp") if len(self.texts) > 1 else ():
+            shares = np.linspace(0, 1, 11)
+            walk = self.codec.decode(run, getattr(latent, mode)(z_mean[0], z_mean[1], shares))
+            found = self.kind.valid(walk) if self.kind.valid else []
+            marks = ["ok " if valid else "-- " for valid in found] or [""] * len(walk)
+            lines = [f"{share:.1f} {mark} {text}" for share, mark, text in zip(shares, marks, walk, strict=True)]
+            run.shown(f"walk_{mode}", [self.texts[0], *lines, self.texts[1]], epoch)
+        self.kind.show(run, self.valid.part(8), epoch)
+        self.show_scores(epoch)
+        self.show_posterior(epoch)
+
+    def show_scores(self, epoch, most=500):
+        part = self.valid.part(most)
+        z_mean, z_log_var = inference.posteriors(self.model, part)
+        z = drawn(z_mean, z_log_var, np.random.default_rng(self.run.seed))
+        written = inference.write(self.model, z_mean, self.run.options["positions"])[0]
+        tokens, whole = teacher_forced(self.model, part, z_mean)
+        found = {"token_accuracy": tokens, "sequence_accuracy": float(whole.mean())}
+        found["exact_match"] = metrics.exact_match(*([util.words(ids) for ids in rows] for rows in (part, written)))
+        found["mmd_codes"], found["mmd_threshold"] = mmd_test(z.reshape(len(z), -1), permutations=50)
+        found["mmd_weight"] = self.run.options["mmd"] * float(self.model.mmd_weight(self.model.step))
+        self.run.scalars("validation", found, epoch)
+        self.run.console.say("  " + "  ".join(f"{name} {value:.4g}" for name, value in found.items()))
+
+    def show_posterior(self, epoch):
+        z_mean, _ = inference.posteriors(self.model, self.valid.part(1000))
+        flat = z_mean.reshape(len(z_mean), -1)
+        self.run.histogram("z_mean", z_mean, epoch)
+        self.run.bars("mean_of_each_dimension", flat.mean(axis=0), epoch)
+        self.run.bars("variance_of_each_dimension", flat.var(axis=0), epoch)

@@ -114,15 +114,15 @@ def finish(run, test, iw_samples=0, evaluate=inference.evaluate, also=dict):
 def project(run, valid, most=1000, picture=False):
     """Gives TensorBoard's projector the posterior means of texts, with the texts as labels, where there is a code.
 
-    A code of a position each is shown as its mean over the positions of the text. Labels of the first kind are colours
-    there, and with `picture` a picture of the codes.
+    A code with a vector for each position of a text is shown as its mean over these. Labels of the first kind are
+    colours there, and with `picture` a picture of the codes.
     """
     if run.options.get("no_latent"):
         return
     part = valid.part(most)
     texts, classes = [run.vocabulary.decode(part[i]) for i in range(len(part))], None
     z_mean, _ = inference.posteriors(run.model, part)
-    if len(z_mean) and z_mean.ndim == 3:
+    if len(z_mean) and z_mean.ndim == 3 and "latent_tokens" not in run.options:
         z_mean = z_mean.sum(axis=1) / part.lengths[:, None]
     if run.options.get("labels"):
         names = ["?", *next(iter(run.options["labels"].values()))]

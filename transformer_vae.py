@@ -340,40 +340,6 @@ def sample_prior(run, n, seed=1):
     return np.random.default_rng(seed).standard_normal((n, *run.model.latent_shape), "float32")
 
 
-class ShowCodes(show.Show):
-    """What is shown after an epoch: samples, reconstructions, a walk in a table, and what the codes are like."""
-
-    def __init__(self, run, valid, every, last, kind):
-        super().__init__(run, sys.modules[__name__], valid, every, last)
-        self.kind = kind
-
-    def warn_of_collapse(self, logs):
-        if self.model.gaussian:
-            super().warn_of_collapse(logs)
-
-    def show_codes(self, epoch):
-        run = self.run
-        z_mean, _ = encode(run, self.texts)
-        pairs = zip(self.texts, decode(run, z_mean), strict=True)
-        run.shown("reconstructions", [line for text, again in pairs for line in (text, f"=> {again}")], epoch)
-        for mode in ("slerp", "lerp") if len(self.texts) > 1 else ():
-            shares = np.linspace(0, 1, 11)
-            walk = decode(run, getattr(latent, mode)(z_mean[0], z_mean[1], shares))
-            found = self.kind.valid(walk) if self.kind.valid else []
-            marks = ["ok " if valid else "-- " for valid in found] or [""] * len(walk)
-            lines = [f"{share:.1f} {mark} {text}" for share, mark, text in zip(shares, marks, walk, strict=True)]
-            run.shown(f"walk_{mode}", [self.texts[0], *lines, self.texts[1]], epoch)
-        self.kind.show(run, self.valid.part(8), epoch)
-        self.show_posterior(epoch)
-
-    def show_posterior(self, epoch):
-        z_mean, _ = inference.posteriors(self.model, self.valid.part(1000))
-        flat = z_mean.reshape(len(z_mean), -1)
-        self.run.histogram("z_mean", z_mean, epoch)
-        self.run.bars("mean_of_each_dimension", flat.mean(axis=0), epoch)
-        self.run.bars("variance_of_each_dimension", flat.var(axis=0), epoch)
-
-
 # Command line ---------------------------------------------------------------------------------------------------------
 
 
@@ -407,8 +373,13 @@ def parse_args(argv=None):
     add("--num-heads", type=size, default=6, help="heads of the attention")
     add("--funnel", type=groups, default="1_1_1", help="blocks of the encoder before, between and after two halvings")
     add("--decoder-layers", type=size, default=3, help="blocks of the decoder")
-    add("--latent-tokens", type=util.number(int, 2), default=5, help="positions of the code")
-    add("-H", "--latent-dim", "--latent_dim", type=size, default=77, help="numbers of a position of the code")
+    add(
+        "--latent-tokens",
+        type=util.number(int, 2),
+        default=9,
+        help="positions of the code, of which all but the first hold four tokens each",
+    )
+    add("-H", "--latent-dim", "--latent_dim", type=size, default=43, help="numbers of a position of the code")
     about = "the four positions that become one of the code, made of it: each by weights of its own, or all alike"
     add("--upsampling", choices=("slots", "repeat"), default="slots", help=about)
     add("--no-own", action="store_true", help="the decoder looks the code up by attention alone, not also by position")
@@ -418,13 +389,13 @@ def parse_args(argv=None):
     add("--dropout", type=part, default=0.1, help="dropout of the blocks")
     add("--mask-tokens", type=part, default=0.0, help="share of the encoder's tokens that are hidden in training")
     add = parser.add_argument_group("objective").add_argument
-    add("--beta", type=weight, default=1.0, help="final weight of the KL of a gaussian code; 1 gives the bound")
+    add("--beta", type=weight, default=0.2, help="final weight of the KL of a gaussian code; 1 gives the bound")
     add("--annealing-epochs", type=weight, default=2.0, help="length of its ramp")
     add("--free-bits", type=weight, default=0.0, metavar="NATS", help="KL of a text that costs nothing")
     add("--mmd", type=weight, default=0.0, metavar="WEIGHT", help="final weight of the MMD between codes and prior")
     add("--kernel", choices=("imq", "rbf", "reference"), default="imq", help="of the MMD")
     add("--no-regularizer", action="store_true", help="neither KL nor MMD")
-    training.add_training_options(parser, epochs=10, batch_size=64, learning_rate=1e-3)
+    training.add_training_options(parser, epochs=10, batch_size=64, learning_rate=1.2e-3)
     add = parser.add_argument_group("memory").add_argument
     about = "keep what every N-th block of the decoder computes and compute the others again; 0: keep all"
     add("--recompute", type=util.number(int, 0), default=0, metavar="N", help=about)
@@ -477,7 +448,9 @@ def main(args):
     run.start(model, vocabulary, corpus)
     with contextlib.closing(run):
         show.project(run, splits["valid"])
-        callbacks = [ShowCodes(run, splits["valid"], args.output_every, args.epochs, kind)]
+        callbacks = [
+            code_scores.ShowCodes(run, sys.modules[__name__], splits["valid"], args.output_every, args.epochs, kind)
+        ]
         limits = {"epochs": args.epochs, "max_steps": args.max_steps, "save_minutes": args.save_minutes}
         monitor = "val_neg_elbo" if model.gaussian else "val_nll"
         training.fit(run, model, train, valid, monitor=monitor, callbacks=callbacks, **limits)

@@ -9,7 +9,7 @@ import util
 
 
 def drawn(n=300, side=28, seed=0):
-    """Pictures of three kinds: a bar down, a bar across, a square with a hole, each a little moved; and what they are."""
+    """Pictures of three kinds: a bar down, a bar across, a holed square, each a little moved; what they are."""
     random, pictures, labels = np.random.default_rng(seed), np.zeros((n, side, side), "uint8"), []
     for i in range(n):
         kind, (place, other) = i % 3, random.integers(8, side - 12, 2)

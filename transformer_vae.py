@@ -101,7 +101,7 @@ class Encoder(layers.Layer):
         super().__init__()
         self.options, self.embedding = options, embedding
         units, heads = options["units"], options["num_heads"]
-        self.positions = table(options["positions"] + 2 * FUNNEL * options["latent_tokens"], units)
+        self.positions = table(1 + options["positions"] + FUNNEL * options["latent_tokens"], units)
         self.groups = [
             [transformer.Block(units, heads, options["dropout"], t5=True) for _ in range(int(n))]
             for n in options["funnel"].split("_")
@@ -122,9 +122,11 @@ class Encoder(layers.Layer):
 
     def call(self, ids, training=False):
         ids = self.hide(ids, training)
-        # A first position of its own, then whole fours, at least as many as the code has.
+        # A first position of its own, then whole fours; at least as many as the code has where all of it is used.
         (batch, time), tokens = ops.shape(ids), self.options["latent_tokens"]
-        fours = ops.maximum((time + FUNNEL - 1) // FUNNEL, tokens - 1)
+        fours = (time + FUNNEL - 1) // FUNNEL
+        if not self.to_log_var:
+            fours = max(fours, tokens - 1) if isinstance(fours, int) else ops.maximum(fours, tokens - 1)
         first, rest = ops.full((batch, 1), START, ids.dtype), ops.full((batch, FUNNEL * fours - time), PAD, ids.dtype)
         ids = ops.concatenate([first, ids, rest], axis=1)
         mask = ids != PAD
@@ -134,11 +136,17 @@ class Encoder(layers.Layer):
                 pool = functools.partial(halved, mask=mask) if i and not j else None
                 x = block(x, mask[:, None], pool=pool, training=training)
                 mask = halved(ops.cast(mask, "float32")[..., None], mask)[..., 0] > 0 if pool else mask
-        x = self.norm(ops.reshape(x[:, :tokens], (-1, tokens, self.options["units"])))
+        x, mask = self.norm(x[:, :tokens]), ops.cast(mask[:, :tokens], "float32")[..., None]
+        missing = [(0, 0), (0, tokens - ops.shape(x)[1]), (0, 0)]
+        x = ops.reshape(ops.pad(x, missing), (-1, tokens, self.options["units"]))
         z_mean = self.to_mean(x)
         z_mean = ops.tanh(z_mean) if self.options["tanh"] else z_mean
-        # No code needs a wider posterior than the prior is, and with none there is no way to run away.
-        return z_mean, -ops.softplus(-self.to_log_var(x)) if self.to_log_var else None
+        if not self.to_log_var:
+            return z_mean, None
+        # Where no token was the posterior is the prior: a code does not depend on what a text is padded to. And none is
+        # wider than the prior, which no code needs, so that it cannot run away.
+        mask = ops.pad(mask, missing)
+        return z_mean * mask, -ops.softplus(-self.to_log_var(x)) * mask
 
 
 class Decoder(layers.Layer):

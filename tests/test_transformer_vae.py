@@ -106,11 +106,21 @@ def test_no_token_sees_those_behind_it(window):
         assert not moved[: place + 1].any() and moved[place + 1]
 
 
-def test_the_encoder_does_not_see_padding():
-    model, _, sequences = made()
+@pytest.mark.parametrize("code", ["gaussian", "point"])
+def test_the_encoder_does_not_see_padding(code):
+    model, _, sequences = made("--code", code, "--latent-tokens", "5")
     narrow, wide = (model.posterior(sequences.padded([0, 1, 5], width)) for width in (None, 21))
     for a, b in zip(narrow, wide, strict=True):
         np.testing.assert_allclose(ops.convert_to_numpy(a), ops.convert_to_numpy(b), atol=1e-5)
+
+
+def test_where_no_token_was_the_posterior_is_the_prior():
+    model, _, sequences = made("--latent-tokens", "5")
+    z_mean, z_log_var = inference.posteriors(model, sequences.part(6))
+    for i, length in enumerate(sequences.lengths[:6]):
+        used = 1 + -(-length // 4)
+        assert not z_mean[i, used:].any() and not z_log_var[i, used:].any()
+        assert z_mean[i, :used].all() and (z_log_var[i, :used] < 0).all()
 
 
 def step_of(model, sequences):

@@ -16,6 +16,7 @@ import util
 
 PAIRS, POINTS, SAMPLES = 200, 9, 1000  # pairs of texts, points between the two, draws from the prior
 LEVEL = 0.05  # of the permutation test
+BEAM = 4  # hypotheses of the scores that end in _beam
 
 
 def interval(successes, count):
@@ -95,7 +96,8 @@ def evaluate(model, sequences, max_length, iw_samples=0, seed=1, progress=None, 
 
     Returns:
         dict of scores: nats a text (nll, kl, neg_elbo, iw_nll), shares with their intervals (accuracies and exact_match
-        at the mean of the code, walk_*, sample_*), bleu_4, active_units, mmd and its mmd_threshold.
+        at the mean of the code, walk_*, sample_*), bleu_4, active_units, mmd and its mmd_threshold. Texts are written
+        greedily, and for the names that end in _beam by a beam search of BEAM.
     """
     random = np.random.default_rng(seed)
     z_mean, z_log_var = inference.posteriors(model, sequences)
@@ -112,23 +114,29 @@ def evaluate(model, sequences, max_length, iw_samples=0, seed=1, progress=None, 
             scores |= {"iw_nll": float(bound.mean()), "iw_samples": iw_samples}
     scores["token_accuracy"], whole = teacher_forced(model, sequences, z_mean)
     scores |= share("sequence_accuracy", whole)
-    wanted = [util.words(sequences[i]) for i in range(len(sequences))]
-    written = [util.words(ids) for ids in inference.write(model, z_mean, max_length)[0]]
-    scores |= share("exact_match", [a == b for a, b in zip(wanted, written, strict=True)])
-    scores["bleu_4"] = metrics.bleu_4(wanted, written)
     scores["mmd"], scores["mmd_threshold"] = mmd_test(z.reshape(len(z), -1), seed)
     scores["active_units"] = metrics.active_units(z_mean.reshape(len(z), -1))
     texts = [vocabulary.decode(sequences[i]) for i in range(len(sequences))]
+    wanted = [util.words(sequences[i]) for i in range(len(sequences))]
     pairs = random.integers(len(texts), size=(PAIRS, 2))
-    between = [vocabulary.decode(ids) for ids in inference.write(model, walks(z_mean, pairs), max_length)[0]]
-    new = [text for i, text in enumerate(between) if text not in [texts[j] for j in pairs[i // POINTS]]]
-    scores |= share("walk_new", [True] * len(new) + [False] * (len(between) - len(new)))
-    prior = random.standard_normal((SAMPLES, *model.latent_shape), "float32")
-    samples = [vocabulary.decode(ids) for ids in inference.write(model, prior, max_length)[0]]
-    scores["sample_unique"] = len(set(samples)) / len(samples)
-    if check:
-        scores |= share("walk_valid", check(new))
-        scores |= share("sample_valid", check(samples))
+    between, prior = walks(z_mean, pairs), random.standard_normal((SAMPLES, *model.latent_shape), "float32")
+    for how, beam in (("", 1), ("_beam", BEAM)):
+        again, walked, sampled = (
+            inference.write(model, codes, max_length, beam=beam)[0] for codes in (z_mean, between, prior)
+        )
+        again = [util.words(ids) for ids in again]
+        scores |= share(f"exact_match{how}", [a == b for a, b in zip(wanted, again, strict=True)])
+        if not how:
+            scores["bleu_4"] = metrics.bleu_4(wanted, again)
+        walked, sampled = ([vocabulary.decode(ids) for ids in rows] for rows in (walked, sampled))
+        new = [text not in [texts[j] for j in pairs[i // POINTS]] for i, text in enumerate(walked)]
+        scores |= share(f"walk_new{how}", new)
+        scores[f"sample_unique{how}"] = len(set(sampled)) / len(sampled)
+        if check:
+            scores |= share(
+                f"walk_valid{how}", check([text for text, is_new in zip(walked, new, strict=True) if is_new])
+            )
+            scores |= share(f"sample_valid{how}", check(sampled))
     return scores
 
 
@@ -139,6 +147,8 @@ class ShowCodes(show.Show):
         run, codec, valid, every, last: see `show.Show`.
         kind: what the texts are, see `experiments.Texts`.
     """
+
+    settings = (*show.Show.settings, "beam")
 
     def __init__(self, run, codec, valid, every, last, kind):
         super().__init__(run, codec, valid, every, last)

@@ -28,6 +28,8 @@ class Show(keras.callbacks.Callback):
         last: number of the last epoch, which is shown in any case.
     """
 
+    settings = ("temperature", "top_k", "top_p")  # of the sampling
+
     def __init__(self, run, codec, valid, every, last):
         super().__init__()
         self.run, self.codec, self.valid, self.every, self.last, self.warned = run, codec, valid, every, last, False
@@ -48,7 +50,7 @@ class Show(keras.callbacks.Callback):
 
     def show_samples(self, epoch):
         options = self.run.options
-        settings = {name: options[name] for name in ("temperature", "top_k", "top_p")}
+        settings = {name: options[name] for name in self.settings}
         z = self.codec.sample_prior(self.run, options["num_samples"], seed=epoch)
         self.run.shown("samples", self.codec.decode(self.run, z, seed=epoch, **settings), epoch, **settings)
 

@@ -163,6 +163,11 @@ def test_the_weight_of_the_mmd_rises():
     assert float(transformer_vae.TransformerVAE.mmd_weight(2500)) == pytest.approx(0.5)
 
 
+def test_lines_are_searched_for_unless_they_are_drawn():
+    parse = transformer_vae.parse_args
+    assert parse([]).beam == 4 and parse(["--temperature", "1"]).beam == 1 and parse(["--beam", "2"]).beam == 2
+
+
 def test_experiments_are_defaults_too():
     args = transformer_vae.parse_args(["--experiment", "mnist", "--rows", "14", "--preset", "window60"])
     assert (args.task, args.level, args.max_length, args.window, args.check) == ("digits", "char", 224, 60, "none")

@@ -31,7 +31,12 @@ def add_sampling_options(parser, temperature, num_samples, gen_length, beam=True
         about = "above 1, beam search with so many hypotheses instead of drawing"
         add("--beam", type=number(int, 1), default=1, help=about)
     add(
-        "-g", "--gen-length", "--gen_length", type=number(int, 1), default=gen_length, help="tokens of a sample at most"
+        "-g",
+        "--gen-length",
+        "--gen_length",
+        type=number(int, 1),
+        default=gen_length,
+        help="tokens of a sample at most" + "; default: as many as a text may have" * (gen_length is None),
     )
 
 

@@ -407,7 +407,7 @@ def parse_args(argv=None):
     add = parser.add_argument_group("memory").add_argument
     about = "keep what every N-th block of the decoder computes and compute the others again; 0: keep all"
     add("--recompute", type=util.number(int, 0), default=0, metavar="N", help=about)
-    sampling.add_sampling_options(parser, temperature=0.0, num_samples=5, gen_length=31)
+    sampling.add_sampling_options(parser, temperature=0.0, num_samples=5, gen_length=None)
     parser.set_defaults(beam=code_scores.BEAM)
     training.add_run_options(parser)
     add = parser.add_argument_group("use").add_argument
@@ -429,7 +429,7 @@ def parse_args(argv=None):
     if args.temperature and "beam" not in args.given:
         args.beam = 1  # it draws
     args.positions = args.max_length + 1
-    args.gen_length = min(args.gen_length, args.positions)
+    args.gen_length = min(args.gen_length, args.positions) if "gen_length" in args.given else args.positions
     return args
 
 

@@ -154,6 +154,11 @@ class ShowCodes(show.Show):
         super().__init__(run, codec, valid, every, last)
         self.kind = kind
 
+    def spread(self, count):
+        """Returns `count` validation texts, taken evenly from all: a corpus may be in the order of its labels."""
+        rows = np.linspace(0, len(self.valid) - 1, min(count, len(self.valid))).astype(int)
+        return util.Sequences.from_list([self.valid[i] for i in rows])
+
     def warn_of_collapse(self, logs):
         if self.model.gaussian:
             super().warn_of_collapse(logs)
@@ -170,12 +175,12 @@ class ShowCodes(show.Show):
             marks = ["ok " if valid else "-- " for valid in found] or [""] * len(walk)
             lines = [f"{share:.1f} {mark} {text}" for share, mark, text in zip(shares, marks, walk, strict=True)]
             run.shown(f"walk_{mode}", [self.texts[0], *lines, self.texts[1]], epoch)
-        self.kind.show(run, self.valid.part(8), epoch)
+        self.kind.show(run, self.spread(8), epoch)
         self.show_scores(epoch)
         self.show_posterior(epoch)
 
     def show_scores(self, epoch, most=500):
-        part = self.valid.part(most)
+        part = self.spread(most)
         z_mean, z_log_var = inference.posteriors(self.model, part)
         z = drawn(z_mean, z_log_var, np.random.default_rng(self.run.seed))
         written = inference.write(self.model, z_mean, self.run.options["positions"])[0]
@@ -188,7 +193,7 @@ class ShowCodes(show.Show):
         self.run.console.say("  " + "  ".join(f"{name} {value:.4g}" for name, value in found.items()))
 
     def show_posterior(self, epoch):
-        z_mean, _ = inference.posteriors(self.model, self.valid.part(1000))
+        z_mean, _ = inference.posteriors(self.model, self.spread(1000))
         flat = z_mean.reshape(len(z_mean), -1)
         self.run.histogram("z_mean", z_mean, epoch)
         self.run.bars("mean_of_each_dimension", flat.mean(axis=0), epoch)

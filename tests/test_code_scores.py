@@ -6,6 +6,7 @@ import pytest
 import checks
 import code_scores
 import latent
+import util
 
 
 def test_the_interval_of_a_share():
@@ -51,3 +52,9 @@ def test_walks_leave_the_ends_out():
 )
 def test_checks(text, python, json):
     assert (checks.is_python(text), checks.is_json(text)) == (python, json)
+
+
+def test_what_is_shown_comes_from_the_whole_of_the_validation_texts():
+    show = code_scores.ShowCodes.__new__(code_scores.ShowCodes)
+    show.valid = util.Sequences.from_list([[4 + i] * (1 + i % 3) for i in range(90)])
+    assert [int(ids[0]) - 4 for ids in show.spread(4)] == [0, 29, 59, 89] and len(show.spread(1000)) == 90

@@ -168,10 +168,10 @@ def torch_step(case, dtype):
         return torch.cat([x[:, :1], x[:, 1 : 1 + 2 * pairs].unflatten(1, (pairs, 2)).mean(2)], 1)
 
     class Autoencoder(nn.Module):
-        def __init__(self, codes=5, numbers=77, longest=31):
+        def __init__(self, codes=9, numbers=43, longest=31):
             super().__init__()
             self.embedding = nn.Embedding(vocabulary, WIDTH)
-            self.read, self.places = nn.Embedding(longest + 8 * codes, WIDTH), nn.Embedding(longest, WIDTH)
+            self.read, self.places = nn.Embedding(1 + longest + 4 * codes, WIDTH), nn.Embedding(longest, WIDTH)
             self.encoder = nn.ModuleList(Block(0.1, t5=True) for _ in range(3))
             self.decoder = nn.ModuleList(Block(0.1, t5=True, code=True) for _ in range(3))
             self.norms = nn.ModuleList(nn.RMSNorm(WIDTH) for _ in range(2))
@@ -185,7 +185,7 @@ def torch_step(case, dtype):
 
         def forward(self, ids):
             batch, time = ids.shape
-            fours = max(-(-time // 4), self.codes - 1)
+            fours = -(-time // 4)
             first, rest = torch.ones_like(ids[:, :1]), ids.new_zeros(batch, 4 * fours - time)
             x = torch.cat([first, ids, rest], 1)
             mask = (x != 0)[:, None, None]
@@ -193,7 +193,9 @@ def torch_step(case, dtype):
             for i, block in enumerate(self.encoder):
                 x = block(x, pool=halved if i else None, attn_mask=mask)
                 mask = mask[..., :1].expand(-1, -1, -1, x.shape[1])
-            mean, log_var = self.posterior(self.norms[0](x[:, : self.codes])).float().chunk(2, -1)
+            found = self.posterior(self.norms[0](x[:, : self.codes])).float()
+            found = functional.pad(found, (0, 0, 0, self.codes - found.shape[1]))
+            mean, log_var = found.chunk(2, -1)
             z = mean + (0.5 * log_var).exp() * torch.randn_like(mean)
             kl = 0.5 * (mean**2 + log_var.exp() - 1 - log_var).sum((1, 2)).mean()
             code = self.norm_code(self.from_code(z)).unflatten(-1, (4, WIDTH))

@@ -4,6 +4,7 @@ import datetime
 import json
 import os
 import platform
+import statistics
 import subprocess
 import sys
 import time
@@ -43,6 +44,59 @@ def ask(worker):
     """Lets a process of `started` do its work once; returns the seconds that it says it took."""
     print(file=worker.stdin, flush=True)
     return float(worker.stdout.readline())
+
+
+def answer(step, prepare=lambda number: (), first=0):
+    """The other side of `ask`: says that it is ready, then does a step a line of the input and prints its seconds.
+
+    Args:
+        step: function to time.
+        prepare: function of the number of the step that returns its arguments, a tuple; it is not timed.
+        first: number of the first step.
+    """
+    print("ready", flush=True)
+    for number, _ in enumerate(sys.stdin, first):
+        given = prepare(number)
+        began = time.perf_counter()
+        step(*given)
+        print(time.perf_counter() - began, flush=True)
+
+
+def medians(commands, rounds):
+    """Starts processes by their commands, a dict, and asks them in turn; returns the median seconds of each, a dict."""
+    workers = {name: started(command) for name, command in commands.items()}
+    times = {name: [] for name in workers}
+    for _ in range(rounds):
+        for name, worker in workers.items():
+            times[name].append(ask(worker))
+    for worker in workers.values():
+        worker.stdin.close()
+        worker.wait()
+    return {name: statistics.median(seconds) for name, seconds in times.items()}
+
+
+def torch_training(model, dtype):
+    """Returns a function of ids, integers (batch, time), that makes one training step of a torch model with Adam."""
+    import torch
+
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3, fused=True)
+
+    def step(batch):
+        ids = torch.from_numpy(batch).long()
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype != "float32"):
+            loss = model(ids)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+        optimizer.step()
+        return loss.item()
+
+    return step
+
+
+def options_of(args):
+    """Returns the options that a script's `build` takes, a dict, from what its `parse_args` returned."""
+    return {name: value for name, value in vars(args).items() if name not in ("given", "groups", "flags", "argv")}
 
 
 def scores_of(run):

@@ -34,8 +34,7 @@ def model_of(argv, length):
 
     args = transformer_vae.parse_args([*argv, "--dropout", "0", "-m", str(length), "--level", "char"])
     training.set_dtype("float32")
-    options = {k: v for k, v in vars(args).items() if k not in ("given", "groups", "flags", "argv")}
-    model = transformer_vae.build(options, range(100))
+    model = transformer_vae.build(common.options_of(args), range(100))
     model.compile(transformer_vae.Adam(1e-3), jit_compile=False)
     return model
 

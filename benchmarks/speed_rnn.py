@@ -10,7 +10,6 @@ installed for PYTHON, by default the Python that runs this.
 
 import argparse
 import json
-import statistics
 import sys
 import time
 
@@ -69,8 +68,7 @@ def keras_step(case, kind, dtype):
     if kind == "keras":
         module.LSTM, module.Adam = keras.layers.LSTM, keras.optimizers.Adam
         module.softmax_nll = plain_nll
-    args = module.parse_args([])
-    values = {name: value for name, value in vars(args).items() if name not in ("given", "groups", "flags", "argv")}
+    values = common.options_of(module.parse_args([]))
     model = module.build(values | options, range(vocabulary))
     model.compile(module.Adam(1e-3, global_clipnorm=5.0), jit_compile=False)
     return model.train_on_batch
@@ -132,19 +130,7 @@ def torch_step(case, dtype):
             return nn.functional.cross_entropy(logits, ids.flatten(), reduction="sum") / len(ids) + kl
 
     model = VAE() if script == "sentences" else Language()
-    optimizer = torch.optim.Adam(model.parameters(), 1e-3, fused=True)
-
-    def step(batch):
-        ids = torch.from_numpy(batch).long()
-        optimizer.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", torch.bfloat16, enabled=dtype != "float32"):
-            loss = model(ids)
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 5.0)
-        optimizer.step()
-        return loss.item()
-
-    return step
+    return common.torch_training(model, dtype)
 
 
 def work(case, kind, dtype):
@@ -152,12 +138,7 @@ def work(case, kind, dtype):
     step = torch_step(case, dtype) if kind == "torch" else keras_step(case, kind, dtype)
     for number in range(3):
         step(batch_of(case, number))
-    print("ready", flush=True)
-    for number, _ in enumerate(sys.stdin, 3):
-        batch = batch_of(case, number)
-        started = time.perf_counter()
-        step(batch)
-        print(time.perf_counter() - started, flush=True)
+    common.answer(step, lambda number: (batch_of(case, number),), 3)
 
 
 def main():
@@ -171,20 +152,13 @@ def main():
         return work(*json.loads(args.worker))
     started, rows = time.monotonic(), []
     for case in args.only or CASES:
-        workers = {}
+        commands = {}
         for name, (kind, dtype) in WORKERS.items():
             python = args.peer if kind == "torch" else sys.executable
-            command = [python, __file__, "--worker", json.dumps([case, kind, dtype])]
-            workers[name] = common.started(command)
-        times = {name: [] for name in workers}
-        for _ in range(args.rounds):
-            for name, worker in workers.items():
-                times[name].append(common.ask(worker))
-        for worker in workers.values():
-            worker.stdin.close()
-            worker.wait()
+            commands[name] = [python, __file__, "--worker", json.dumps([case, kind, dtype])]
+        times = common.medians(commands, args.rounds)
         _, options, time_steps, _ = CASES[case]
-        speeds = {name: options["batch_size"] * time_steps / statistics.median(t) for name, t in times.items()}
+        speeds = {name: options["batch_size"] * time_steps / t for name, t in times.items()}
         rows += [
             {"model": case, "who": name, "tokens/s": f"{speed:,.0f}", "of torch": f"{speed / speeds['torch']:.2f}"}
             for name, speed in speeds.items()

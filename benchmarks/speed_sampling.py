@@ -73,11 +73,7 @@ def work(way, count, length):
     write = {"chars.py": ours, "growing prefix": growing_prefix, "torch": in_torch}[way](count, length)
     if way != "growing prefix":
         write()
-    print("ready", flush=True)
-    for _ in sys.stdin:
-        started = time.perf_counter()
-        write()
-        print(time.perf_counter() - started, flush=True)
+    common.answer(write)
 
 
 def main():

@@ -9,7 +9,6 @@ tokens a second. torch must be installed for PYTHON, by default the Python that 
 
 import argparse
 import json
-import statistics
 import sys
 import time
 
@@ -103,9 +102,7 @@ def keras_step(case, kind, dtype):
     if case.startswith("language"):
         model = keras_language_model(kind, vocabulary, tokens)
     elif kind == "own":
-        args = transformer_vae.parse_args([])
-        options = {k: v for k, v in vars(args).items() if k not in ("given", "groups", "flags", "argv")}
-        model = transformer_vae.build(options, range(vocabulary))
+        model = transformer_vae.build(common.options_of(transformer_vae.parse_args([])), range(vocabulary))
     else:
         return None
     model.compile(Adam(1e-3, global_clipnorm=5.0), jit_compile=False)
@@ -212,19 +209,7 @@ def torch_step(case, dtype):
             return nll + kl
 
     model = LanguageModel() if case.startswith("language") else Autoencoder()
-    optimizer = torch.optim.Adam(model.parameters(), 1e-3, fused=True)
-
-    def step(batch):
-        ids = torch.from_numpy(batch).long()
-        optimizer.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", torch.bfloat16, enabled=dtype != "float32"):
-            loss = model(ids)
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 5.0)
-        optimizer.step()
-        return loss.item()
-
-    return step
+    return common.torch_training(model, dtype)
 
 
 def work(case, kind, dtype):
@@ -232,12 +217,7 @@ def work(case, kind, dtype):
     step = torch_step(case, dtype) if kind == "torch" else keras_step(case, kind, dtype)
     for number in range(3):
         step(batch_of(case, number))
-    print("ready", flush=True)
-    for number, _ in enumerate(sys.stdin, 3):
-        batch = batch_of(case, number)
-        started = time.perf_counter()
-        step(batch)
-        print(time.perf_counter() - started, flush=True)
+    common.answer(step, lambda number: (batch_of(case, number),), 3)
 
 
 def main():
@@ -252,29 +232,22 @@ def main():
         return work(*json.loads(args.worker))
     started, rows = time.monotonic(), []
     for case in args.only or CASES:
-        workers = {}
+        commands = {}
         for name in args.who:
             kind, dtype = WORKERS[name]
             if kind == "keras" and not case.startswith("language"):
                 continue  # Keras has no such layers
             python = args.peer if kind == "torch" else sys.executable
-            command = [python, __file__, "--worker", json.dumps([case, kind, dtype])]
-            workers[name] = common.started(command)
-        times = {name: [] for name in workers}
-        for _ in range(args.rounds):
-            for name, worker in workers.items():
-                times[name].append(common.ask(worker))
-        for worker in workers.values():
-            worker.stdin.close()
-            worker.wait()
+            commands[name] = [python, __file__, "--worker", json.dumps([case, kind, dtype])]
+        times = common.medians(commands, args.rounds)
         sequences, tokens, _ = CASES[case]
-        speeds = {name: sequences * tokens / statistics.median(t) for name, t in times.items()}
+        speeds = {name: sequences * tokens / t for name, t in times.items()}
         torch = speeds.get("torch", float("nan"))
         rows += [
             {"model": case, "who": name, "tokens/s": f"{speed:,.0f}", "of torch": f"{speed / torch:.2f}"}
             for name, speed in speeds.items()
         ]
-        print(common.table(rows[-len(workers) :]), flush=True)
+        print(common.table(rows[-len(commands) :]), flush=True)
     common.append(
         f"Speed of training transformers, median of {args.rounds} steps", common.table(rows), time.monotonic() - started
     )

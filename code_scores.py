@@ -78,12 +78,27 @@ def mmd_test(codes, seed=1, permutations=200, most=500, kernel="imq"):
 
 
 def walks(z, pairs, points=POINTS):
-    """Returns the points between pairs of codes, the ends left out: float32 (pairs * points, *latent_shape)."""
+    """Returns the points between pairs of codes, the ends left out, and the share of the way of each.
+
+    Shapes: float32 (pairs * points, *latent_shape) and (pairs * points,).
+    """
     shares = np.linspace(0, 1, points + 2)[1:-1]
-    return np.concatenate([latent.slerp(z[a], z[b], shares) for a, b in pairs]).astype("float32")
+    between = np.concatenate([latent.slerp(z[a], z[b], shares) for a, b in pairs])
+    return between.astype("float32"), np.tile(shares, len(pairs))
 
 
-def evaluate(model, sequences, max_length, iw_samples=0, seed=1, progress=None, vocabulary=None, check=None):
+def on_the_way(shares, noise):
+    """Returns the level of noise at shares of the way between two texts: 0 at the ends, `noise` in the middle."""
+    return 4 * noise * shares * (1 - shares)
+
+
+def write(model, z, max_length, noise=0.0, beam=1):
+    """Returns the ids (n, max_length) of what codes z (n, *latent_shape) write at a level of noise, or one for each."""
+    given = {"z": np.asarray(z, "float32"), "noise": np.broadcast_to(np.asarray(noise, "float32"), len(z))}
+    return inference.write(model, given, max_length, beam=beam)[0]
+
+
+def evaluate(model, sequences, max_length, iw_samples=0, seed=1, progress=None, vocabulary=None, check=None, noise=0.0):
     """Scores a model on texts.
 
     Args:
@@ -93,6 +108,7 @@ def evaluate(model, sequences, max_length, iw_samples=0, seed=1, progress=None, 
         iw_samples: K of iw_nll; 0 leaves it out, as does a code without a deviation.
         vocabulary: `util.Vocabulary`.
         check: function of a list of texts that says of each whether it is valid, or None.
+        noise: level at which draws from the prior and the middles of walks are written.
 
     Returns:
         dict of scores: nats a text (nll, kl, neg_elbo, iw_nll), shares with their intervals (accuracies and exact_match
@@ -119,10 +135,12 @@ def evaluate(model, sequences, max_length, iw_samples=0, seed=1, progress=None, 
     texts = [vocabulary.decode(sequences[i]) for i in range(len(sequences))]
     wanted = [util.words(sequences[i]) for i in range(len(sequences))]
     pairs = random.integers(len(texts), size=(PAIRS, 2))
-    between, prior = walks(z_mean, pairs), random.standard_normal((SAMPLES, *model.latent_shape), "float32")
+    between, shares = walks(z_mean, pairs)
+    prior = random.standard_normal((SAMPLES, *model.latent_shape), "float32")
     for how, beam in (("", 1), ("_beam", BEAM)):
         again, walked, sampled = (
-            inference.write(model, codes, max_length, beam=beam)[0] for codes in (z_mean, between, prior)
+            write(model, codes, max_length, level, beam)
+            for codes, level in ((z_mean, 0.0), (between, on_the_way(shares, noise)), (prior, noise))
         )
         again = [util.words(ids) for ids in again]
         scores |= share(f"exact_match{how}", [a == b for a, b in zip(wanted, again, strict=True)])
@@ -148,7 +166,7 @@ class ShowCodes(show.Show):
         kind: what the texts are, see `experiments.Texts`.
     """
 
-    settings = (*show.Show.settings, "beam")
+    settings = (*show.Show.settings, "beam", "noise")
 
     def __init__(self, run, codec, valid, every, last, kind):
         super().__init__(run, codec, valid, every, last)
@@ -170,7 +188,8 @@ class ShowCodes(show.Show):
         run.shown("reconstructions", [line for text, again in pairs for line in (text, f"=> {again}")], epoch)
         for mode in ("slerp", "lerp") if len(self.texts) > 1 else ():
             shares = np.linspace(0, 1, 11)
-            walk = self.codec.decode(run, getattr(latent, mode)(z_mean[0], z_mean[1], shares))
+            points = getattr(latent, mode)(z_mean[0], z_mean[1], shares)
+            walk = self.codec.decode(run, points, noise=on_the_way(shares, run.options["noise"]))
             found = self.kind.valid(walk) if self.kind.valid else []
             marks = ["ok " if valid else "-- " for valid in found] or [""] * len(walk)
             lines = [f"{share:.1f} {mark} {text}" for share, mark, text in zip(shares, marks, walk, strict=True)]
@@ -183,7 +202,7 @@ class ShowCodes(show.Show):
         part = self.spread(most)
         z_mean, z_log_var = inference.posteriors(self.model, part)
         z = drawn(z_mean, z_log_var, np.random.default_rng(self.run.seed))
-        written = inference.write(self.model, z_mean, self.run.options["positions"])[0]
+        written = write(self.model, z_mean, self.run.options["positions"])
         tokens, whole = teacher_forced(self.model, part, z_mean)
         found = {"token_accuracy": tokens, "sequence_accuracy": float(whole.mean())}
         found["exact_match"] = metrics.exact_match(*([util.words(ids) for ids in rows] for rows in (part, written)))

@@ -123,7 +123,7 @@ class Digits(Labelled):
         test, wanted = splits["test"], self.of("test")
         texts = [run.vocabulary.decode(test[i]) for i in range(len(test))]
         z = inference.posteriors(run.model, test)[0]
-        again = [run.vocabulary.decode(ids) for ids in inference.write(run.model, z, run.options["positions"])[0]]
+        again = [run.vocabulary.decode(ids) for ids in code_scores.write(run.model, z, run.options["positions"])]
         told = {"digit_real": self.judge.tell(texts), "digit_again": self.judge.tell(again)}
         scores = {name: float(np.mean(np.array(found) == wanted)) for name, (found, _) in told.items()}
         scores["sure_real"] = float(np.mean(told["digit_real"][1] >= SURE))
@@ -136,10 +136,9 @@ class Digits(Labelled):
         z = inference.posteriors(run.model, texts)[0]
         walks, shares = [], np.linspace(0, 1, 11)
         for a, b in zip(range(0, len(z) - 1, 2), range(1, len(z), 2), strict=True):
-            ids = inference.write(
-                run.model, latent.slerp(z[a], z[b], shares).astype("float32"), run.options["positions"]
-            )
-            written = [run.vocabulary.decode(row) for row in ids[0]]
+            noise = code_scores.on_the_way(shares, run.options["noise"])
+            ids = code_scores.write(run.model, latent.slerp(z[a], z[b], shares), run.options["positions"], noise)
+            written = [run.vocabulary.decode(row) for row in ids]
             titles = [f"{label} {sure:.0%}" for label, sure in zip(*self.judge.tell(written), strict=True)]
             ends = [(run.vocabulary.decode(texts[i]), "given") for i in (a, b)]
             walks.append([ends[0], *zip(written, titles, strict=True), ends[1]])

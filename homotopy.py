@@ -85,6 +85,11 @@ def walk(run, script, texts, args, n, seed):
     z = {"linear": latent.lerp, "slerp": latent.slerp}[args.mode](*ends, shares).astype("float32")
     settings = {"temperature": args.temperature, "top_k": args.top_k, "top_p": args.top_p, "beam": args.beam}
     settings |= {"seed": seed, "max_length": args.gen_length, "scores": True}
+    if hasattr(script, "on_the_way"):
+        on_the_way = np.repeat(shares[1:-1] if texts else shares, args.samples)
+        settings |= script.on_the_way(run, on_the_way, args.noise, drawn=not texts)
+    elif args.noise is not None:
+        raise UserError(f"--noise is for runs of transformer_vae.py; {run.name} is one of {run.script}.py.")
     written = script.decode(run, np.repeat(z[1:-1] if texts else z, args.samples, axis=0), **settings)
     drawn = list(zip(*written, strict=True))
     points = [drawn[i : i + args.samples] for i in range(0, len(drawn), args.samples)]
@@ -172,6 +177,7 @@ def parse_args(argv=None):
     add("--plot", metavar="FILE", help="draw the walk over the codes of validation texts: .png, .svg, .pdf, ...")
     add("--json", action="store_true", help="one JSON object a walk instead of lines")
     add = parser.add_argument_group("sampling").add_argument
+    add("--noise", type=float, metavar="LEVEL", help="of transformer_vae.py, 0 to 1; default: as the run has it")
     add("--samples", type=int, default=1, metavar="N", help="texts drawn at each point")
     add("--beam", type=int, default=1, metavar="B", help="hypotheses of a beam search; 1: none")
     what = "0: the likeliest word each time; default 0, or 1 with --samples, --top-k or --top-p"
@@ -190,6 +196,8 @@ def check(args):
         value = getattr(args, name)
         if value is not None and not least <= value < math.inf:
             raise UserError(f"--{name.replace('_', '-')} is {least} or more, not {value}.")
+    if args.noise is not None and not 0 <= args.noise <= 1:
+        raise UserError(f"--noise is from 0 to 1, not {args.noise}.")
     if args.points > MOST_POINTS or not 0 < args.top_p <= 1:
         raise UserError(f"-n is at most {MOST_POINTS:,}, and --top-p is above 0 and at most 1.")
     drawn = args.samples > 1 or args.top_k > 0 or args.top_p < 1

@@ -61,6 +61,41 @@ def in_parts(function, ids):
     return keras.tree.map_structure(lambda *both: ops.concatenate(both, 0), *halves)
 
 
+def recomputed(function, *args):
+    """Returns function(*args), whose gradient computes the function again instead of keeping what it needs, and args.
+
+    Who uses the args that are returned, and not those that were given, has their gradients added up one after the
+    other, not kept until all of them are there.
+
+    `keras.remat` saves nothing on TensorFlow: its optimizer of graphs sees that what the function is given again is the
+    same, and what belongs to the gradients of several functions may be computed in any order.
+
+    Args:
+        function: of tensors, returns one.
+        args: float tensors.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return keras.remat(function)(*args), *args
+
+    @tf.custom_gradient
+    def once(*args):
+        def gradient(upstream, *others, variables=()):
+            with tf.control_dependencies([upstream]):
+                again = [tf.identity(arg) for arg in args]
+                with tf.GradientTape() as tape:
+                    tape.watch([*again, *variables])
+                    result = function(*again)
+                found = tape.gradient(result, [*again, *variables], upstream, unconnected_gradients="zero")
+            sums = [one + other for one, other in zip(found, others, strict=False)]
+            with tf.control_dependencies(found):
+                found = [tf.identity(gradient) for gradient in [*sums, *found[len(args) :]]]
+            return found[: len(args)], found[len(args) :]
+
+        return (function(*args), *(tf.identity(arg) for arg in args)), gradient
+
+    return once(*args)
+
+
 def _on_jax_cpu():
     return keras.backend.backend() == "jax" and jax.default_backend() == "cpu"
 

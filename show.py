@@ -135,15 +135,23 @@ def project(run, valid, most=1000, picture=False):
     run.projector(z_mean.reshape(len(part), -1), texts, classes)
 
 
+def _posterior(run, codec, text, normal):
+    """Returns draws from the posterior of a text, made of standard normal numbers in the shape of codes."""
+    z_mean, z_log_var = codec.encode(run, [text])
+    return z_mean + np.exp(0.5 * z_log_var) * normal
+
+
 def talk(run, codec, args):
     """Answers each line of the input with texts from its posterior, or from the prior for an empty line.
 
     Args:
         run: opened `Run` with its model.
-        codec: see `Show`.
-        args: options, with num_samples and those of the sampling.
+        codec: see `Show`. Where it has near(run, text, normal, args), this turns standard normal numbers to codes near
+            a text, in the place of draws from its posterior.
+        args: options, with num_samples, those of the sampling and those that the codec lists as `SETTINGS`.
     """
-    settings = {name: getattr(args, name) for name in ("temperature", "top_k", "top_p", "beam")}
+    also = getattr(codec, "SETTINGS", ())
+    settings = {name: getattr(args, name) for name in ("temperature", "top_k", "top_p", "beam", *also)}
     typed = sys.stdin.isatty()
     for turn in itertools.count():
         try:
@@ -157,8 +165,7 @@ def talk(run, codec, args):
             unknown = run.vocabulary.unknown(text)
             if unknown:
                 print(f"not in the vocabulary, so read as <unk>: {' '.join(unknown)}", file=sys.stderr)
-            z_mean, z_log_var = codec.encode(run, [text])
-            z = z_mean + np.exp(0.5 * z_log_var) * z
+            z = codec.near(run, text, z, args) if hasattr(codec, "near") else _posterior(run, codec, text, z)
         for answer in codec.decode(run, z, seed=run.seed + turn, **settings):
             print("=>", answer, flush=True)
 

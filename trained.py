@@ -1,6 +1,7 @@
 """Opens the trained VAE of any script, for what works with them all: the one that is named, or the newest that fits.
 
-Beside homotopy.py. A script is known by its `build`, `encode`, `decode`, `score` and `sample_prior` alone.
+Beside homotopy.py. A script is known by its `build`, `encode`, `decode`, `score` and `sample_prior` alone, and by
+`on_the_way` where it has settings of `decode` for the points of a walk.
 """
 
 import importlib

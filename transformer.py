@@ -48,10 +48,9 @@ def attend(query, key, value, heads, mask, bias=None):
 
     query = query * (1 / math.sqrt(width // heads))
     scores = ops.matmul(parted(query), ops.transpose(parted(key), (0, 1, 3, 2)))  # (batch, heads, queries, keys)
-    scores = ops.cast(scores, "float32")
-    scores = scores if bias is None else scores + ops.cast(bias, "float32")[None]
-    scores = ops.where(mask[:, None], scores, -1e9)
-    weights = ops.cast(ops.softmax(scores, axis=-1), query.dtype)
+    added = ops.where(mask, 0.0, -1e9)[:, None]  # small where it is the same for all of the batch
+    added = added if bias is None else added + ops.cast(bias, "float32")[None]
+    weights = ops.cast(ops.softmax(ops.cast(scores, "float32") + added, axis=-1), query.dtype)
     attended = ops.transpose(ops.matmul(weights, parted(value)), (0, 2, 1, 3))
     return ops.reshape(attended, (-1, ops.shape(query)[1], width))
 

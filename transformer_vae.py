@@ -10,6 +10,13 @@ al. 2020) attends to the code, upsampled to one position a token again, and writ
 `--code gaussian` draws z from q(z|x) and has both terms, a bound of the likelihood at --beta 1; `--code point` takes
 the mean of q for z and has the MMD alone, as the original.
 
+In training the decoder reads some codes through noise and is told its level t, which is 0 else:
+
+    z_t = sqrt(1 - t) z / rms(z) + sqrt(t) e,   e ~ N(0, 1)
+
+The more noise, the more it goes by what lines are like, and the less by the code. Draws from the prior look like codes
+with much noise, and so do points between two lines: they are written at `--noise`, and texts come back at 0.
+
 Shapes: ids (batch, time), z (batch, latent_tokens, latent_dim), upsampled code (batch, 4 * latent_tokens, units).
 
 Try:
@@ -50,10 +57,13 @@ import transformer
 import util
 from checks import CHECKS
 from digits import DIRECTIONS, SIDES
-from layers import Adam, Dropout, in_parts, one_core_an_operation, softmax_nll
-from util import PAD, START, UNK
+from layers import Adam, Dropout, in_parts, one_core_an_operation, recomputed, softmax_nll
+from util import PAD, START, UNK, UserError
 
 SCRIPT = "transformer_vae"
+SETTINGS = ("noise",)  # of `decode`, besides those that any script has
+NOISE = 0.6  # of what is written from draws
+WAVES = 8  # cosines that tell the decoder the level of noise
 FUNNEL = 4  # positions of a text to one of the code: two halvings
 
 
@@ -88,6 +98,16 @@ def upsampled(x, slots=False):
     else:
         first, others = x[:, :1], ops.repeat(x[:, 1:], FUNNEL, axis=1)
     return ops.concatenate([first, others, *[ops.zeros_like(first)] * (FUNNEL - 1)], axis=1)
+
+
+def noised(z, noise, normal):
+    """Returns codes z (n, tokens, width) through noise: of their variance `noise` (n,) is that of `normal`, so shaped.
+
+    Each token is brought to a mean square of 1 first. Else noise would be a reason for codes to be large.
+    """
+    noise = noise[:, None, None]
+    z = z * ops.rsqrt(ops.mean(z**2, axis=-1, keepdims=True) + 1e-6)
+    return ops.sqrt(1 - noise) * z + ops.sqrt(noise) * normal
 
 
 def table(rows, units, deviation=0.3):
@@ -134,7 +154,11 @@ class Encoder(layers.Layer):
         for i, group in enumerate(self.groups):
             for j, block in enumerate(group):
                 pool = functools.partial(halved, mask=mask) if i and not j else None
-                x = block(x, mask[:, None], pool=pool, training=training)
+
+                def read(x, block=block, seen=mask[:, None], pool=pool):
+                    return block(x, seen, pool=pool, training=training)
+
+                x = recomputed(read, x)[0] if self.options["recompute"] else read(x)
                 mask = halved(ops.cast(mask, "float32")[..., None], mask)[..., 0] > 0 if pool else mask
         x, mask = self.norm(x[:, :tokens]), ops.cast(mask[:, :tokens], "float32")[..., None]
         missing = [(0, 0), (0, tokens - ops.shape(x)[1]), (0, 0)]
@@ -161,6 +185,7 @@ class Decoder(layers.Layer):
         self.own = None if options["no_own"] else layers.Dense(units, use_bias=False)
         self.places_of_code = table(FUNNEL * options["latent_tokens"], units)
         self.places = table(options["positions"], units)
+        self.of_noise = layers.Dense(units, use_bias=False) if options["noisy"] else None
         self.biases = layers.Embedding(transformer.BUCKETS, options["num_heads"], dtype="float32")
         # Every second block has its windows half a window further, so that what is told crosses their edges.
         window, sizes = options["window"], (units, options["num_heads"], options["dropout"])
@@ -170,29 +195,36 @@ class Decoder(layers.Layer):
         self.norm, self.dropout = layers.RMSNormalization(epsilon=1e-6), Dropout(options["dropout"])
         self.buckets = transformer.buckets(max(options["positions"], window))
 
-    def code(self, z):
+    def code(self, z, noise):
+        """Returns what the decoder attends to, (batch, 4 * latent_tokens, units), of z and its noise (batch,)."""
         code = upsampled(self.norm_code(self.from_code(ops.cast(z, self.compute_dtype))), self.slots)
-        return code + self.places_of_code(ops.arange(code.shape[1]))[None]
+        code = code + self.places_of_code(ops.arange(code.shape[1]))[None]
+        if not self.of_noise:
+            return code
+        waves = ops.cos(math.pi * ops.arange(WAVES, dtype="float32")[None] * ops.cast(noise, "float32")[:, None])
+        return code + self.of_noise(ops.cast(waves, self.compute_dtype))[:, None]
 
     def beside(self, code):
         """Returns what the decoder is given directly at each position: of the code that which was made of its token."""
         here = self.own(code[:, 1 : 1 + self.options["positions"]])
         return ops.pad(here, [(0, 0), (0, self.options["positions"] - here.shape[1]), (0, 0)])
 
-    def call(self, ids, z, training=False):
+    def call(self, ids, z, noise, training=False):
         time = ops.shape(ids)[1]
         ids = ops.concatenate([ops.full((ops.shape(ids)[0], 1), START, ids.dtype), ids[:, :-1]], axis=1)
         x = self.dropout(self.embedding(ids) + self.places(ops.arange(time))[None], training=training)
         bias = ops.transpose(self.biases(ops.convert_to_tensor(self.buckets)), (2, 0, 1))
-        code, every = self.code(z), self.options["recompute"]
+        code, every = self.code(z, noise), self.options["recompute"]
         x = x + self.beside(code)[:, :time] if self.own else x
         for i, block in enumerate(self.blocks):
-            again = every and (i + 1) % every
-            x = keras.remat(block)(x, code, bias) if again else block(x, code, bias, training=training)
+            if every and (i + 1) % every:
+                x, _, code, bias = recomputed(block, x, code, bias)
+            else:
+                x = block(x, code, bias, training=training)
         return self.norm(x) * self.options["units"] ** -0.5
 
-    def start(self, z):
-        code, batch = self.code(z), ops.shape(z)[0]
+    def start(self, z, noise):
+        code, batch = self.code(z, noise), ops.shape(z)[0]
         given = [array for block in self.blocks for array in block.keys_and_values(code)]
         caches = [array for block in self.blocks for array in block.caches(batch, self.options["positions"])]
         given += [self.beside(code)] if self.own else []
@@ -252,9 +284,20 @@ class TransformerVAE(keras.Model):
     def read_and_write(self, ids, training):
         z_mean, z_log_var = self.encoder(ids, training=training)
         z = latent.normal_sample(z_mean, z_log_var, self.seed) if self.gaussian else z_mean
-        hidden = self.decoder(ids, z, training=training)
-        result = {"z": z, "z_mean": z_mean, "hidden": hidden}
+        given, noise = self.through_noise(z, training)
+        hidden = self.decoder(ids, given, noise, training=training)
+        result = {"z": z, "z_mean": z_mean, "hidden": hidden, "noise": noise}
         return result | {"z_log_var": z_log_var} if self.gaussian else result
+
+    def through_noise(self, z, training):
+        """Returns codes as the decoder reads them, and the level of their noise (batch,): in training some have any."""
+        shape = (ops.shape(z)[0],)
+        if not training or not self.options["noisy"]:
+            return z, ops.zeros(shape, z.dtype)
+        some, level = (keras.random.uniform(shape, seed=self.seed) for _ in range(2))
+        some = some < self.options["noisy"]
+        through = noised(z, level, keras.random.normal(ops.shape(z), seed=self.seed))
+        return ops.where(some[:, None, None], through, z), ops.where(some, level, 0.0)
 
     def nll_of(self, ids, hidden):
         nll = softmax_nll(hidden, self.embedding.embeddings, None, ids, ids != PAD, transposed=True)
@@ -263,13 +306,14 @@ class TransformerVAE(keras.Model):
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         options, z = self.options, y_pred["z"]
         nll = self.nll_of(x, y_pred["hidden"])
-        self.means["nll"].update_state(nll)
+        clear = ops.cast(y_pred["noise"] == 0, "float32")  # these alone count in what is shown
+        self.means["nll"].update_state(nll, sample_weight=clear)
         loss = ops.mean(nll)
         if self.gaussian:
             each = latent.kl_to_standard_normal(y_pred["z_mean"], y_pred["z_log_var"])
             kl = ops.sum(each, axis=(1, 2))
             self.means["kl"].update_state(kl)
-            self.means["neg_elbo"].update_state(nll + kl)
+            self.means["neg_elbo"].update_state(nll + kl, sample_weight=clear)
             loss = loss + self.kl_weight(self.step) * ops.maximum(ops.mean(kl), options["free_bits"])
         flat = ops.reshape(z, (-1, math.prod(self.latent_shape)))
         mmd = latent.mmd(flat, keras.random.normal(ops.shape(flat), seed=self.seed), options["kernel"])
@@ -287,19 +331,19 @@ class TransformerVAE(keras.Model):
         return z_mean, ops.full_like(z_mean, -1e9) if z_log_var is None else z_log_var
 
     def nll(self, ids, z=None):
-        return self.nll_of(ids, self.decoder(ids, z))
+        return self.nll_of(ids, self.decoder(ids, z, ops.zeros_like(z[:, 0, 0])))
 
     def right(self, ids, z):
         """Whether the likeliest token at each place is the right one, bool (batch, time); True behind the text."""
-        logits = ops.matmul(self.decoder(ids, z), ops.transpose(self.embedding.embeddings))
+        logits = ops.matmul(self.decoder(ids, z, ops.zeros_like(z[:, 0, 0])), ops.transpose(self.embedding.embeddings))
         return ops.logical_or(ids == PAD, ops.cast(ops.argmax(logits, axis=-1), ids.dtype) == ids)
 
     def log_ratio(self, ids, z, z_mean, z_log_var):
         each = latent.normal_log_prob(z) - latent.normal_log_prob(z, z_mean, z_log_var)
         return ops.sum(each, axis=-1)
 
-    def start(self, z):
-        return self.decoder.start(z)
+    def start(self, given):
+        return self.decoder.start(given["z"], given["noise"])
 
     def next(self, token, state):
         return self.decoder.step(token, state)
@@ -325,17 +369,43 @@ def encode(run, texts):
     return inference.posteriors(run.model, read(run, texts))
 
 
-def decode(run, z, *, temperature=0.0, top_k=0, top_p=1.0, beam=1, seed=1, max_length=None, scores=False):
+def decode(run, z, *, noise=0.0, max_length=None, scores=False, **settings):
     """Writes a text from each z (n, latent_tokens, latent_dim); see `inference.write`.
+
+    Args:
+        noise: level of what is no code in z, one for all or of each (n,); 0 for the code of a text.
+        settings: temperature, top_k, top_p, beam, seed.
 
     Returns:
         list of n str; with `scores` also log p(text|z) in nats, float (n,).
     """
-    settings = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "beam": beam, "seed": seed}
+    given = {"z": np.asarray(z, "float32"), "noise": np.broadcast_to(np.asarray(noise, "float32"), len(z))}
     length = min(max_length or run.options["gen_length"], run.options["positions"])
-    ids, log_probs = inference.write(run.model, np.asarray(z, "float32"), length, **settings)
+    ids, log_probs = inference.write(run.model, given, length, **settings)
     texts = [run.vocabulary.decode(row) for row in ids]
     return (texts, log_probs) if scores else texts
+
+
+def check_noise(run, noise):
+    if noise and not run.options["noisy"]:
+        raise UserError("--noise is for a run that has learnt to read through it (--noisy)")
+
+
+def near(run, text, normal, args):
+    """Returns codes of a text through noise at --noise, float32 (n, latent_tokens, latent_dim), as is `normal`."""
+    z = np.repeat(encode(run, [text])[0], len(normal), axis=0)
+    return ops.convert_to_numpy(noised(z, np.full(len(z), args.noise, "float32"), normal)) if args.noise else z
+
+
+def on_the_way(run, shares, noise=None, drawn=False):
+    """Returns what `decode` is told of points at shares of the way between two texts, or between two draws.
+
+    Raises:
+        UserError: noise for a run that has not learnt to read through it.
+    """
+    noise = run.options["noise"] if noise is None else noise
+    check_noise(run, noise)
+    return {"noise": np.full(len(shares), noise) if drawn else code_scores.on_the_way(shares, noise)}
 
 
 def score(run, texts, z):
@@ -392,12 +462,13 @@ def parse_args(argv=None):
     add("--upsampling", choices=("slots", "repeat"), default="slots", help=about)
     add("--no-own", action="store_true", help="the decoder looks the code up by attention alone, not also by position")
     add("--code", choices=("gaussian", "point"), default="gaussian", help="a draw around the mean, or the mean itself")
+    add("--noisy", type=part, default=0.25, help="share of the codes read through noise in training; 0 for a point")
     add("--tanh", action="store_true", help="numbers of the mean between -1 and 1, as in the original")
     add("--window", type=util.number(int, 0), default=0, help="tokens that the decoder's attention is cut into; 0: all")
     add("--dropout", type=part, default=0.1, help="dropout of the blocks")
     add("--mask-tokens", type=part, default=0.0, help="share of the encoder's tokens that are hidden in training")
     add = parser.add_argument_group("objective").add_argument
-    add("--beta", type=weight, default=0.2, help="final weight of the KL of a gaussian code; 1 gives the bound")
+    add("--beta", type=weight, default=0.15, help="final weight of the KL of a gaussian code; 1 gives the bound")
     add("--annealing-epochs", type=weight, default=2.0, help="length of its ramp")
     add("--free-bits", type=weight, default=0.0, metavar="NATS", help="KL of a text that costs nothing")
     add("--mmd", type=weight, default=0.0, metavar="WEIGHT", help="final weight of the MMD between codes and prior")
@@ -405,12 +476,14 @@ def parse_args(argv=None):
     add("--no-regularizer", action="store_true", help="neither KL nor MMD")
     training.add_training_options(parser, epochs=10, batch_size=64, learning_rate=1.2e-3)
     add = parser.add_argument_group("memory").add_argument
-    about = "keep what every N-th block of the decoder computes and compute the others again; 0: keep all"
+    about = "keep what every N-th block of the decoder computes and compute all others again; 0: keep all"
     add("--recompute", type=util.number(int, 0), default=0, metavar="N", help=about)
     sampling.add_sampling_options(parser, temperature=0.0, num_samples=5, gen_length=None)
     parser.set_defaults(beam=code_scores.BEAM)
     training.add_run_options(parser)
     add = parser.add_argument_group("use").add_argument
+    about = "how little to go by a code where none was read, 0 to 1, between two texts most in the middle"
+    add("--noise", type=util.number(float, 0, 1), default=NOISE, help=about)
     add("--check", choices=tuple(CHECKS), help="what texts are to be; default: python for pylines, else none")
     add("--iw-samples", type=util.number(int, 0), default=100, metavar="K", help="draws for iw_nll in --eval; 0: none")
     args = training.parse(parser, SCRIPT, argv)
@@ -426,6 +499,8 @@ def parse_args(argv=None):
     if args.no_regularizer:
         args.beta = args.mmd = 0.0
         args.code = "point"
+    if args.code == "point" and "noisy" not in args.given:
+        args.noisy = 0.0
     if args.temperature and "beam" not in args.given:
         args.beam = 1  # it draws
     args.positions = args.max_length + 1
@@ -437,6 +512,9 @@ def main(args):
     one_core_an_operation()
     run, codec = training.open_run(SCRIPT, args), sys.modules[__name__]
     opened = not run.is_new and args.resume is None
+    if not run.options["noisy"]:
+        check_noise(run, args.noise if "noise" in args.given else 0)
+        args.noise = run.options["noise"] = 0.0
     if opened:
         run.model = build(run.options, run.vocabulary)
         run.load_best(run.model)
@@ -444,7 +522,7 @@ def main(args):
             show.talk(run, codec, args)
             return
     kind, corpus, vocabulary, splits = experiments.read(run, args)
-    score_with = functools.partial(code_scores.evaluate, vocabulary=vocabulary, check=kind.valid)
+    score_with = functools.partial(code_scores.evaluate, vocabulary=vocabulary, check=kind.valid, noise=args.noise)
     score_also = functools.partial(kind.scores, run, splits)
     if opened:
         show.finish(run, splits["test"], args.iw_samples, score_with, score_also)

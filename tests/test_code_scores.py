@@ -34,10 +34,14 @@ def test_the_reference_kernel():
 
 def test_walks_leave_the_ends_out():
     z = np.random.default_rng(1).normal(size=(3, 2, 4)).astype("float32")
-    between = code_scores.walks(z, [(0, 1), (2, 2)], points=3)
-    assert between.shape == (6, 2, 4)
+    between, shares = code_scores.walks(z, [(0, 1), (2, 2)], points=3)
+    assert between.shape == (6, 2, 4) and shares.tolist() == [0.25, 0.5, 0.75] * 2
     np.testing.assert_allclose(between[1], latent.slerp(z[0], z[1], [0.5])[0], atol=1e-6)
     np.testing.assert_allclose(between[3:], np.repeat(z[2:], 3, axis=0), atol=1e-5)
+
+
+def test_noise_is_most_in_the_middle_of_a_walk():
+    assert code_scores.on_the_way(np.array([0, 0.25, 0.5, 1]), 0.8).tolist() == pytest.approx([0, 0.6, 0.8, 0])
 
 
 @pytest.mark.parametrize(

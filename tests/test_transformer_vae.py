@@ -1,6 +1,7 @@
 """The transformer autoencoder: lengths, windows, writing step by step, recomputation, and its objective."""
 
 import json
+import time
 
 import keras
 import numpy as np
@@ -9,11 +10,13 @@ import scripts
 import test_digits
 from keras import ops
 
+import code_scores
 import experiments
 import inference
 import transformer
 import transformer_vae
 import util
+from layers import recomputed
 
 TEXTS = ["return self.name", "x = y + 1", "for i in range(n):", "import os, sys", "del a[i]", "pass"] * 4
 
@@ -79,14 +82,15 @@ def test_slots_hold_what_each_of_four_positions_is():
     assert found.shape == (2, 12, 2) and not found[:, 9:].any()
 
 
-@pytest.mark.parametrize("argv", [(), ("--window", "6"), ("--no-own", "--upsampling", "repeat")])
+@pytest.mark.parametrize("argv", [(), ("--window", "6"), ("--no-own", "--upsampling", "repeat"), ("--noisy", "0")])
 def test_steps_with_caches_equal_the_whole_at_once(argv):
     model, _, sequences = made(*argv)
     ids = sequences.padded(np.arange(4))
     z = np.random.default_rng(1).normal(size=(4, *model.latent_shape)).astype("float32")
-    hidden = model.decoder(ids, z)
+    noise = np.array([0, 0.2, 0.6, 1], "float32")
+    hidden = model.decoder(ids, z, noise)
     whole = ops.convert_to_numpy(ops.matmul(hidden, ops.transpose(model.embedding.embeddings)))
-    state, token = model.start(z), np.full(4, util.START, "int32")
+    state, token = model.start({"z": z, "noise": noise}), np.full(4, util.START, "int32")
     for t in range(ids.shape[1]):
         logits, state = model.next(token, state)
         np.testing.assert_allclose(ops.convert_to_numpy(logits), whole[:, t], atol=1e-4)
@@ -98,11 +102,12 @@ def test_no_token_sees_those_behind_it(window):
     model, _, sequences = made("--window", str(window))
     ids = sequences.padded([0], 20)
     z = np.zeros((1, *model.latent_shape), "float32")
-    before = ops.convert_to_numpy(model.decoder(ids, z))
+    noise = np.zeros(1, "float32")
+    before = ops.convert_to_numpy(model.decoder(ids, z, noise))
     for place in (3, 9):
         other = ids.copy()
         other[0, place] = 5
-        moved = np.abs(ops.convert_to_numpy(model.decoder(other, z)) - before).max(axis=-1)[0] > 1e-6
+        moved = np.abs(ops.convert_to_numpy(model.decoder(other, z, noise)) - before).max(axis=-1)[0] > 1e-6
         assert not moved[: place + 1].any() and moved[place + 1]
 
 
@@ -137,6 +142,64 @@ def test_recomputed_gradients_equal_plain_ones():
         np.testing.assert_allclose(b, a, atol=1e-6)
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="of the order of TensorFlow's graph")
+def test_what_is_computed_again_waits_for_the_gradient():
+    import tensorflow as tf
+
+    order = []
+
+    def noted(name, x):
+        def note(x):
+            time.sleep(0.3 * (name == "later"))
+            order.append(name)
+            return x * 2.0
+
+        return tf.py_function(note, [x], tf.float32)
+
+    @tf.function
+    def step(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y, passed = recomputed(lambda x: noted("function", x), x)
+            y = noted("later", y) + passed
+        return tape.gradient(y, x)
+
+    assert float(step(tf.constant(3.0))) == 5
+    assert order == ["function", "later", "function"]
+
+
+def test_noise_does_not_care_for_the_size_of_a_code():
+    random = np.random.default_rng(1)
+    z, normal = (random.normal(size=(3, 2, 50)).astype("float32") for _ in range(2))
+    noise = np.array([0, 0.36, 1], "float32")
+    found, larger = (ops.convert_to_numpy(transformer_vae.noised(a, noise, normal)) for a in (z, 7 * z))
+    np.testing.assert_allclose(found, larger, atol=1e-5)
+    unit = z / np.sqrt(np.mean(z**2, axis=-1, keepdims=True))
+    np.testing.assert_allclose(found[0], unit[0], atol=1e-5)
+    np.testing.assert_allclose(found[1], 0.8 * unit[1] + 0.6 * normal[1], atol=1e-5)
+    np.testing.assert_allclose(found[2], normal[2], atol=1e-5)
+
+
+def test_some_codes_are_read_through_noise_in_training_alone():
+    model, _, _ = made("--noisy", "0.3")
+    z = np.random.default_rng(1).normal(size=(2000, *model.latent_shape)).astype("float32")
+    given, noise = map(ops.convert_to_numpy, model.through_noise(z, training=True))
+    assert np.mean(noise > 0) == pytest.approx(0.3, abs=0.03) and 0.9 < noise.max() <= 1
+    assert ((given == z).all(axis=(1, 2)) == (noise == 0)).all()
+    given, noise = map(ops.convert_to_numpy, model.through_noise(z, training=False))
+    assert (given == z).all() and not noise.any()
+
+
+def test_a_run_without_noise_is_not_asked_for_it(tmp_path):
+    sizes = ["-L", "12", "--num-heads", "3", "-H", "4", "--decoder-layers", "1", "--max-steps", "2", "-b", "4"]
+    (tmp_path / "lines.txt").write_text("\n".join(TEXTS * 9))
+    where = ["-D", tmp_path / "lines.txt", "-T", tmp_path / "runs"]
+    scripts.run_script("transformer_vae.py", *where, *sizes, "--noisy", "0", "--name", "plain", "-w", "270")
+    for argv in (["transformer_vae.py", "--sample", "plain", "-T"], ["homotopy.py", "a", "b", "--run", "plain", "-T"]):
+        done = scripts.run_script(*argv, tmp_path / "runs", "--noise", "0.5", status=2)
+        assert "--noise" in done.stderr and len(done.stderr.splitlines()) <= 3
+
+
 def test_one_batch_is_learnt_by_heart():
     model, _, sequences = made("--code", "point", "-L", "24", "-H", "8")
     model.compile(keras.optimizers.Adam(1e-2))
@@ -146,7 +209,7 @@ def test_one_batch_is_learnt_by_heart():
         scores = model.train_on_batch(ids, return_dict=True)
     assert scores["nll"] < 0.5
     z_mean, _ = inference.posteriors(model, sequences.part(6))
-    written = inference.write(model, z_mean, 21)[0]
+    written = code_scores.write(model, z_mean, 21)
     assert [util.words(row) for row in written] == [util.words(row) for row in ids]
 
 

@@ -23,6 +23,7 @@ MEMORY = {  # 840 tokens: a digit of 28 rows
     "windows of 200, all kept": ["--window", "200"],
     "windows of 200, every third kept": ["--window", "200", "--recompute", "3"],
 }
+TEXTS = 16
 LENGTHS = (256, 512, 1024, 2048)
 WINDOWS = {"all at once": [], "windows of 128": ["--window", "128"]}
 
@@ -67,8 +68,10 @@ def main():
         return work(*json.loads(args.worker))
     started, rows = time.monotonic(), []
     for name, argv in MEMORY.items():
-        seconds, peak, nll = measured(["--decoder-layers", "6", *argv], 840, 8, args.rounds)
-        rows.append({"6 blocks, 8 texts of 840 tokens": name, "most resident (MiB)": round(peak), "step (s)": seconds})
+        seconds, peak, nll = measured(["--decoder-layers", "6", *argv], 840, TEXTS, args.rounds)
+        rows.append(
+            {f"6 blocks, {TEXTS} texts of 840 tokens": name, "most resident (MiB)": round(peak), "step (s)": seconds}
+        )
         rows[-1]["of all kept"] = f"{peak / rows[0]['most resident (MiB)']:.0%}"
         rows[-1]["nll after the last step"] = nll
         print(rows[-1], flush=True)

@@ -3,7 +3,7 @@
     python benchmarks/transformer_lines.py [--run RUN] [options of transformer_vae.py]
 
 Trains and scores a run, or takes one. The language model is Kneser-Ney's of 5 tokens, counted on the training lines; it
-has seen none of the others. A splice is the beginning of one line and the end of another, in tokens, at a place of
+has seen none of the others. Middles and draws are written at the run's level of noise and at none. A splice is the beginning of one line and the end of another, in tokens, at a place of
 each drawn alike.
 """
 
@@ -17,7 +17,6 @@ import kneser_ney
 
 SCORES = ("exact_match", "sequence_accuracy", "token_accuracy", "walk_valid", "walk_new", "sample_valid")
 SCORES = (*SCORES, "sample_unique", "kl", "neg_elbo", "iw_nll", "mmd", "mmd_threshold")
-SPREADS = (1.0, 0.8, 0.6)
 
 
 def likelihoods(directory):
@@ -47,21 +46,24 @@ def likelihoods(directory):
     random, z = np.random.default_rng(run.seed), inference.posteriors(run.model, test)[0]
     pairs = random.integers(len(texts), size=(code_scores.PAIRS * 5, 2))
 
-    def written(codes):
-        codes = np.asarray(codes, "float32")
-        return [vocabulary.decode(ids) for ids in inference.write(run.model, codes, run.options["positions"])[0]]
+    def written(codes, noise, beam):
+        ids = code_scores.write(run.model, codes, run.options["positions"], noise, beam)
+        return [vocabulary.decode(row) for row in ids]
 
-    middles = written([latent.slerp(z[a], z[b], [0.5])[0] for a, b in pairs])
-    middles = [text for text, (a, b) in zip(middles, pairs, strict=True) if text not in (texts[a], texts[b])]
-    splices = []
+    found, splices = {"test lines": texts}, []
     for a, b in pairs:
         share, one, other = random.random(), vocabulary.encode(texts[a]), vocabulary.encode(texts[b])
         first, second = one[: round(share * len(one))], other[round(share * len(other)) :]
         splices.append(vocabulary.decode(np.concatenate([first, second])))
-    found = {"test lines": texts, "their middles by slerp": middles, "their splices": splices}
-    for spread in SPREADS:
-        drawn = spread * random.standard_normal((1000, *run.model.latent_shape))
-        found[f"draws from the prior, times {spread:g}"] = written(drawn)
+    found["their splices"] = splices
+    middle = [latent.slerp(z[a], z[b], [0.5])[0] for a, b in pairs]
+    prior = random.standard_normal((code_scores.SAMPLES, *run.model.latent_shape))
+    for noise in sorted({0.0, run.options["noise"]}):
+        for beam in (1, code_scores.BEAM):
+            how = f"noise {noise:g}, " + ("greedily" if beam == 1 else f"beam of {beam}")
+            ends = zip(written(middle, noise, beam), pairs, strict=True)
+            found[f"middles by slerp, {how}"] = [text for text, (a, b) in ends if text not in (texts[a], texts[b])]
+            found[f"draws from the prior, {how}"] = written(prior, noise, beam)
     rows = []
     for what, lines in found.items():
         row = {"what": what, "lines": len(lines)}

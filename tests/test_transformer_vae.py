@@ -12,6 +12,7 @@ from keras import ops
 
 import code_scores
 import experiments
+import funnel
 import inference
 import transformer
 import transformer_vae
@@ -37,7 +38,7 @@ def made(*argv):
 def test_the_funnel_halves_the_length(time, lengths):
     x = np.random.default_rng(1).normal(size=(2, time, 3)).astype("float32")
     for length in lengths:
-        before, x = x, ops.convert_to_numpy(transformer_vae.halved(x, np.ones(x.shape[:2], bool)))
+        before, x = x, ops.convert_to_numpy(funnel.halved(x, np.ones(x.shape[:2], bool)))
         assert x.shape[1] == length
         np.testing.assert_allclose(x[:, 0], before[:, 0], atol=1e-6)
         np.testing.assert_allclose(x[:, 2], before[:, 3:5].mean(axis=1), atol=1e-6)
@@ -45,12 +46,12 @@ def test_the_funnel_halves_the_length(time, lengths):
 
 def test_padding_has_no_part_in_a_mean():
     x = np.arange(5, dtype="float32").reshape(1, 5, 1)
-    found = transformer_vae.halved(x, np.array([[True, True, True, True, False]]))
+    found = funnel.halved(x, np.array([[True, True, True, True, False]]))
     np.testing.assert_allclose(ops.convert_to_numpy(found)[0, :, 0], [0, 1.5, 3])
 
 
 def test_five_codes_become_twenty_positions():
-    found = ops.convert_to_numpy(transformer_vae.upsampled(np.arange(1, 6, dtype="float32").reshape(1, 5, 1)))
+    found = ops.convert_to_numpy(funnel.upsampled(np.arange(1, 6, dtype="float32").reshape(1, 5, 1)))
     assert found[0, :, 0].tolist() == [1, *[2] * 4, *[3] * 4, *[4] * 4, *[5] * 4, 0, 0, 0]
 
 
@@ -76,7 +77,7 @@ def test_windows_against_a_mask(time, shift):
 
 def test_slots_hold_what_each_of_four_positions_is():
     x = np.arange(2 * 3 * 8, dtype="float32").reshape(2, 3, 8)
-    found = ops.convert_to_numpy(transformer_vae.upsampled(x, slots=True))
+    found = ops.convert_to_numpy(funnel.upsampled(x, slots=True))
     np.testing.assert_array_equal(found[:, 0], x[:, 0, :2])
     np.testing.assert_array_equal(found[:, 1:9], x[:, 1:].reshape(2, 8, 2))
     assert found.shape == (2, 12, 2) and not found[:, 9:].any()

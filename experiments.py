@@ -5,6 +5,7 @@ such texts are any good.
 """
 
 import argparse
+import math
 import re
 
 import numpy as np
@@ -17,6 +18,7 @@ import latent
 import probes
 import training
 from checks import CHECKS
+from funnel import FUNNEL
 from util import UserError
 
 SHARES = {"full": 1, "half": 2, "quarter": 4, "eighth": 8, "tenth": 10, "sixteenth": 16}  # of a width of 768
@@ -64,7 +66,8 @@ def settle(args):
     """Sets the options that --preset and --experiment stand for, except those that are given, and --check."""
     chosen = dict(EXPERIMENTS.get(args.experiment, {}))
     if args.experiment == "mnist":
-        chosen["max_length"] = args.rows * (args.rows + 2)
+        length = chosen["max_length"] = args.rows * (args.rows + 2)
+        chosen |= {"latent_tokens": 1 + math.ceil((length + 1) / FUNNEL), "latent_dim": 16, "batch_size": 16}
     for name, value in (chosen | (args.preset or {})).items():
         if name not in args.given:
             setattr(args, name, value)

@@ -3,8 +3,8 @@
     python benchmarks/transformer_lines.py [--run RUN] [options of transformer_vae.py]
 
 Trains and scores a run, or takes one. The language model is Kneser-Ney's of 5 tokens, counted on the training lines; it
-has seen none of the others. Middles and draws are written at the run's level of noise and at none. A splice is the beginning of one line and the end of another, in tokens, at a place of
-each drawn alike.
+has seen none of the others. Middles and draws are written at the run's level of noise and at none. A splice is the
+beginning of one line and the end of another, in tokens, at a place of each drawn alike.
 """
 
 import argparse

@@ -64,7 +64,7 @@ from util import PAD, START, UNK, UserError
 
 SCRIPT = "transformer_vae"
 SETTINGS = ("noise",)  # of `decode`, besides those that any script has
-NOISE = 0.6  # of what is written from draws
+NOISE = 0.8  # of what is written from draws
 WAVES = 8  # cosines that tell the decoder the level of noise
 
 
@@ -367,13 +367,13 @@ def parse_args(argv=None):
     add("--upsampling", choices=("slots", "repeat"), default="slots", help=about)
     add("--no-own", action="store_true", help="the decoder looks the code up by attention alone, not also by position")
     add("--code", choices=("gaussian", "point"), default="gaussian", help="a draw around the mean, or the mean itself")
-    add("--noisy", type=part, default=0.25, help="share of the codes read through noise in training; 0 for a point")
+    add("--noisy", type=part, default=0.15, help="share of the codes read through noise in training; 0 for a point")
     add("--tanh", action="store_true", help="numbers of the mean between -1 and 1, as in the original")
     add("--window", type=util.number(int, 0), default=0, help="tokens that the decoder's attention is cut into; 0: all")
     add("--dropout", type=part, default=0.1, help="dropout of the blocks")
     add("--mask-tokens", type=part, default=0.0, help="share of the encoder's tokens that are hidden in training")
     add = parser.add_argument_group("objective").add_argument
-    add("--beta", type=weight, default=0.15, help="final weight of the KL of a gaussian code; 1 gives the bound")
+    add("--beta", type=weight, default=0.05, help="final weight of the KL of a gaussian code; 1 gives the bound")
     add("--annealing-epochs", type=weight, default=2.0, help="length of its ramp")
     add("--free-bits", type=weight, default=0.0, metavar="NATS", help="KL of a text that costs nothing")
     add("--mmd", type=weight, default=0.0, metavar="WEIGHT", help="final weight of the MMD between codes and prior")

@@ -235,6 +235,7 @@ def test_lines_are_searched_for_unless_they_are_drawn():
 def test_experiments_are_defaults_too():
     args = transformer_vae.parse_args(["--experiment", "mnist", "--rows", "14", "--preset", "window60"])
     assert (args.task, args.level, args.max_length, args.window, args.check) == ("digits", "char", 224, 60, "none")
+    assert (args.latent_tokens, args.latent_dim, args.batch_size) == (58, 16, 16)
     assert args.gen_length == 225 and transformer_vae.parse_args(["-g", "9"]).gen_length == 9
     assert transformer_vae.parse_args(["--experiment", "semantics"]).task == "headlines"
     assert transformer_vae.parse_args(["--experiment", "syntax", "-D", "x.txt"]).check == "python"

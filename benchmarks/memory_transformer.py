@@ -1,9 +1,10 @@
 """Memory of training transformer_vae.py on long texts with and without recomputation, and the time of its windows.
 
-    python benchmarks/memory_transformer.py [--rounds 5]
+    python benchmarks/memory_transformer.py [--rounds 5] [--only memory|windows]
 
 Each row of the first table is a process of its own; the memory is the most that was resident, that of the interpreter
-and its libraries counted. The second table is the time of a training step, the median of the rounds, over the length.
+and its libraries counted. The second table is the time of a training step of the decoder alone (the encoder has no
+windows), the median of the rounds, over the length.
 """
 
 import argparse
@@ -28,68 +29,85 @@ LENGTHS = (256, 512, 1024, 2048)
 WINDOWS = {"all at once": [], "windows of 128": ["--window", "128"]}
 
 
-def model_of(argv, length):
+def model_of(argv, length, alone=False):
     sys.path.insert(0, str(common.ROOT))
     import training  # isort: skip
+    import keras
+    import numpy as np
+
     import transformer_vae
+
+    class Alone(keras.Model):
+        """The decoder of a model, each text at the code 0."""
+
+        def __init__(self, model):
+            super().__init__()
+            self.model = model
+
+        def call(self, ids, training=False):
+            zeros = np.zeros((ids.shape[0], *self.model.latent_shape), "float32")
+            return self.model.decoder(ids, zeros, zeros[:, 0, 0], training=training)
+
+        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+            return keras.ops.mean(self.model.nll_of(x, y_pred))
 
     args = transformer_vae.parse_args([*argv, "--dropout", "0", "-m", str(length), "--level", "char"])
     training.set_dtype("float32")
+    keras.utils.set_random_seed(1)
     model = transformer_vae.build(common.options_of(args), range(100))
+    model = Alone(model) if alone else model
     model.compile(transformer_vae.Adam(1e-3), jit_compile=False)
     return model
 
 
-def work(argv, length, batch, rounds):
+def work(argv, length, batch, rounds, alone):
     """Prints the seconds of a training step, the most that was resident in MiB, and how large the gradient was."""
     import numpy as np
 
-    model, seconds = model_of(argv, length), []
+    model, seconds = model_of(argv, length, alone), []
     ids = np.random.default_rng(1).integers(4, 100, (batch, length)).astype("int32")
     for _ in range(rounds + 1):
         started = time.perf_counter()
         logs = model.train_on_batch(ids, return_dict=True)
         seconds.append(time.perf_counter() - started)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-    print(json.dumps([statistics.median(seconds[1:]), peak, float(logs["nll"])]))
+    print(json.dumps([statistics.median(seconds[1:]), peak, float(logs["loss"])]))
 
 
-def measured(argv, length, batch, rounds):
-    command = [sys.executable, __file__, "--worker", json.dumps([argv, length, batch, rounds])]
+def measured(argv, length, batch, rounds, alone=False):
+    command = [sys.executable, __file__, "--worker", json.dumps([argv, length, batch, rounds, alone])]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", choices=("memory", "windows"))
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
         return work(*json.loads(args.worker))
     started, rows = time.monotonic(), []
-    for name, argv in MEMORY.items():
-        seconds, peak, nll = measured(["--decoder-layers", "6", *argv], 840, TEXTS, args.rounds)
+    for name, argv in MEMORY.items() if args.only != "windows" else ():
+        seconds, peak, loss = measured(["--decoder-layers", "6", *argv], 840, TEXTS, args.rounds)
         rows.append(
             {f"6 blocks, {TEXTS} texts of 840 tokens": name, "most resident (MiB)": round(peak), "step (s)": seconds}
         )
         rows[-1]["of all kept"] = f"{peak / rows[0]['most resident (MiB)']:.0%}"
-        rows[-1]["nll after the last step"] = nll
+        rows[-1]["loss of the last step"] = loss
         print(rows[-1], flush=True)
-    body = common.table(rows)
-    rows = []
-    for length in LENGTHS:
+    tables, rows = [common.table(rows)] if rows else [], []
+    for length in LENGTHS if args.only != "memory" else ():
         row = {"tokens": length}
         for name, argv in WINDOWS.items():
-            seconds, _, _ = measured(argv, length, 2, args.rounds)
+            seconds, _, _ = measured(argv, length, 4, args.rounds, alone=True)
             row[f"{name}: step (s)"], row[f"{name}: of the first"] = seconds, seconds
             row[f"{name}: of the first"] /= (rows or [row])[0][f"{name}: step (s)"]
         rows.append(row)
         print(row, flush=True)
-    common.append(
-        "Memory and time of transformer_vae.py on long texts",
-        body + "\n\n" + common.table(rows),
-        time.monotonic() - started,
-    )
+    tables += [common.table(rows)] if rows else []
+    title = "Memory and time of transformer_vae.py on long texts"
+    common.append(title, "\n\n".join(tables), time.monotonic() - started)
     return None
 
 

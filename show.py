@@ -135,23 +135,17 @@ def project(run, valid, most=1000, picture=False):
     run.projector(z_mean.reshape(len(part), -1), texts, classes)
 
 
-def _posterior(run, codec, text, normal):
-    """Returns draws from the posterior of a text, made of standard normal numbers in the shape of codes."""
-    z_mean, z_log_var = codec.encode(run, [text])
-    return z_mean + np.exp(0.5 * z_log_var) * normal
-
-
 def talk(run, codec, args):
     """Answers each line of the input with texts from its posterior, or from the prior for an empty line.
 
     Args:
         run: opened `Run` with its model.
         codec: see `Show`. Where it has near(run, text, normal, args), this turns standard normal numbers to codes near
-            a text, in the place of draws from its posterior.
+            a text, in the place of draws from its posterior, and returns them and settings of `decode` for these.
         args: options, with num_samples, those of the sampling and those that the codec lists as `SETTINGS`.
     """
-    also = getattr(codec, "SETTINGS", ())
-    settings = {name: getattr(args, name) for name in ("temperature", "top_k", "top_p", "beam", *also)}
+    names = ("temperature", "top_k", "top_p", "beam", *getattr(codec, "SETTINGS", ()))
+    settings = {name: getattr(args, name) for name in names}
     typed = sys.stdin.isatty()
     for turn in itertools.count():
         try:
@@ -160,13 +154,18 @@ def talk(run, codec, args):
             return
         if not typed:
             print(">", text)
-        z = codec.sample_prior(run, args.num_samples, seed=run.seed + turn)
+        z, how = codec.sample_prior(run, args.num_samples, seed=run.seed + turn), settings
         if text and not run.options.get("no_latent"):
             unknown = run.vocabulary.unknown(text)
             if unknown:
                 print(f"not in the vocabulary, so read as <unk>: {' '.join(unknown)}", file=sys.stderr)
-            z = codec.near(run, text, z, args) if hasattr(codec, "near") else _posterior(run, codec, text, z)
-        for answer in codec.decode(run, z, seed=run.seed + turn, **settings):
+            if hasattr(codec, "near"):
+                z, also = codec.near(run, text, z, args)
+                how = settings | also
+            else:
+                z_mean, z_log_var = codec.encode(run, [text])
+                z = z_mean + np.exp(0.5 * z_log_var) * z
+        for answer in codec.decode(run, z, seed=run.seed + turn, **how):
             print("=>", answer, flush=True)
 
 

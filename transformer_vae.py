@@ -297,9 +297,15 @@ def check_noise(run, noise):
 
 
 def near(run, text, normal, args):
-    """Returns codes of a text through noise at --noise, float32 (n, latent_tokens, latent_dim), as is `normal`."""
-    z = np.repeat(encode(run, [text])[0], len(normal), axis=0)
-    return ops.convert_to_numpy(noised(z, np.full(len(z), args.noise, "float32"), normal)) if args.noise else z
+    """Returns codes near a text, made of standard normal numbers in their shape, and what `decode` is told of them.
+
+    They are its code through half of the noise, or draws from its posterior where the run has learnt to read none.
+    """
+    z_mean, z_log_var = encode(run, [text])
+    if not run.options["noisy"]:
+        return z_mean + np.exp(0.5 * z_log_var) * normal, {}
+    noise = np.full(len(normal), args.noise / 2, "float32")
+    return ops.convert_to_numpy(noised(np.repeat(z_mean, len(normal), axis=0), noise, normal)), {"noise": noise}
 
 
 def on_the_way(run, shares, noise=None, drawn=False):

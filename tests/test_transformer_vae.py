@@ -2,6 +2,7 @@
 
 import json
 import time
+import types
 
 import keras
 import numpy as np
@@ -189,6 +190,18 @@ def test_some_codes_are_read_through_noise_in_training_alone():
     assert ((given == z).all(axis=(1, 2)) == (noise == 0)).all()
     given, noise = map(ops.convert_to_numpy, model.through_noise(z, training=False))
     assert (given == z).all() and not noise.any()
+
+
+def test_lines_near_a_line_are_its_code_through_half_of_the_noise():
+    model, vocabulary, _ = made()
+    run = types.SimpleNamespace(model=model, vocabulary=vocabulary, options=model.options)
+    normal = np.random.default_rng(1).normal(size=(3, *model.latent_shape)).astype("float32")
+    z, how = transformer_vae.near(run, "pass", normal, types.SimpleNamespace(noise=0.8))
+    mean = transformer_vae.encode(run, ["pass"])[0]
+    wanted = transformer_vae.noised(np.repeat(mean, 3, axis=0), np.full(3, 0.4, "float32"), normal)
+    np.testing.assert_allclose(z, ops.convert_to_numpy(wanted), atol=1e-5)
+    assert how["noise"].tolist() == pytest.approx([0.4] * 3)
+    assert len(transformer_vae.decode(run, z, **how)) == 3
 
 
 def test_a_run_without_noise_is_not_asked_for_it(tmp_path):

@@ -1,6 +1,6 @@
-"""What the parts of transformer_vae.py bring, on a part of the lines of Python.
+"""What the parts of transformer_vae.py bring: narrow models, on a part of the lines of Python.
 
-python benchmarks/transformer_ablation.py [--epochs 6] [--limit 600000]
+python benchmarks/transformer_ablation.py [--epochs 3] [--limit 600000] [--units 96]
 """
 
 import argparse
@@ -16,7 +16,7 @@ MODELS = {
     "upsampling by repetition": ["--upsampling", "repeat"],
     "code by attention alone": ["--no-own"],
     "no code read through noise": ["--noisy", 0],
-    "beta 0.05": ["--beta", 0.05],
+    "beta 0.2": ["--beta", 0.2],
     "beta 1": ["--beta", 1],
     "KL and MMD, imq": ["--mmd", 100],
     "point, MMD imq": ["--code", "point", "--mmd", 100],
@@ -30,20 +30,21 @@ SCORES = (*SCORES, "mmd", "mmd_threshold")
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--limit", type=int, default=600_000)
+    parser.add_argument("--units", type=int, default=96)
     parser.add_argument("--only", nargs="*", choices=MODELS, default=list(MODELS))
     args = parser.parse_args()
     started, rows, logdir = time.monotonic(), [], common.ROOT / "runs" / "benchmarks"
     for name in args.only:
         run = time.strftime("ablation-%H%M%S")
-        sizes = ["-I", args.limit, "-e", args.epochs, "-o", 0]
+        sizes = ["-I", args.limit, "-e", args.epochs, "-L", args.units, "-b", 32, "-o", 0]
         common.run_script("transformer_vae.py", "-T", logdir, "--name", run, *sizes, *MODELS[name])
         directory = logdir / "transformer_vae" / run
         scores, minutes = common.scores_of(directory), common.training_seconds(directory) / 60
         rows.append({"model": name, **{score: scores.get(score, "") for score in SCORES}, "minutes": round(minutes, 1)})
         print(common.table(rows), flush=True)
-    title = f"transformer_vae.py, parts changed: {args.epochs} epochs on {args.limit:,} characters of lines of Python"
+    title = f"transformer_vae.py, parts changed: {args.units} units, {args.epochs} epochs on {args.limit:,} characters"
     common.append(title, common.table(rows), time.monotonic() - started)
 
 

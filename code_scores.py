@@ -92,10 +92,14 @@ def on_the_way(shares, noise):
     return 4 * noise * shares * (1 - shares)
 
 
+def given(z, noise=0.0):
+    """Returns what a model starts from: codes z (n, *latent_shape), and their noise, one level or (n,)."""
+    return {"z": np.asarray(z, "float32"), "noise": np.broadcast_to(np.asarray(noise, "float32"), len(z))}
+
+
 def write(model, z, max_length, noise=0.0, beam=1):
     """Returns the ids (n, max_length) of what codes z (n, *latent_shape) write at a level of noise, or one for each."""
-    given = {"z": np.asarray(z, "float32"), "noise": np.broadcast_to(np.asarray(noise, "float32"), len(z))}
-    return inference.write(model, given, max_length, beam=beam)[0]
+    return inference.write(model, given(z, noise), max_length, beam=beam)[0]
 
 
 def evaluate(model, sequences, max_length, iw_samples=0, seed=1, progress=None, vocabulary=None, check=None, noise=0.0):

@@ -284,9 +284,8 @@ def decode(run, z, *, noise=0.0, max_length=None, scores=False, **settings):
     Returns:
         list of n str; with `scores` also log p(text|z) in nats, float (n,).
     """
-    given = {"z": np.asarray(z, "float32"), "noise": np.broadcast_to(np.asarray(noise, "float32"), len(z))}
     length = min(max_length or run.options["gen_length"], run.options["positions"])
-    ids, log_probs = inference.write(run.model, given, length, **settings)
+    ids, log_probs = inference.write(run.model, code_scores.given(z, noise), length, **settings)
     texts = [run.vocabulary.decode(row) for row in ids]
     return (texts, log_probs) if scores else texts
 

@@ -48,16 +48,18 @@ def one_core_an_operation():
             tf.config.threading.set_intra_op_parallelism_threads(1)
 
 
-def in_parts(function, ids):
-    """Returns function(ids), where two cores share the work: for each half of a batch on its own, side by side.
+def in_parts(function, inputs):
+    """Returns function(inputs), where two cores share the work: for each half of a batch on its own, side by side.
 
     Args:
-        function: of ids (batch, ...) that returns arrays (batch, ...) in any structure, each row by itself.
+        function: of arrays (batch, ...) in any structure that returns such, each row by itself.
+        inputs: what it is given, such as ids (batch, time).
     """
     if PARTS == 1 or not _on_tensorflow_cpu():
-        return function(ids)
-    batch = ops.shape(ids)[0]
-    halves = [function(ids[batch * i // PARTS : batch * (i + 1) // PARTS]) for i in range(PARTS)]
+        return function(inputs)
+    batch = ops.shape(keras.tree.flatten(inputs)[0])[0]
+    cuts = [slice(batch * i // PARTS, batch * (i + 1) // PARTS) for i in range(PARTS)]
+    halves = [function(keras.tree.map_structure(lambda array, cut=cut: array[cut], inputs)) for cut in cuts]
     return keras.tree.map_structure(lambda *both: ops.concatenate(both, 0), *halves)
 
 

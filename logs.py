@@ -16,6 +16,7 @@ import files
 
 # Lines of more points than these get no marks in the picture.
 MARKED_POINTS = 30
+UNDRAWN = ("epoch", "step", "seconds", "tokens_per_second", "loss")  # columns of the history that say little
 
 
 class Console:
@@ -107,10 +108,11 @@ class Board:
         directory: Path of the run.
         console: `Console` for the one line that says that events are lost.
         first_epoch: what was written for this epoch (from 1) and later ones, before an interruption, is hidden.
+        first_step: the same for what is written under "steps", whose numbers are those of the training's steps.
     """
 
-    def __init__(self, directory, console, first_epoch=None):
-        self.directory, self.console, self.first_epoch = directory, console, first_epoch
+    def __init__(self, directory, console, first_epoch=None, first_step=None):
+        self.directory, self.console, self.first_epoch, self.first_step = directory, console, first_epoch, first_step
         self.writers, self.opened, self.failed = {}, 0, False
 
     def _open(self, split):
@@ -122,8 +124,9 @@ class Board:
         self.opened += 1
         # Files are named by the second: two of one second need names of their own.
         writer = EventsWriter(str(folder / "events"), f".{os.getpid()}.{self.opened}")
-        if self.first_epoch is not None:
-            writer.write_event(Event(step=self.first_epoch, session_log=SessionLog(status=SessionLog.START)))
+        first = self.first_step if split == "steps" else self.first_epoch
+        if first is not None:
+            writer.write_event(Event(step=first, session_log=SessionLog(status=SessionLog.START)))
         return writer
 
     def add(self, split, summary, step):
@@ -255,8 +258,10 @@ class History:
 
     def draw(self):
         """Writes `history.png`: a panel a score, training and validation over each other."""
-        names = [n.removeprefix("val_") for n in self.rows[-1] if n.startswith("val_")]
-        names += [n for n in ("kl_weight", "learning_rate") if n in self.rows[-1]]
+        known = dict.fromkeys(name for row in self.rows for name in row)
+        names = [name.removeprefix("val_") for name in known if name.startswith("val_")]
+        # What a training alone has: weights, rates, losses of two players.
+        names += [name for name in known if not name.startswith("val_") and name not in (*names, *UNDRAWN)]
         columns = min(3, len(names))
         lines = math.ceil(len(names) / columns) if names else 0
         if not lines:
@@ -275,7 +280,7 @@ class History:
             axes.tick_params(labelsize=8)
             axes.grid(alpha=0.3)
             axes.xaxis.get_major_locator().set_params(integer=True)
-            if f"val_{name}" in self.rows[-1]:
+            if f"val_{name}" in known and name in known:
                 axes.legend(fontsize=8, frameon=False)
         with files.replacing(self.directory / "history.png") as temporary:
             figure.savefig(temporary, dpi=110, format="png")

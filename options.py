@@ -36,7 +36,13 @@ def add_training_options(parser, epochs, batch_size, learning_rate):
     group = parser.add_argument_group("training")
     group.add_argument("-e", "--epochs", type=number(int, 0), default=epochs, help="passes over the text, in all")
     group.add_argument(
-        "-b", "--batch-size", "--batch_size", type=number(int, 1), default=batch_size, help="sequences in a step"
+        "-b",
+        "--batch-size",
+        "--batch_size",
+        "--batchSize",
+        type=number(int, 1),
+        default=batch_size,
+        help="sequences in a step",
     )
     group.add_argument(
         "-l", "--learning-rate", "--learning_rate", "--learn-rate", type=number(float, 1e-9),

@@ -79,7 +79,9 @@ class Run:
         epoch, step = (self.saved[0]["epoch"] + 1, self.saved[0]["step"]) if self.saved else (1, 0)
         if not self.is_new:
             where += f", goes on in epoch {epoch} after step {step}"
-        self.board = Board(self.directory, self.console, None if self.is_new else epoch)
+        steps = self.saved[0]["steps"] if self.saved else 0
+        first = {} if self.is_new else {"first_epoch": epoch, "first_step": steps + 1}
+        self.board = Board(self.directory, self.console, **first)
         self.console.say(
             f"corpus  {corpus.description}",
             f"model   {self.script}, {self.config['parameters']:,} parameters",

@@ -235,6 +235,8 @@ def _fit_epoch(session, listed, valid):
     valid = Feed(valid, DRY_RUN_BATCHES if session.run.dry_run else None)
     if session.step < session.total:
         session.train.go_to(epoch, session.step)
+        if hasattr(model, "begin_epoch"):
+            model.begin_epoch(epoch)
         feed = Feed(session.train, session.total)
         span = {"initial_epoch": epoch, "epochs": epoch + 1}
         model.fit(feed, validation_data=valid, callbacks=listed, verbose=0, shuffle=False, **span)

@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # the modules of the collection, for who imports this one first
 RESULTS = Path(__file__).with_name("RESULTS.md")
 PACKAGES = ("keras", "tensorflow", "tensorflow-cpu", "torch", "jax", "numpy", "nltk")
 

@@ -13,14 +13,12 @@ A run of this name that is there already is not trained anew.
 
 import argparse
 import re
-import sys
 import time
 from pathlib import Path
 
 import common
-import kneser_ney
 
-sys.path.insert(0, str(common.ROOT))
+import kneser_ney
 
 import trained  # isort: skip (before Keras)
 import numpy as np
@@ -97,7 +95,7 @@ def main():
             "language found": np.mean(list(each.values())),
             "well-formed": np.mean([well_formed(n, characters) for n in free]),
             **known.shares(free),
-            "nats a character by counts": counts.nats_per_char(free),
+            "nats a character by counts": counts.nats_a_token(free),
         }
 
     columns = {"real": scored(*zip(*real, strict=True), [n for n, _ in real])}

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import common
+
 import kneser_ney
 
 LARGER = ["--num-layers", 3, "--dropout", 0.15]
@@ -74,7 +75,7 @@ def main():
         models = ABLATION if args.ablate else MODELS
         rows = [row(name, options, folder, args) for name, options in models.items()]
     for order in (5, 6):
-        counts = kneser_ney.KneserNey(split["train"], order).nats_per_char(split["test"])
+        counts = kneser_ney.KneserNey(split["train"], order).nats_a_token(split["test"])
         title = f"{order}-gram counts (Kneser-Ney)"
         rows.append(dict.fromkeys(rows[0], "") | {"model": title, "nats_per_char": counts})
     title = f"names_vae.py on names.txt, {args.split} split, test, iw_nll with K = {args.iw_samples}"

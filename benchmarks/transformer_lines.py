@@ -8,11 +8,11 @@ beginning of one line and the end of another, in tokens, at a place of each draw
 """
 
 import argparse
-import sys
 import time
 from pathlib import Path
 
 import common
+
 import kneser_ney
 
 SCORES = ("exact_match", "sequence_accuracy", "token_accuracy", "walk_valid", "walk_new", "sample_valid")
@@ -21,7 +21,6 @@ SCORES = (*SCORES, "sample_unique", "kl", "neg_elbo", "iw_nll", "mmd", "mmd_thre
 
 def likelihoods(directory):
     """Returns rows of (what, lines, share that is Python, share that is new, nats a token) of a run."""
-    sys.path.insert(0, str(common.ROOT))
     import training  # isort: skip
     import numpy as np
 
@@ -38,7 +37,7 @@ def likelihoods(directory):
     corpus, vocabulary, splits = training.read_corpus(run, args)
 
     def letters(text):
-        return "".join(chr(0x4E00 + int(i)) for i in vocabulary.encode(text))
+        return kneser_ney.letters(vocabulary.encode(text))
 
     counts = kneser_ney.KneserNey([letters(text) for text in corpus.train], 5)
     test, known = splits["test"], set(corpus.train)
@@ -69,7 +68,7 @@ def likelihoods(directory):
         row = {"what": what, "lines": len(lines)}
         row |= {"Python": float(np.mean([checks.is_python(text) for text in lines]))}
         row |= {"different": len(set(lines)) / len(lines), "new": float(np.mean([text not in known for text in lines]))}
-        rows.append(row | {"nats a token": counts.nats_per_char([letters(text) for text in lines])})
+        rows.append(row | {"nats a token": counts.nats_a_token([letters(text) for text in lines])})
     return rows
 
 

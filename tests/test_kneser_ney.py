@@ -1,11 +1,6 @@
-"""The count model of the benchmarks: a distribution, whatever the counts are."""
-
-import sys
-from pathlib import Path
+"""The count model: a distribution, whatever the counts are."""
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
 import kneser_ney
 
@@ -16,7 +11,7 @@ import kneser_ney
 def test_probabilities_of_any_context_sum_to_one(names):
     model = kneser_ney.KneserNey(names, 3)
     for context in ("\x02\x02", "\x02a", "an", "ab", "zz"):
-        each = [model.probability(character, context) for character in model.characters]
+        each = [model.probability(token, context) for token in model.tokens]
         unseen = model.probability("?", context)
         assert min(each) > 0 and unseen > 0
         assert sum(each) + unseen == pytest.approx(1)
@@ -26,3 +21,9 @@ def test_discounts_of_counts_that_have_no_estimate():
     # Here the estimate of what is taken from a count of 2 would be 2 - 3 (3 / 5) 9 / 1, far below 0.
     counts = [1] * 3 + [2] + [3] * 9 + [4]
     assert kneser_ney._discounts(counts) == [0, 0.5, 0.5, 0.5]
+
+
+def test_ids_are_letters():
+    assert len(set(kneser_ney.letters(range(10_000)))) == 10_000
+    texts = [kneser_ney.letters(ids) for ids in ([4, 5, 6], [4, 5, 7])]
+    assert kneser_ney.KneserNey(texts, 3).nats_a_token(texts) < kneser_ney.KneserNey(texts, 1).nats_a_token(texts)

@@ -1,0 +1,102 @@
+"""A training step of text_gan.py against the same step that writes each word by running the whole sentence anew.
+
+    python benchmarks/speed_text_gan.py [--rounds N] [options of text_gan.py]
+
+One step is a turn of the critic and one of the generator, on 64 sentences of 32 words, none of which ends. Recomputed,
+as in the original, each word costs a pass over all words before it, and its gradient passes through this pass. Both
+have the same weights and the same loss; the two alternate.
+"""
+
+import argparse
+import statistics
+import time
+
+import common
+
+import text_gan  # isort: skip (before Keras)
+import keras
+import numpy as np
+from keras import ops
+
+import players
+import util
+from critic import present
+from devices import set_dtype
+from layers import one_core_an_operation
+from util import EOS, START
+
+WORDS = 4663  # in the vocabulary, as of the COCO captions
+
+
+class Recomputing(text_gan.TextGAN):
+    """Writes by recomputation, with gradients where they are asked for."""
+
+    def passes(self, noise):
+        """Returns logits (batch, positions, vocab_size), each from a pass over all words before, and the words."""
+        generator, count = self.generator, ops.shape(noise["style"])[0]
+        words, rows = ops.full((count, 1), START, "int32"), []
+        for _ in range(self.options["positions"]):
+            states = generator(generator.embed(words), noise)
+            rows.append(text_gan.only_words(generator.logits(states[:, -1])))
+            uniform = keras.random.uniform((count, self.vocab_size), 1e-7, 1.0, seed=self.seed)
+            word = ops.argmax(ops.stop_gradient(rows[-1]) - ops.log(-ops.log(uniform)), axis=-1)
+            words = ops.concatenate([words, ops.cast(word, "int32")[:, None]], axis=1)
+        return ops.stack(rows, axis=1), words[:, 1:]
+
+    def draw(self, noise):
+        return ops.stop_gradient(self.passes(noise)[1])
+
+    def written(self, noise, ids):
+        logits, ids = self.passes(noise)
+        rows = self.critic.embed_rows(ops.softmax(logits))
+        return self.critic.embed(ids) + rows - ops.stop_gradient(rows), present(ids)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--rounds", type=int, default=8)
+    args, rest = parser.parse_known_args()
+    started = time.monotonic()
+    one_core_an_operation()
+    options = common.options_of(text_gan.parse_args(["--critic-steps", "1", *rest]))
+    reason = set_dtype(options["dtype"])
+    vocabulary = util.Vocabulary([*util.SPECIAL_TOKENS, *(f"w{i}" for i in range(WORDS))], "space")
+    real = np.random.default_rng(1).integers(4, len(vocabulary), (options["batch_size"], options["positions"]))
+    steps = {}
+    for name, kind in (("cached", text_gan.TextGAN), ("recomputed", Recomputing)):
+        text_gan.TextGAN, kept = kind, text_gan.TextGAN
+        try:
+            model = text_gan.build(options, vocabulary)
+        finally:
+            text_gan.TextGAN = kept
+        text_gan.compile_for(model, options, 1)
+        model.optimizer.build([])
+        model.phase = "adversarial"
+        # No sentence ends: all have as many words.
+        model.generator.bias.assign(np.where(np.arange(len(vocabulary)) == EOS, -1e4, 0.0))
+        steps[name] = compiled(model, real.astype("int32"))
+        steps[name]()  # the first one compiles it
+    seconds = {name: [] for name in steps}
+    for _ in range(args.rounds):
+        for name, step in steps.items():
+            before = time.monotonic()
+            step()
+            seconds[name].append(time.monotonic() - before)
+    median = {name: statistics.median(values) for name, values in seconds.items()}
+    rows = [{"step": name, "steps/s": 1 / value, "seconds a step": value} for name, value in median.items()]
+    ratio = median["recomputed"] / median["cached"]
+    body = common.table(rows) + f"\n\nratio {ratio:.2f}; {args.rounds} rounds in turn, medians; {reason}"
+    common.append("text_gan.py: a training step, cached and recomputed", body, time.monotonic() - started)
+
+
+def compiled(model, real):
+    if players.BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        step = tf.function(model.train_on, autograph=False)
+        return lambda: {name: float(value) for name, value in step(tf.constant(real)).items()}
+    return lambda: model.train_on(ops.convert_to_tensor(real))
+
+
+if __name__ == "__main__":
+    main()

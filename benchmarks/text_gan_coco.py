@@ -1,0 +1,83 @@
+"""text_gan.py on COCO captions: by likelihood, by a critic after likelihood, and by a critic alone.
+
+    python benchmarks/text_gan_coco.py FOLDER [--judge FILE] [--only mle gan scratch] [options of text_gan.py]
+
+FOLDER holds Texygen's image_coco.txt, to train on, and test_coco.txt, 10,000 captions each. Each run is scored by
+10,000 sentences against all test captions. `other_lm_score` is their nats a token under a language model of other
+captions, those of --judge, a caption a line, which no generator has seen.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import common
+
+ALONE = ["--likelihood", "0", "--adversarial-rate", "5e-4", "--critic-rate", "5e-4"]
+RUNS = {
+    "mle": ["--mode", "mle", "-e", "20"],
+    "gan": ["-e", "24", "--pretrain-epochs", "20"],
+    "scratch": ["-e", "12", "--pretrain-epochs", "0", *ALONE],
+}
+SEEDS = {"mle": (1,), "gan": (1,), "scratch": (1, 2, 3)}
+TEMPERATURES = (1.0, 1.07)  # that the run by likelihood is scored at
+BLEU = [f"{kind}_{n}" for kind in ("bleu", "self_bleu") for n in range(2, 6)]
+OTHERS = ("lm_score", "reverse_lm_score", "below_likelihood", "jsd_1", "jsd_2", "jsd_3", "jsd_4", "copies", "unique")
+OTHERS = (*OTHERS, "repeated", "likelier_than_shuffled")
+
+
+def judged(directory, temperature, others):
+    """Returns nats a token of 10,000 sentences of a run under a language model of other captions, and the first 12."""
+    import gan_use
+    import kneser_ney
+    import training
+    import util
+    from text_gan import build
+
+    run = training.open_path(str(directory), directory.parent.parent, ("text_gan",))
+    run.model = build(run.options, run.vocabulary)
+    run.load_best(run.model)
+    counts = kneser_ney.KneserNey([kneser_ney.letters(run.vocabulary.encode(line)) for line in others], 5)
+    samples = gan_use.write(run, 10_000, temperature=temperature, seed=run.seed)
+    texts = [kneser_ney.letters(util.words(ids)) for ids in samples]
+    return counts.nats_a_token(texts), gan_use.as_text(run, samples[:12])[1]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--judge", type=Path)
+    parser.add_argument("--only", nargs="+", choices=tuple(RUNS), default=tuple(RUNS))
+    parser.add_argument("-T", "--logdir", type=Path, default=common.ROOT / "runs" / "benchmarks")
+    args, options = parser.parse_known_args()
+    others = args.judge.read_text(encoding="utf-8").splitlines() if args.judge else None
+    with tempfile.TemporaryDirectory() as folder:
+        for name, split in (("image_coco", "train"), ("test_coco", "test")):
+            text = (args.folder / f"{name}.txt").read_text(encoding="utf-8")
+            (Path(folder) / f"{split}.txt").write_text(text, encoding="utf-8")
+        for what in args.only:
+            started, rows, lines = time.monotonic(), [], []
+            for seed in SEEDS[what]:
+                name, where = time.strftime(f"{what}-{seed}-%H%M%S"), ["-T", args.logdir.resolve()]
+                training = [*RUNS[what], "-w", "6000", "-r", seed, "--name", name, *where, *options]
+                common.run_script("text_gan.py", "-D", folder, *training)
+                directory = args.logdir.resolve() / "text_gan" / name
+                for temperature in TEMPERATURES if what == "mle" else (1.0,):
+                    use = ["--eval", name, *where, "--temperature", temperature]
+                    common.run_script("text_gan.py", *use)
+                    scores = common.scores_of(directory)
+                    row = {"run": what, "seed": seed, "temperature": temperature}
+                    row |= {key: scores.get(key, "") for key in (*BLEU, *OTHERS)}
+                    if others:
+                        row["other_lm_score"], found = judged(directory, temperature, others)
+                        lines += [f"    {line}" for line in found]
+                    rows.append(row | {"training minutes": round(common.training_seconds(directory) / 60, 1)})
+            columns = [{"": key, **{f"{r['run']} {i}": r[key] for i, r in enumerate(rows, 1)}} for key in rows[0]]
+            body = common.table(columns) + "\n\n" + "\n".join(lines)
+            common.append(f"text_gan.py on COCO captions: {what}", body, time.monotonic() - started, SEEDS[what])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

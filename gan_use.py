@@ -1,0 +1,257 @@
+"""What is done with a generator of sentences, as it trains and afterwards: writing, scores, and a curve of them.
+
+Floor 1, used by text_gan.py. A generator offers `positions`, `noise_shapes(batch)`, `start(noise)` and
+`next(token, state)`, see `word_writer.Generator`; the model of a run has it as `writing`.
+"""
+
+import csv
+import functools
+import io
+import time
+
+import keras
+import numpy as np
+from keras import ops
+
+import files
+import sampling
+import text_scores
+import training
+import util
+from logs import figure_of
+from util import UserError
+from word_writer import draw_noise
+
+CHUNK = 250  # sentences that are written at once
+SCORED = 2000  # sentences that are scored after an epoch
+TEMPERATURES = (1.2, 1.1, 1.0, 0.9, 0.8, 0.7, 0.6)
+BEFORE = 100.0  # nats that weights without a critic's training are behind the others
+LIKELIHOOD = "likelihood.weights.h5"
+
+
+@functools.cache
+def _writer(generator, greedy, top_k, top_p, length):
+    seed = keras.random.SeedGenerator(1)
+
+    def write(inputs):
+        noise, temperature = inputs
+
+        def pick(logits, uniform):
+            return sampling.sample_logits(logits / temperature, uniform, 0.0 if greedy else 1.0, top_k, top_p)
+
+        batch = ops.shape(noise["style"])[0]
+        return sampling.generate(generator.next, generator.start(noise), batch, length, pick, seed)[0]
+
+    return sampling.Compiled(write, generator, seed), seed
+
+
+def temperature_of(options):
+    """Returns the temperature of a run's sentences: 0 where its words are the likeliest ones, if no other is asked."""
+    if options["temperature"] is not None:
+        return options["temperature"]
+    return 0.0 if options["feedback"] == "argmax" and options["mode"] != "mle" else 1.0
+
+
+def settings_of(options):
+    """Returns what `write` is told of the sampling by options, a dict."""
+    return {name: options[name] for name in ("temperature", "top_k", "top_p")} | {"length": options["gen_length"]}
+
+
+def write(run, n, *, temperature=None, top_k=0, top_p=1.0, seed=1, style_seed=None, length=None, generator=None):
+    """Writes sentences.
+
+    Args:
+        run: opened `Run` with its model.
+        n: how many.
+        temperature: of the draws; None for that of the run, see `temperature_of`.
+        top_k, top_p: see `sampling.filter_logits`.
+        seed: int, for all that is random.
+        style_seed: int that the noise of whole sentences is drawn from, the same for all; None draws each its own.
+        length: words at most, the end counted; None for as many as the run's sentences may have.
+        generator: None for that of the run.
+
+    Returns:
+        list of n lists of token ids, without the end.
+    """
+    generator = generator or run.model.writing
+    temperature = temperature_of(run.options) if temperature is None else temperature
+    compiled, seeds = _writer(
+        generator, temperature <= 0, top_k, top_p, min(length or generator.positions, generator.positions)
+    )
+    seeds.state.assign(keras.random.SeedGenerator(seed).state)
+    random, found, kind = np.random.default_rng(seed), [], run.options["noise"]
+    shapes = generator.noise_shapes(min(n, CHUNK))
+    while len(found) < n:
+        noise = {name: draw_noise(shape, kind, random) for name, shape in shapes.items()}
+        if style_seed is not None:
+            style = draw_noise((1, *shapes["style"][1:]), kind, np.random.default_rng(style_seed))
+            noise["style"] = np.repeat(style, len(noise["style"]), axis=0)
+        scale = np.full((len(noise["style"]), 1), temperature or 1.0, "float32")
+        found += [util.words(row) for row in compiled.predict_on_batch((noise, scale))]
+    return found[:n]
+
+
+def as_text(run, samples):
+    """Returns samples, lists of ids, as lists of tokens and as lines."""
+    tokens = [[run.vocabulary.tokens[i] for i in ids] for ids in samples]
+    return tokens, [run.vocabulary.decode(ids) for ids in samples]
+
+
+def known(sequences):
+    """Returns `util.Sequences` without those that have unknown words."""
+    unknown = np.add.reduceat(sequences.ids == util.UNK, sequences.starts[:-1]) if len(sequences) else np.zeros(0)
+    return util.Sequences.from_list([sequences[i] for i in np.flatnonzero(unknown == 0)])
+
+
+def judge_of(run, corpus, train, split):
+    """Returns the `text_scores.Judge` of a corpus, whose training texts are `train`, by the texts of another split."""
+    texts, vocabulary = getattr(corpus, split), run.vocabulary
+    ids = [util.words(train[i]) for i in range(len(train))]
+    tokens, held_out = [vocabulary.split(text) for text in texts], [vocabulary.encode(text) for text in texts]
+    return text_scores.Judge(ids, held_out, tokens, [vocabulary.decode(row) for row in ids], run.seed)
+
+
+class Show(keras.callbacks.Callback):
+    """Scores of samples at each epoch's validation, then samples; curves of the training every `every` steps.
+
+    Args:
+        run: started `Run`.
+        judge: `text_scores.Judge`.
+        epochs: of the whole run.
+        done: steps of the run so far.
+        every: steps between two points of the curves.
+    """
+
+    def __init__(self, run, judge, epochs, done, every=20):
+        super().__init__()
+        self.run, self.judge, self.last, self.done, self.every = run, judge, epochs, done, every
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.done += 1
+        if self.done % self.every == 0:
+            self.run.scalars("steps", {name: float(value) for name, value in logs.items()}, self.done)
+
+    def on_test_begin(self, logs=None):
+        settings = settings_of(self.run.options)
+        count = 20 if self.run.dry_run else SCORED
+        self.samples = write(self.run, count, seed=self.run.seed, **settings)
+        found = self.judge.scores(self.samples, *as_text(self.run, self.samples))
+        # The best weights are chosen by what falls with quality and with variety, and among those that met the critic.
+        found["selection"] = found["reverse_lm_score"] + BEFORE * (self.model.phase == "likelihood")
+        for name, metric in self.model.given.items():
+            metric.value.assign(found[name])
+
+    def on_epoch_end(self, epoch, logs=None):
+        run, options = self.run, self.run.options
+        scores = (f"{name} {logs[f'val_{name}']:.4g}" for name in self.model.given if name != "selection")
+        run.console.say("  " + "  ".join(scores))
+        if training.due(epoch, options["output_every"], self.last):
+            lines = as_text(run, self.samples[: options["num_samples"]])[1]
+            run.shown("samples", lines, epoch + 1, temperature=temperature_of(options))
+        if epoch + 1 == options["pretrain_epochs"] and self.model.critic:
+            with files.replacing(run.directory / LIKELIHOOD) as temporary:
+                self.model.save_weights(temporary)
+
+
+def curve(run, judge, n, generator, temperatures=TEMPERATURES):
+    """Returns (temperature, lm_score, reverse_lm_score) of n sentences at each temperature."""
+    rows = []
+    for temperature in temperatures[: 2 if run.dry_run else None]:
+        run.console.live(f"  curve: temperature {temperature:g}")
+        samples = write(run, n, temperature=temperature, seed=run.seed, generator=generator)
+        rows.append((temperature, *judge.language_models(samples)))
+    return rows
+
+
+def below(rows, lm_score, reverse_lm_score):
+    """Returns by how much a point lies below the curve of `rows`: nats of the reverse score, at its own lm_score.
+
+    Points between two temperatures lie on a line; None where the curve does not reach to the point.
+    """
+    rows = sorted(row[1:] for row in rows)
+    if not rows[0][0] <= lm_score <= rows[-1][0]:
+        return None
+    return float(np.interp(lm_score, *zip(*rows, strict=True))) - reverse_lm_score
+
+
+def picture(title, curves, point):
+    """Returns a figure of curves (dict of name -> rows of `curve`) and of a point (lm_score, reverse_lm_score)."""
+    figure = figure_of(7, 5)
+    axes = figure.add_subplot(
+        title=title, xlabel="lm_score: nats a token of samples (quality)",
+        ylabel="reverse_lm_score: nats a token of real texts (variety)",
+    )  # fmt: skip
+    for name, rows in curves.items():
+        axes.plot([row[1] for row in rows], [row[2] for row in rows], marker="o", markersize=3, label=name)
+        for temperature, *place in rows:
+            axes.annotate(f"{temperature:g}", place, (3, 3), textcoords="offset points", fontsize=7)
+    axes.plot(*point, marker="*", markersize=13, linestyle="none", label="as it writes")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    return figure
+
+
+def evaluate(run, corpus, train, args, n, likelihood=None):
+    """Scores a run by n sentences against the test split, prints the scores, writes eval.json, curve.csv and curve.png.
+
+    Args:
+        run: opened `Run` with its model.
+        corpus: `corpora.Corpus`.
+        train: `util.Sequences` that it was trained on.
+        args: has the options of the sampling.
+        n: sentences; the curve has at most 2,000 at a temperature.
+        likelihood: the same generator as trained by likelihood, to compare with, or None.
+
+    Returns:
+        dict of scores.
+    """
+    started, judge = time.monotonic(), judge_of(run, corpus, train, "test")
+    settings = settings_of(vars(args))
+    samples = write(run, n, seed=run.seed, **settings)
+    scores = judge.scores(samples, *as_text(run, samples))
+    # A language model counted on more samples is better: a point and a curve have equally many.
+    few, curves = min(n, 2000), {}
+    point = judge.language_models(samples[:few])
+    if run.options["feedback"] != "argmax" or run.options["mode"] == "mle":
+        curves[run.options["mode"]] = curve(run, judge, few, run.model.writing)
+    if likelihood:
+        curves["likelihood"] = curve(run, judge, few, likelihood)
+        found = below(curves["likelihood"], *point)
+        if found is not None:
+            scores["below_likelihood"] = found
+    run.console.say(f"{len(samples):,} sentences of {run.name} against the test split")
+    run.console.say(*(f"{name:>24}  {value:.4f}" for name, value in scores.items()))
+    for name, rows in curves.items():
+        run.console.say(f"{name}: temperature, lm_score, reverse_lm_score")
+        run.console.say(*("  " + "  ".join(f"{value:.3f}" for value in row) for row in rows))
+    if not run.dry_run:
+        seconds = round(time.monotonic() - started, 1)
+        run.write_json("eval.json", scores | {"samples": len(samples), "split": "test", "seconds": seconds})
+        table = io.StringIO()
+        csv.writer(table, lineterminator="\n").writerows(
+            [("generator", "temperature", "lm_score", "reverse_lm_score")]
+            + [(name, *(f"{value:.5g}" for value in row)) for name, rows in curves.items() for row in rows]
+        )
+        run.write_text("curve.csv", table.getvalue())
+        figure = picture(run.name, curves, point)
+        with files.replacing(run.directory / "curve.png") as temporary:
+            figure.savefig(temporary, dpi=110, format="png")
+    return scores
+
+
+def likelihood_of(run, build):
+    """Returns the generator of a run as it was after its training by likelihood, None where it had none.
+
+    Args:
+        run: opened `Run`.
+        build: the script's function of options and vocabulary that makes a model.
+    """
+    path = run.directory / LIKELIHOOD
+    if run.dry_run or not path.exists():
+        return None
+    model = build(run.options, run.vocabulary)
+    try:
+        model.load_weights(path)
+    except Exception as error:
+        raise UserError(f"{path} is damaged, or not of this model: {error}") from error
+    return model.writing

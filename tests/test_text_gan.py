@@ -1,0 +1,401 @@
+"""The text GAN: what its parts must and must not see, its gradients, and its command line."""
+
+import json
+import types
+
+import training  # isort: skip (before Keras: it keeps TensorFlow quiet)
+import keras
+import numpy as np
+import pytest
+import scripts
+from keras import ops
+
+import critic
+import gan_options
+import gan_use
+import players
+import text_gan
+import util
+from util import EOS, PAD, START, UserError
+from word_writer import draw_noise
+
+SIZES = ["-m", "7", "-E", "8", "-L", "8", "--num-heads", "2", "--critic-embedding-dim", "4", "--dtype", "float32"]
+TOKENS = [*util.SPECIAL_TOKENS, *"abcdefgh"]
+RANDOM = np.random.default_rng(5)
+LINES = [" ".join(f"w{word}" for word in RANDOM.integers(0, 9, RANDOM.integers(4, 8))) for _ in range(320)]
+
+
+def options_of(*argv):
+    args = text_gan.parse_args([*SIZES, *argv])
+    return {name: value for name, value in vars(args).items() if name not in ("given", "groups", "flags", "argv")}
+
+
+def made(*argv, fresh=False):
+    """Returns a model; its softmax, which begins at 0, is at random unless it is to be fresh."""
+    keras.config.set_dtype_policy("float32")
+    keras.utils.set_random_seed(1)
+    options = options_of(*argv)
+    model = text_gan.build(options, util.Vocabulary(TOKENS, "space"))
+    text_gan.compile_for(model, options, 10)
+    model.optimizer.build([])
+    model.phase = "adversarial"
+    if not fresh:
+        model.generator.own.assign(np.random.default_rng(7).normal(0, 0.3, model.generator.own.shape))
+        model.average(0.0)
+    return model
+
+
+def noise_of(model, batch, seed=0):
+    random = np.random.default_rng(seed)
+    shapes = model.generator.noise_shapes(batch)
+    return {name: ops.convert_to_tensor(draw_noise(shape, "normal", random)) for name, shape in shapes.items()}
+
+
+def sentences(batch=6, seed=0):
+    random, ids = np.random.default_rng(seed), np.full((batch, 8), PAD, "int32")
+    for row in ids:
+        length = random.integers(1, 8)
+        row[:length], row[length] = random.integers(4, 12, length), EOS
+    return ops.convert_to_tensor(ids)
+
+
+def numpy(x):
+    return np.array(ops.convert_to_numpy(x))
+
+
+@pytest.mark.parametrize("kind", ["normal", "uniform", "truncated"])
+def test_noise_has_mean_0_and_variance_1(kind):
+    import word_writer
+
+    seed = keras.random.SeedGenerator(2)
+    for noise in (
+        draw_noise((40_000,), kind, np.random.default_rng(1)),
+        word_writer.drawn_noise((40_000,), kind, seed),
+    ):
+        noise = numpy(noise)
+        assert abs(noise.mean()) < 0.02 and noise.std() == pytest.approx(1, abs=0.02)
+        assert kind == "normal" or np.abs(noise).max() < 2.3
+
+
+@pytest.mark.parametrize("token_input", ["last", "noise", "constant"])
+@pytest.mark.parametrize("norm", ["pre", "post"])
+def test_a_word_at_a_time_is_all_at_once_and_sees_no_later_word(token_input, norm):
+    model = made("--token-input", token_input, "--norm", norm)
+    generator, noise, ids = model.generator, noise_of(model, 6), sentences()
+    logits = numpy(generator.logits(generator.states(ids, noise)))
+    state, before = generator.start(noise), ops.full((6,), START, "int32")
+    for t in range(8):
+        step, state = generator.step(generator.embed(before), state)
+        np.testing.assert_allclose(numpy(step), logits[:, t], atol=2e-5)
+        before = ids[:, t]
+    changed = numpy(ids)
+    changed[:, 4] = 4 + (changed[:, 4] + 1) % 8
+    again = numpy(generator.logits(generator.states(ops.convert_to_tensor(changed), noise)))
+    np.testing.assert_allclose(again[:, :5], logits[:, :5], atol=1e-6)
+    assert np.abs(again[:, 5:] - logits[:, 5:]).max() > 1e-3
+
+
+def test_every_kind_of_noise_changes_what_is_written():
+    model = made("--token-input", "noise")
+    noise, ids = noise_of(model, 6), sentences()
+    before = numpy(model.generator.states(ids, noise))
+    for name in ("style", "blocks", "words"):
+        other = noise | {name: noise_of(model, 6, seed=1)[name]}
+        assert np.abs(numpy(model.generator.states(ids, other)) - before).max() > 1e-3
+
+
+@pytest.mark.parametrize("feedback, through", [("argmax", False), ("draw", False), ("gumbel", True)])
+def test_the_gradient_passes_through_the_feedback_or_it_does_not(feedback, through):
+    model = made("--token-input", "noise", "--feedback", feedback)
+    noise = noise_of(model, 6)
+    # Places after this one see its own noise by way of the word alone that was made of it.
+    ids = None if feedback == "gumbel" else model.draw(noise)
+
+    def last(words):
+        written, _ = model.written(noise | {"words": words}, ids)
+        return ops.sum(written[:, 3:] ** 2)
+
+    def first(words):
+        written, _ = model.written(noise | {"words": words}, ids)
+        return ops.sum((written[:, :1] - 1) ** 2)
+
+    own = numpy(players.gradient_of_sum(first, noise["words"]))
+    assert np.abs(own[:, 0]).max() > 0 and not own[:, 1:].any()
+    assert bool(np.abs(numpy(players.gradient_of_sum(last, noise["words"]))[:, 0]).max() > 0) == through
+
+
+def test_behind_the_end_nothing_is_written_and_the_critic_sees_nothing():
+    model = made()
+    ids = sentences()
+    there = numpy(critic.present(ids))
+    assert (there.sum(1) == (numpy(ids) != PAD).sum(1)).all()
+    after_end = ops.convert_to_tensor(np.array([[5, EOS, 6, EOS, PAD]], "int32"))
+    assert numpy(critic.present(after_end)).tolist() == [[True, True, False, False, False]]
+    embedded = numpy(model.critic.embed(ids))
+    behind = embedded + 3 * ~there[..., None]
+    for pooling in ("none", "average", "max"):
+        for hide in ("yes", "no"):
+            own = made("--hide-after-end", hide, "--pooling", pooling).critic
+            scores = [numpy(own(ops.convert_to_tensor(x), ops.convert_to_tensor(there))) for x in (embedded, behind)]
+            assert np.allclose(*scores, atol=1e-5) == (hide == "yes")
+    written, _ = model.written(noise_of(model, 6), ids)
+    np.testing.assert_allclose(numpy(written), embedded, atol=1e-6)
+
+
+@pytest.mark.parametrize("penalty", ["rows", "words"])
+def test_penalty_of_a_linear_critic(penalty):
+    model = made("--penalty", penalty)
+    weights = np.random.default_rng(1).standard_normal((8, 4)).astype("float32")
+    squared = model.critic.squared
+    linear = types.SimpleNamespace(squared=squared)
+    linear = type(
+        "Linear",
+        (),
+        {"squared": staticmethod(squared), "__call__": lambda self, x, there: ops.sum(x * weights, axis=(1, 2))},
+    )()
+    model.__dict__["critic"] = linear
+    real, fake = (
+        ops.convert_to_tensor(np.random.default_rng(i).standard_normal((6, 8, 4)).astype("float32")) for i in (2, 3)
+    )
+    there = ops.ones((6, 8), "bool")
+    gradient = weights
+    if penalty == "rows":
+        model_kernel = numpy(made("--penalty", penalty).critic.kernel)
+        gradient = weights @ model_kernel.T
+    wanted = (np.linalg.norm(gradient) - 1) ** 2
+    found = float(text_gan.TextGAN.gradient_penalty(model, real, fake, there, there))
+    assert found == pytest.approx(wanted, rel=1e-4)
+
+
+def test_penalty_of_rows_is_that_of_one_hot_rows():
+    model = made("--penalty", "rows")
+    rows = ops.convert_to_tensor(np.random.default_rng(1).dirichlet(np.ones(12), (6, 8)).astype("float32"))
+    there, judge = ops.ones((6, 8), "bool"), model.critic
+    whole = numpy(players.gradient_of_sum(lambda rows: judge(judge.embed_rows(rows), there), rows))
+    short = players.gradient_of_sum(lambda embedded: judge(embedded, there), judge.embed_rows(rows))
+    np.testing.assert_allclose(numpy(judge.squared(short)), (whole**2).sum((1, 2)), rtol=1e-3)
+
+
+def test_the_critic_learns_to_tell_and_the_generator_to_please_it():
+    model = made("--critic-rate", "3e-3", "--adversarial-rate", "1e-2", "--likelihood", "0")
+    real = ops.convert_to_tensor(np.array([[4, 5, 4, 5, EOS, PAD, PAD, PAD]] * 16, "int32"))
+    noise = noise_of(model, 16)
+    written = model.draw(noise)
+
+    def score(ids):
+        return float(ops.mean(model.critic(model.critic.embed(ids), critic.present(ids))))
+
+    for _ in range(12):
+        model.critic_turn(real, noise, written)
+    assert score(real) > score(written) + 0.2
+    before = float(ops.mean(model.critic(*model.written(noise, written))))
+    assert before == pytest.approx(score(written), abs=1e-4)
+    for _ in range(8):
+        model.generator_turn(real, noise, model.draw(noise))
+    assert np.mean([score(model.draw(noise)) for _ in range(4)]) > before + 0.05
+
+
+def test_turns():
+    model, seen = made("--critic-steps", "2", "--critic-warmup", "3"), []
+    model.critic_turn = lambda *_: (seen.append("critic"), model.since.assign(model.since + 1))
+    model.generator_turn = lambda *_: (seen.append("generator"), model.since.assign(0))
+    for _ in range(6):
+        model.adversarial_step(sentences())
+    assert seen == ["critic"] * 4 + ["generator", "critic", "critic", "generator"]
+
+
+def test_dynamic_turns_go_to_the_loss_that_changes_faster():
+    model, seen = made("--dynamic_n", "--Lambda_n", "2"), []
+
+    def turn(player, losses):
+        def take(*_):
+            seen.append(player)
+            model.lost(player, ops.convert_to_tensor(losses.pop(0)))
+
+        return take
+
+    model.critic_turn = turn(0, [1.0, 1.1, 1.2])
+    model.generator_turn = turn(1, [1.0, 2.0, 2.0])
+    for _ in range(5):
+        model.adversarial_step(sentences())
+    # The first losses of both change endlessly, from 0, then the generator's by 1 and the critic's by 0.1.
+    assert seen == [0, 1, 1, 0, 1]
+
+
+def test_diffusion_keeps_clear_sentences_at_depth_0_and_finds_its_depth():
+    model = made("--mode", "diffusion", "--target", "0.9")
+    embedded, there = model.critic.embed(sentences()), critic.present(sentences())
+    model.depth.assign(0.0)
+    noisy, _, share = model.diffused(embedded, there)
+    assert np.abs(numpy(noisy) - numpy(embedded)).max() < 0.05 and not numpy(share).any()
+    model.depth.assign(500.0)
+    many = ops.tile(embedded, (200, 1, 1))
+    noisy, _, share = model.diffused(many, ops.tile(there, (200, 1)))
+    assert 0.4 < numpy(share).mean() < 0.6
+    # Where all is noise, its covariance is that of noise of one-hot rows: SIGMA^2 W^T W.
+    deep = numpy(noisy)[numpy(share) > 0.95].reshape(-1, 4)
+    kernel = numpy(model.critic.vectors())
+    np.testing.assert_allclose(np.cov(deep.T), 0.25 * kernel.T @ kernel, atol=0.12)
+    noise = noise_of(model, 6)
+    model.critic_turn(sentences(), noise, model.draw(noise))
+    assert float(model.depth) in (499.0, 500.0)
+
+
+def test_likelihood_alone_goes_on_beyond_the_epochs_that_were_asked_for():
+    model = made("--mode", "mle", "-e", "3")
+    model.begin_epoch(5)
+    assert model.phase == "likelihood" and model.names() == ("nll",)
+
+
+def test_overfits_one_batch_by_likelihood():
+    model, batch = made("--mode", "mle", "-l", "1e-2", "--dropout", "0"), sentences(4)
+    model.phase = "likelihood"
+    before = float(ops.mean(model.nll_of(batch, model.generator)))
+    for _ in range(60):
+        model.likelihood_step(batch)
+    assert float(ops.mean(model.nll_of(batch, model.generator))) < before / 4
+
+
+def test_components_are_alike_for_words_with_the_same_neighbours():
+    random = np.random.default_rng(1)
+    texts = [[4 + random.integers(2), 6 + random.integers(2), 8, EOS] for _ in range(300)]  # {4, 5} {6, 7} 8
+    vectors = critic.components(util.Sequences.from_list(texts), 12, 3)
+    distances = np.linalg.norm(vectors[:, None] - vectors[None], axis=-1)
+    assert max(distances[4, 5], distances[6, 7]) < 0.3 * min(distances[4, 6], distances[5, 7], distances[6, 8])
+    assert not vectors[9:].any() or np.allclose(vectors[9], vectors[10])
+
+
+def test_a_generator_begins_with_the_frequencies_of_words():
+    model = made(fresh=True)
+    model.start_from(util.Sequences.from_list([[4, 4, 5, EOS]] * 100))
+    logits = numpy(model.averaged.logits(model.averaged.states(sentences(), noise_of(model, 6))))
+    probabilities = np.exp(logits)
+    assert np.allclose(probabilities[..., [4, 5, EOS]], [0.5, 0.25, 0.25], atol=0.01)
+    assert probabilities.sum(-1) == pytest.approx(1, abs=1e-4)
+
+
+def test_the_averaged_generator_writes():
+    model = made("--average", "0.5")
+    weight, average = model.generator.weights[0], model.averaged.weights[0]
+    assert np.array_equal(numpy(weight), numpy(average)) and model.writing is model.averaged
+    weight.assign(weight + 1.0)
+    model.average(0.5)
+    np.testing.assert_allclose(numpy(weight) - numpy(average), 0.5, atol=1e-6)
+    assert made("--average", "0").writing is not None and made("--average", "0").averaged is None
+
+
+def test_curve_below():
+    rows = [(1.0, 4.0, 5.0), (0.5, 2.0, 6.0)]
+    assert gan_use.below(rows, 3.0, 5.0) == pytest.approx(0.5)
+    assert gan_use.below(rows, 1.0, 5.0) is None
+
+
+def test_spellings_of_the_original():
+    argv = "--M_gen 3 --B_gen 4 --O_gen 5 --T_disc 2 --B_disc 3 --O_disc 4 --embedding_size_gen 16 --hiddenSize 32"
+    argv += " --embedding_size_disc 8 --batchSize 9 --sequence_length 10 --num_heads 4 --noiseDist uniform --alpha 1e-3"
+    argv += " --pooling max --Beta1 0.1 --Beta2 0.8 --n_D 2 --Lambda 3 --dynamic_n True --Lambda_n 4 --HideAfterEnd no"
+    args = text_gan.parse_args(argv.split())
+    found = (args.mapping_layers, args.backbone_blocks, args.output_blocks, args.critic_layers, args.critic_blocks)
+    assert found == (3, 4, 5, 2, 3)
+    found = (args.critic_output_blocks, args.embedding_dim, args.units, args.critic_embedding_dim, args.batch_size)
+    assert found == (4, 16, 32, 8, 9)
+    found = (args.max_length, args.num_heads, args.noise, args.adversarial_rate, args.pooling, args.beta_1, args.beta_2)
+    assert found == (10, 4, "uniform", 1e-3, "max", 0.1, 0.8)
+    found = (args.critic_steps, args.gp_weight, args.dynamic_critic_steps, args.dynamic_weight, args.hide_after_end)
+    assert found == (2, 3.0, True, 4.0, False)
+    reference = text_gan.parse_args(["--preset", "reference", "--B_gen", "2"])
+    assert (reference.backbone_blocks, reference.output_blocks, reference.positions) == (2, 6, 64)
+    for wrong in (["--num-heads", "5"], ["--HideAfterEnd", "maybe"], ["--mode", "vae"], ["--pretrain-epochs", "-1"]):
+        with pytest.raises(SystemExit):
+            text_gan.parse_args(wrong)
+
+
+SMALL = [*SIZES, "--level", "space", "-b", "16", "-e", "2", "--pretrain-epochs", "1", "--critic-steps", "2"]
+SMALL = [*SMALL, "--critic-warmup", "2"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("gan")
+    (folder / "lines.txt").write_text("\n".join(LINES), encoding="utf-8")
+    where = ["-D", folder / "lines.txt", "-T", folder / "runs"]
+    scripts.run_script("text_gan.py", *SMALL, *where, "--name", "whole")
+    return folder, where
+
+
+def test_a_run_and_what_is_done_with_it(trained):
+    folder, _ = trained
+    directory = folder / "runs" / "text_gan" / "whole"
+    scores = json.loads((directory / "eval.json").read_text())
+    assert {"bleu_5", "self_bleu_5", "jsd_4", "copies", "unique", "lm_score", "reverse_lm_score"} <= scores.keys()
+    for name in ("history.png", "curve.png", "curve.csv", "likelihood.weights.h5", "best.weights.h5", "last.ckpt"):
+        assert (directory / name).stat().st_size
+    header = (directory / "history.csv").read_text().splitlines()[0].split(",")
+    names = {"critic_loss", "generator_loss", "gradient_penalty", "mean_difference", "critic_norm", "generator_norm"}
+    assert names | {"val_nll", "val_text_score"} <= set(header)
+    assert list((directory / "steps").glob("*events*"))
+    shown = scripts.run_script("text_gan.py", "--sample", "whole", "-T", folder / "runs", "--style-seed", "3").stdout
+    run = training.open_path("whole", folder / "runs", ("text_gan",))
+    run.model = text_gan.build(run.options, run.vocabulary)
+    run.load_best(run.model)
+    assert gan_use.as_text(run, gan_use.write(run, 20, style_seed=3))[1] == shown.splitlines()
+    assert max(map(len, gan_use.write(run, 20, length=3))) == 3 < max(map(len, gan_use.write(run, 20)))
+    assert gan_use.write(run, 20, style_seed=4) != gan_use.write(run, 20, style_seed=3)
+    likelihood = gan_use.likelihood_of(run, text_gan.build)
+    # The best weights are of the epoch against the critic, whatever the one before it had reached.
+    assert any(not np.array_equal(a, b) for a, b in zip(likelihood.weights, run.model.writing.weights, strict=True))
+
+
+def test_resumed_is_as_if_never_stopped(trained):
+    import files
+
+    folder, where = trained
+    # In the epoch against the critic, the second one; an epoch has 17 steps.
+    scripts.run_script("text_gan.py", *SMALL, *where, "--name", "stopped", "--max-steps", "25")
+    scripts.run_script("text_gan.py", "--resume", "stopped", "-T", folder / "runs", "--max-steps", "1000")
+    whole, again = (files.load_arrays(folder / "runs" / "text_gan" / n / "last.ckpt")[1] for n in ("whole", "stopped"))
+    assert whole.keys() == again.keys() and any(key.startswith("optimizer") for key in whole)
+    for key, array in whole.items():
+        assert np.array_equal(array, again[key]), key
+
+
+def test_wrong_inputs_are_one_line(trained, tmp_path):
+    _, where = trained
+    (tmp_path / "few.txt").write_text("a b\nb c\nc d\nd e\n", encoding="utf-8")
+    (tmp_path / "words.txt").write_text("1,zebra\n2,quagga\n", encoding="utf-8")
+    sizes = [*SMALL, "-T", tmp_path]
+    for argv in (
+        ["-D", tmp_path / "none.txt", *sizes],
+        ["-D", tmp_path / "few.txt", *sizes],
+        [*where[:2], *sizes, "--vocab", tmp_path / "none.txt"],
+        [*where[:2], *sizes, "--vocab", tmp_path / "words.txt"],
+        ["--sample", "nothing", "-T", tmp_path],
+    ):
+        with pytest.raises(UserError):
+            text_gan.main(text_gan.parse_args([str(value) for value in argv]))
+    assert not (tmp_path / "text_gan").exists()
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--preset", "reference", "--B_gen", "1", "--O_gen", "1", "--B_disc", "1", "--O_disc", "1", "--M_gen", "1"],
+        ["--feedback", "gumbel", "--mode", "diffusion", "--critic-embedding", "pca"],
+        ["--feedback", "score", "--dynamic-critic-steps", "--token-input", "constant"],
+    ],
+)
+def test_other_ways_train(argv):
+    model = made(*argv, "--critic-warmup", "0", "--critic-steps", "1")
+    before = [numpy(weight) for weight in model.generator.weights]
+    for _ in range(2):
+        logs = model.train_on(sentences())
+    assert all(np.isfinite(numpy(value)) for value in logs.values())
+    assert any(not np.array_equal(a, numpy(b)) for a, b in zip(before, model.generator.weights, strict=True))
+
+
+def test_words_of_a_file(tmp_path):
+    (tmp_path / "words.txt").write_text("zebra\n<unk>\nquagga\nzebra\n", encoding="utf-8")
+    (tmp_path / "rows.csv").write_text("0,zebra\n1,quagga\n", encoding="utf-8")
+    for name in ("words.txt", "rows.csv"):
+        found = gan_options.read_vocabulary(tmp_path / name, None)
+        assert found.tokens[4:] == ["zebra", "quagga"] and found.level == "word"

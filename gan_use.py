@@ -199,7 +199,7 @@ def evaluate(run, corpus, train, args, n, likelihood=None):
         corpus: `corpora.Corpus`.
         train: `util.Sequences` that it was trained on.
         args: has the options of the sampling.
-        n: sentences; the curve has at most 2,000 at a temperature.
+        n: sentences, at each temperature of the curve too.
         likelihood: the same generator as trained by likelihood, to compare with, or None.
 
     Returns:
@@ -210,12 +210,11 @@ def evaluate(run, corpus, train, args, n, likelihood=None):
     samples = write(run, n, seed=run.seed, **settings)
     scores = judge.scores(samples, *as_text(run, samples))
     # A language model counted on more samples is better: a point and a curve have equally many.
-    few, curves = min(n, 2000), {}
-    point = judge.language_models(samples[:few])
+    point, curves = (scores["lm_score"], scores["reverse_lm_score"]), {}
     if run.options["feedback"] != "argmax" or run.options["mode"] == "mle":
-        curves[run.options["mode"]] = curve(run, judge, few, run.model.writing)
+        curves[run.options["mode"]] = curve(run, judge, n, run.model.writing)
     if likelihood:
-        curves["likelihood"] = curve(run, judge, few, likelihood)
+        curves["likelihood"] = curve(run, judge, n, likelihood)
         found = below(curves["likelihood"], *point)
         if found is not None:
             scores["below_likelihood"] = found

@@ -15,7 +15,8 @@ PRESETS = {
         "feedback": "argmax", "critic_layers": 2, "critic_blocks": 6, "critic_output_blocks": 6,
         "critic_embedding_dim": 64, "penalty": "rows", "hide_after_end": False, "gp_weight": 10.0, "critic_steps": 5,
         "likelihood": 0.0, "adversarial_rate": 1e-4, "critic_rate": 1e-4, "beta_1": 0.0, "beta_2": 0.9, "average": 0.0,
-        "dropout": 0.0, "batch_size": 64, "pretrain_epochs": 0,
+        "dropout": 0.0, "batch_size": 64, "pretrain_epochs": 0, "penalty_share": 1.0, "critic_warmup": 0,
+        "clip_norm": 0.0,
     },
 }  # fmt: skip
 

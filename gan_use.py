@@ -40,7 +40,7 @@ def _writer(generator, greedy, top_k, top_p, length):
             return sampling.sample_logits(logits / temperature, uniform, 0.0 if greedy else 1.0, top_k, top_p)
 
         batch = ops.shape(noise["style"])[0]
-        return sampling.generate(generator.next, generator.start(noise), batch, length, pick, seed)[0]
+        return sampling.generate(generator.next, generator.start(noise), batch, length, pick, seed, scored=False)[0]
 
     return sampling.Compiled(write, generator, seed), seed
 

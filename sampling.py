@@ -9,6 +9,8 @@ from keras import ops
 
 from util import EOS, PAD, START, UNK, number
 
+BLOCK = 64  # tokens that are first drawn as one, where there are many
+
 
 def add_sampling_options(parser, temperature, num_samples, gen_length, beam=True):
     """Adds the group "sampling" with the given defaults; `beam` is whether the script has beam search."""
@@ -82,18 +84,38 @@ def sample_logits(logits, uniform, temperature=1.0, top_k=0, top_p=1.0):
     """
     if temperature <= 0:
         return ops.cast(ops.argmax(logits, axis=-1), "int32")
-    cumulative = ops.cumsum(ops.softmax(filter_logits(logits, temperature, top_k, top_p), axis=-1), axis=-1)
+    logits = filter_logits(logits, temperature, top_k, top_p)
+    weights = ops.exp(logits - ops.max(logits, axis=-1, keepdims=True))
     # Not 0, which would draw the first token even where that is impossible.
-    threshold = ops.maximum(ops.expand_dims(uniform, -1), 1e-7) * cumulative[:, -1:]
-    return ops.sum(ops.cast(cumulative < threshold, "int32"), axis=-1)
+    uniform, blocks = ops.maximum(uniform, 1e-7), -(-logits.shape[-1] // BLOCK)
+    if blocks <= BLOCK // 8:
+        return _reached(weights, uniform * ops.sum(weights, axis=-1))[0]
+    # Many tokens: first a block of them, then one within it, so that only sums are added up along a row.
+    weights = ops.pad(weights, [(0, 0), (0, blocks * BLOCK - logits.shape[-1])])
+    weights = ops.reshape(weights, (-1, blocks, BLOCK))
+    sums = ops.sum(weights, axis=-1)
+    block, rest = _reached(sums, uniform * ops.sum(sums, axis=-1))
+    return block * BLOCK + _reached(ops.take_along_axis(weights, block[:, None, None], axis=1)[:, 0], rest)[0]
 
 
-def _only_words(logits):
-    # A text holds no padding or start in its middle, and `<unk>` is the lack of a word.
-    return ops.where(ops.arange(logits.shape[-1]) <= UNK, -1e9, logits)
+def _reached(weights, threshold):
+    """Returns where running sums of weights (batch, n) reach a threshold (batch,) above 0, and what it lacked before.
+
+    A threshold that rounding puts above the sum of all counts as this sum: a weight of 0 is never what reaches it.
+    """
+    sums = ops.cumsum(weights, axis=-1)
+    threshold = ops.minimum(threshold[:, None], sums[:, -1:])
+    below = sums < threshold
+    before = ops.max(ops.where(below, sums, 0.0), axis=-1)
+    return ops.sum(ops.cast(below, "int32"), axis=-1), threshold[:, 0] - before
 
 
-def generate(step, state, batch, max_length, pick, seed):
+def only_words(logits):
+    """Returns logits (..., vocab_size) that leave out what is no word of a text: `<pad>`, `<start>` and `<unk>`."""
+    return logits + ops.where(ops.arange(logits.shape[-1]) <= UNK, -1e9, 0.0)
+
+
+def generate(step, state, batch, max_length, pick, seed, scored=True):
     """Writes sequences token by token, carrying the state, until all have ended or `max_length` is reached.
 
     Args:
@@ -104,19 +126,21 @@ def generate(step, state, batch, max_length, pick, seed):
         pick: function of (logits (batch, vocab_size), uniform (batch,)) that returns tokens int32 (batch,), such as
             `sample_logits`.
         seed: `keras.random.SeedGenerator`.
+        scored: whether the log-probability is asked for.
 
     Returns:
         ids int32 (batch, max_length), padded after `<eos>`, and their log-probability float32 (batch,) in nats under
-        the logits as they are.
+        the logits as they are, 0 where that is not asked for.
     """
 
     def body(t, token, state, ids, log_prob):
         logits, state = step(token, state)
         logits = ops.cast(logits, "float32")
         ended = ops.logical_or(ops.equal(token, EOS), ops.equal(token, PAD))
-        drawn = ops.where(ended, PAD, pick(_only_words(logits), ops.take(uniform, t, axis=1)))
-        chosen = ops.take_along_axis(ops.log_softmax(logits, axis=-1), ops.expand_dims(drawn, -1), axis=-1)[:, 0]
-        log_prob = log_prob + ops.where(ended, 0.0, chosen)
+        drawn = ops.where(ended, PAD, pick(only_words(logits), ops.take(uniform, t, axis=1)))
+        if scored:
+            chosen = ops.take_along_axis(logits, ops.expand_dims(drawn, -1), axis=-1)[:, 0]
+            log_prob = log_prob + ops.where(ended, 0.0, chosen - ops.logsumexp(logits, axis=-1))
         ids = ops.where(ops.expand_dims(ops.equal(places, t), 0), ops.expand_dims(drawn, -1), ids)
         return t + 1, drawn, state, ids, log_prob
 
@@ -147,7 +171,7 @@ def go_on(step, token, state, length, pick, seed):
 
     def body(t, token, state, ids):
         logits, state = step(token, state)
-        token = pick(_only_words(ops.cast(logits, "float32")), ops.take(uniform, t, axis=1))
+        token = pick(only_words(ops.cast(logits, "float32")), ops.take(uniform, t, axis=1))
         return t + 1, token, state, ops.where(ops.equal(places, t)[None], token[:, None], ids)
 
     uniform = keras.random.uniform((ops.shape(token)[0], length), seed=seed)
@@ -171,7 +195,7 @@ def beam_search(step, state, batch, max_length, beam):
 
     def body(t, tokens, state, ids, scores):
         logits, state = step(ops.reshape(tokens, (-1,)), state)
-        log_probs = _only_words(ops.log_softmax(ops.cast(logits, "float32"), axis=-1))
+        log_probs = only_words(ops.log_softmax(ops.cast(logits, "float32"), axis=-1))
         vocab_size = log_probs.shape[-1]
         log_probs = ops.reshape(log_probs, (batch, beam, vocab_size))
         ended = ops.logical_or(ops.equal(tokens, EOS), ops.equal(tokens, PAD))

@@ -37,7 +37,6 @@ Departures from the original:
 import argparse
 import contextlib
 import functools
-import math
 
 import training  # isort: skip (before Keras: it keeps TensorFlow quiet)
 import keras
@@ -45,28 +44,21 @@ import numpy as np
 from keras import ops
 
 import corpora
+import diffusion
+import feedback
 import gan_options
 import gan_use
 import players
 import sampling
 import util
 from critic import Critic, components, present
-from layers import Adam, in_parts, one_core_an_operation, softmax_nll
-from util import EOS, PAD, START, UNK, UserError
+from layers import Adam, in_parts, one_core_an_operation
+from util import PAD, UNK, UserError
 from word_writer import Generator
 
 SCRIPT = "text_gan"
-DEPTHS = (5.0, 500.0)  # of the diffusion, in steps, at least and at most
-BETAS = (1e-4, 0.02)  # of its first and its last step
-SIGMA = 0.5  # deviation of its noise
-PACE = 1.0  # steps that its depth changes at a time
 ADVERSARIAL = 2  # epochs, after those of likelihood
 SCORED = ("lm_score", "reverse_lm_score", "text_score", "bleu_3", "self_bleu_3", "jsd_4", "copies", "unique")
-
-
-def only_words(logits):
-    """Returns logits (..., vocab_size) that leave out what is no word: `<pad>`, `<start>` and `<unk>`."""
-    return ops.where(ops.arange(logits.shape[-1]) <= UNK, -1e9, logits)
 
 
 class Given(keras.metrics.Metric):
@@ -102,7 +94,9 @@ class TextGAN(keras.Model):
         # Steps between two players so far, those of the critic since the generator's last one, depth of the diffusion.
         self.turns = self.add_weight(**number, initializer="zeros", name="turns", dtype="int32")
         self.since = self.add_weight(**number, initializer="zeros", name="since", dtype="int32")
-        self.depth = self.add_weight(**number, initializer=keras.initializers.Constant(DEPTHS[0]), name="depth")
+        self.depth = self.add_weight(
+            **number, initializer=keras.initializers.Constant(diffusion.DEPTHS[0]), name="depth"
+        )
         # Of the critic and the generator: their last losses, and how much these changed at their last step.
         self.last_losses = self.add_weight(shape=(2, 2), initializer="zeros", trainable=False, name="last_losses")
         names = ("nll", "critic_loss", "generator_loss", "real", "fake", "mean_difference", "gradient_penalty")
@@ -153,15 +147,8 @@ class TextGAN(keras.Model):
     def nll_of(self, ids, generator, training=False):
         """Returns -log p of sentences (batch, time) in nats, given noise that is drawn: (batch,)."""
         noise = generator.noise(ops.shape(ids)[0], self.seed)
-        function = functools.partial(self.nll_given, generator=generator, training=training)
+        function = functools.partial(feedback.nll_given, generator=generator, training=training)
         return ops.sum(in_parts(function, {"ids": ids, "noise": noise}), axis=-1)
-
-    @staticmethod
-    def nll_given(inputs, generator, training=False):
-        """Returns -log p in nats of each word of `ids`, 0 behind the end, given `noise`: (batch, time)."""
-        ids = inputs["ids"]
-        states = generator.states(ids, inputs["noise"], training)
-        return softmax_nll(states, generator.kernel, generator.bias, ids, ids != PAD, transposed=True)
 
     def call(self, ids, training=False):
         nll = self.nll_of(ids, self.generator, training)
@@ -200,53 +187,22 @@ class TextGAN(keras.Model):
 
         def write(noise):
             batch, length = ops.shape(noise["style"])[0], self.options["positions"]
-            return sampling.generate(generator.next, generator.start(noise), batch, length, pick, self.seed)[0]
+            return sampling.generate(
+                generator.next, generator.start(noise), batch, length, pick, self.seed, scored=False
+            )[0]
 
         return ops.stop_gradient(in_parts(write, noise))
 
     def written(self, noise, ids):
-        """Returns sentences as the critic is given them, with their gradients: embedded, and which places they have."""
+        """Returns sentences as the critic is given them, embedded words with gradients, and which places they have."""
+        players_own = (self.generator, self.critic, noise)
         if self.options["feedback"] == "gumbel":
-            return self.written_through(noise)
-
-        def embedded(inputs):
-            states = self.generator.states(inputs["ids"], inputs["noise"])
-            return self.critic.embed_rows(ops.softmax(only_words(self.generator.logits(states))))
-
-        rows, there = in_parts(embedded, {"ids": ids, "noise": noise}), present(ids)
-        if self.options["feedback"] == "draw":
-            rows = self.critic.embed(ids) + rows - ops.stop_gradient(rows)
-        return ops.where(there[..., None], rows, self.critic.embed(ops.zeros_like(ids))), there
-
-    def written_through(self, noise):
-        """Returns `written` of straight-through Gumbel-softmax: each word's gradient goes into the words after it."""
-        generator, critic = self.generator, self.critic
-        batch, temperature = ops.shape(noise["style"])[0], self.options["gumbel_temperature"]
-        scale = math.sqrt(self.options["embedding_dim"])
-        uniform = keras.random.uniform((self.options["positions"], batch, self.vocab_size), 1e-7, 1.0, seed=self.seed)
-        places, vectors = ops.arange(self.options["positions"], dtype="int32"), critic.vectors()
-
-        def body(t, carry):
-            word, token, written, ids, *state = carry
-            logits, state = generator.step(word, tuple(state))
-            noisy = only_words(logits) - ops.log(-ops.log(uniform[t]))
-            ended = ops.logical_or(ops.equal(token, EOS), ops.equal(token, PAD))
-            token = ops.where(ended, PAD, ops.cast(ops.argmax(noisy, axis=-1), "int32"))
-            soft = ops.softmax(noisy / temperature) * ops.cast(ops.logical_not(ended), "float32")[:, None]
-
-            def through(hard, kernel):
-                mixed = ops.matmul(ops.cast(soft, hard.dtype), ops.cast(kernel, hard.dtype))
-                return hard + mixed - ops.stop_gradient(mixed)
-
-            word = through(generator.embed(token), scale * ops.convert_to_tensor(generator.embedding.embeddings))
-            here = ops.equal(places, t)[None]
-            written = ops.where(here[..., None], through(critic.embed(token), vectors)[:, None], written)
-            return (word, token, written, ops.where(here, token[:, None], ids), *state)
-
-        first, blank = ops.full((batch,), START, "int32"), ops.zeros((batch, self.options["positions"]), "int32")
-        carry = (generator.embed(first), first, critic.embed(blank), blank, *generator.start(noise))
-        _, _, written, ids, *_ = ops.fori_loop(0, self.options["positions"], body, carry)
-        return written, present(ids)
+            shape = (self.options["positions"], ops.shape(noise["style"])[0], self.vocab_size)
+            uniform = keras.random.uniform(shape, 1e-7, 1.0, seed=self.seed)
+            return feedback.through_all(*players_own, uniform, self.options["gumbel_temperature"])
+        if self.options["feedback"] == "argmax":
+            return feedback.as_rows(*players_own, ids), present(ids)
+        return feedback.straight_through(*players_own, ids)
 
     def adversarial_step(self, ids):
         """A turn of the critic on real sentences and written ones, then, when it is due, of the generator on these."""
@@ -273,22 +229,18 @@ class TextGAN(keras.Model):
         self.last_losses.assign(ops.stack([row, before[1]] if player == 0 else [before[0], row]))
 
     def critic_turn(self, real, noise, ids):
-        rows = None
-        if self.options["feedback"] == "argmax":
-            rows = ops.stop_gradient(ops.softmax(only_words(self.generator.logits(self.generator.states(ids, noise)))))
-        seen = [present(real), present(ids)]
+        there, rows = [present(real), present(ids)], self.options["feedback"] == "argmax"
 
         def loss():
-            both = [self.critic.embed(real), self.critic.embed(ids)]
-            if rows is not None:
-                both[1] = ops.where(seen[1][..., None], self.critic.embed_rows(rows), both[1])
+            written = feedback.as_rows(self.generator, self.critic, noise, ids) if rows else self.critic.embed(ids)
+            both = [self.critic.embed(real), written]
             if self.options["mode"] == "diffusion":
-                return self.diffusion_loss(both, seen)
+                return diffusion.discriminator_loss(*(self.score(*x) for x in zip(both, there, strict=True)))
             # One pass for both.
-            scores = self.critic(ops.concatenate(both), ops.concatenate(seen))
+            scores = self.critic(ops.concatenate(both), ops.concatenate(there))
             means = ops.mean(ops.reshape(scores, (2, -1)), axis=1)
             some = max(1, int(self.options["penalty_share"] * self.options["batch_size"]))
-            difference, penalty = means[0] - means[1], self.gradient_penalty(*(x[:some] for x in (*both, *seen)))
+            difference, penalty = means[0] - means[1], self.gradient_penalty(*(x[:some] for x in (*both, *there)))
             found = {"real": means[0], "fake": means[1], "mean_difference": difference, "gradient_penalty": penalty}
             return self.options["gp_weight"] * penalty - difference, found
 
@@ -296,25 +248,13 @@ class TextGAN(keras.Model):
         loss, found, gradients = players.loss_and_gradients(loss, variables, players.everything(self))
         self.optimizer.update("critic", gradients)
         if self.options["mode"] == "diffusion":
-            # The mean sign of the scores of real sentences, 1 where it is right about all, says how easy it has it.
-            sure = ops.sign(found.pop("sure") - self.options["target"])
-            self.depth.assign(ops.clip(self.depth + PACE * sure, *DEPTHS))
+            self.depth.assign(diffusion.next_depth(self.depth, found.pop("sure"), self.options["target"]))
             found["diffusion_depth"] = ops.convert_to_tensor(self.depth)
         found |= {"critic_loss": loss, "critic_norm": norm_of(gradients)}
         for name, value in found.items():
             self.means[name].update_state(value)
         self.lost(0, loss)
         self.since.assign(self.since + 1)
-
-    def reinforced(self, noise, ids):
-        """Returns a loss whose gradient is the score function's (Williams 1992), and minus the mean of the scores.
-
-        The reward of a sentence is its score by the critic, shifted and scaled to mean 0 and variance 1 in the batch.
-        """
-        scores = ops.stop_gradient(self.critic(self.critic.embed(ids), present(ids)))
-        reward = (scores - ops.mean(scores)) / (ops.std(scores) + 1e-6)
-        nll = in_parts(lambda inputs: self.nll_given(inputs, self.generator), {"ids": ids, "noise": noise})
-        return ops.mean(reward * ops.sum(nll, axis=-1)) / self.options["positions"], -ops.mean(scores)
 
     def gradient_penalty(self, real, written, real_there, written_there):
         """Returns the mean of (|gradient| - 1)^2 of the critic at random points between real and written sentences.
@@ -327,20 +267,29 @@ class TextGAN(keras.Model):
         gradient = players.gradient_of_sum(lambda x: self.critic(x, there), between)
         return ops.mean((ops.sqrt(self.critic.squared(gradient) + 1e-12) - 1) ** 2)
 
+    def score(self, embedded, there):
+        """Returns the critic's scores (batch,) of embedded words; `--mode diffusion` shows them to it in noise."""
+        if self.options["mode"] != "diffusion":
+            return self.critic(embedded, there)
+        embedded, share = diffusion.diffused(self.critic, embedded, ops.convert_to_tensor(self.depth), self.seed)
+        return self.critic(embedded, there, share)
+
     def generator_turn(self, real, noise, ids):
         def loss():
             if self.options["feedback"] == "score":
-                return self.reinforced(noise, ids)
-            embedded, there = self.written(noise, ids)
-            if self.options["mode"] == "diffusion":
-                loss = ops.mean(ops.softplus(-self.critic(*self.diffused(embedded, there))))
+                scores = self.score(self.critic.embed(ids), present(ids))
             else:
-                loss = -ops.mean(self.critic(embedded, there))
-            total = loss
+                scores = self.score(*self.written(noise, ids))
+            shown = -ops.mean(scores)
+            if self.options["mode"] == "diffusion":
+                shown = ops.mean(ops.softplus(-scores))
+            total = shown
+            if self.options["feedback"] == "score":
+                total = feedback.reinforced(self.generator, ops.stop_gradient(scores), noise, ids)
             if self.options["likelihood"]:
                 tokens = ops.sum(ops.cast(real != PAD, "float32"))
                 total = total + self.options["likelihood"] * ops.sum(self.nll_of(real, self.generator)) / tokens
-            return total, loss
+            return total, shown
 
         variables = self.generator.trainable_variables
         _, loss, gradients = players.loss_and_gradients(loss, variables, players.everything(self))
@@ -350,29 +299,6 @@ class TextGAN(keras.Model):
         self.lost(1, loss)
         self.since.assign(0)
         self.average(self.options["average"])
-
-    # Diffusion-GAN.
-
-    def diffused(self, embedded, there):
-        """Returns sentences in noise of a random number of steps: embedded, which places they have, and the share.
-
-        Noise of rows over the vocabulary, N(0, SIGMA^2), is noise of covariance SIGMA^2 W^T W of embedded words.
-        """
-        batch, width = ops.shape(embedded)[0], embedded.shape[-1]
-        depth = keras.random.uniform((batch,), seed=self.seed) * self.depth  # uniform over the steps so far
-        log_kept = ops.cumsum(ops.log(1 - ops.linspace(*BETAS, int(DEPTHS[1]) + 1)))
-        kept = ops.exp(ops.take(log_kept, ops.cast(depth, "int32")))[:, None, None]
-        root = ops.linalg.cholesky(self.critic.products() + 1e-6 * ops.eye(width))
-        normal = keras.random.normal(ops.shape(embedded), seed=self.seed)
-        noisy = ops.sqrt(kept) * embedded + SIGMA * ops.sqrt(1 - kept) * ops.matmul(normal, ops.transpose(root))
-        return noisy, there, depth / DEPTHS[1]
-
-    def diffusion_loss(self, both, seen):
-        """Returns the logistic loss of real and written sentences in noise, and what is shown of it."""
-        real, fake = (self.critic(*self.diffused(x, there)) for x, there in zip(both, seen, strict=True))
-        found = {"real": ops.mean(real), "fake": ops.mean(fake), "mean_difference": ops.mean(real) - ops.mean(fake)}
-        found["sure"] = ops.mean(ops.sign(real))
-        return ops.mean(ops.softplus(-real)) + ops.mean(ops.softplus(fake)), found
 
     # What Keras calls.
 

@@ -19,6 +19,7 @@ import numpy as np
 from keras import ops
 
 import players
+import sampling
 import util
 from critic import present
 from devices import set_dtype
@@ -37,7 +38,7 @@ class Recomputing(text_gan.TextGAN):
         words, rows = ops.full((count, 1), START, "int32"), []
         for _ in range(self.options["positions"]):
             states = generator(generator.embed(words), noise)
-            rows.append(text_gan.only_words(generator.logits(states[:, -1])))
+            rows.append(sampling.only_words(generator.logits(states[:, -1])))
             uniform = keras.random.uniform((count, self.vocab_size), 1e-7, 1.0, seed=self.seed)
             word = ops.argmax(ops.stop_gradient(rows[-1]) - ops.log(-ops.log(uniform)), axis=-1)
             words = ops.concatenate([words, ops.cast(word, "int32")[:, None]], axis=1)

@@ -11,6 +11,7 @@ import scripts
 from keras import ops
 
 import critic
+import diffusion
 import gan_options
 import gan_use
 import players
@@ -224,21 +225,33 @@ def test_dynamic_turns_go_to_the_loss_that_changes_faster():
 
 def test_diffusion_keeps_clear_sentences_at_depth_0_and_finds_its_depth():
     model = made("--mode", "diffusion", "--target", "0.9")
-    embedded, there = model.critic.embed(sentences()), critic.present(sentences())
-    model.depth.assign(0.0)
-    noisy, _, share = model.diffused(embedded, there)
+    embedded = model.critic.embed(sentences())
+    noisy, share = diffusion.diffused(model.critic, embedded, 0.0, model.seed)
     assert np.abs(numpy(noisy) - numpy(embedded)).max() < 0.05 and not numpy(share).any()
-    model.depth.assign(500.0)
-    many = ops.tile(embedded, (200, 1, 1))
-    noisy, _, share = model.diffused(many, ops.tile(there, (200, 1)))
+    noisy, share = diffusion.diffused(model.critic, ops.tile(embedded, (200, 1, 1)), 500.0, model.seed)
     assert 0.4 < numpy(share).mean() < 0.6
     # Where all is noise, its covariance is that of noise of one-hot rows: SIGMA^2 W^T W.
     deep = numpy(noisy)[numpy(share) > 0.95].reshape(-1, 4)
     kernel = numpy(model.critic.vectors())
     np.testing.assert_allclose(np.cov(deep.T), 0.25 * kernel.T @ kernel, atol=0.12)
+    model.depth.assign(300.0)
     noise = noise_of(model, 6)
     model.critic_turn(sentences(), noise, model.draw(noise))
-    assert float(model.depth) in (499.0, 500.0)
+    assert float(model.depth) in (299.0, 301.0)
+
+
+@pytest.mark.parametrize(("feedback", "mode"), [("draw", "gan"), ("score", "gan"), ("score", "diffusion")])
+def test_likelihood_counts_in_the_generators_step(feedback, mode):
+    found = []
+    for weight in ("0", "1"):
+        model = made("--feedback", feedback, "--mode", mode, "--likelihood", weight, "--dropout", "0")
+        gradients = []
+        model.optimizer.update = lambda name, given, kept=gradients: kept.extend(given)
+        noise = noise_of(model, 6)
+        model.generator_turn(sentences(), noise, model.draw(noise))
+        found.append(np.concatenate([numpy(gradient).ravel() for gradient in gradients]))
+    alone, both = found
+    assert np.linalg.norm(alone) > 0 and np.linalg.norm(both - alone) > 0.1 * np.linalg.norm(both)
 
 
 def test_likelihood_alone_goes_on_beyond_the_epochs_that_were_asked_for():

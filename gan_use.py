@@ -174,6 +174,21 @@ def below(rows, lm_score, reverse_lm_score):
     return float(np.interp(lm_score, *zip(*rows, strict=True))) - reverse_lm_score
 
 
+def styles(run, n, groups=10):
+    """Returns what the noise of whole sentences controls: self-BLEU-3 of n sentences of one style, and of n of any.
+
+    Means over so many groups, {name: float}. A style that sets a topic or a form makes its sentences alike.
+    """
+    found = {}
+    for name, of_one in (("self_bleu_3_of_a_style", True), ("self_bleu_3_of_any", False)):
+        values = []
+        for seed in range(1, (2 if run.dry_run else groups) + 1):
+            samples = write(run, n, seed=run.seed + seed, style_seed=seed if of_one else None)
+            values.append(text_scores.Bleu(as_text(run, samples)[0], 3).of_each()[2])
+        found[name] = float(np.mean(values))
+    return found
+
+
 def picture(title, curves, point):
     """Returns a figure of curves (dict of name -> rows of `curve`) and of a point (lm_score, reverse_lm_score)."""
     figure = figure_of(7, 5)
@@ -208,7 +223,7 @@ def evaluate(run, corpus, train, args, n, likelihood=None):
     started, judge = time.monotonic(), judge_of(run, corpus, train, "test")
     settings = settings_of(vars(args))
     samples = write(run, n, seed=run.seed, **settings)
-    scores = judge.scores(samples, *as_text(run, samples))
+    scores = judge.scores(samples, *as_text(run, samples)) | styles(run, max(2, n // 50))
     # A language model counted on more samples is better: a point and a curve have equally many.
     point, curves = (scores["lm_score"], scores["reverse_lm_score"]), {}
     if run.options["feedback"] != "argmax" or run.options["mode"] == "mle":

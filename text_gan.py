@@ -136,11 +136,13 @@ class TextGAN(keras.Model):
                 average.assign(share * average + (1 - share) * weight)
 
     def start_from(self, sequences):
-        """Gives the words of an untrained generator the frequencies that they have in `util.Sequences`."""
-        counts = np.bincount(sequences.ids, minlength=self.vocab_size).astype("float64")
+        """Gives an untrained generator the frequencies of words and of lengths that `util.Sequences` have."""
+        counts = np.bincount(sequences.ids, minlength=self.vocab_size)
+        lengths = np.bincount(sequences.lengths, minlength=self.options["positions"] + 1)
+        random = np.random.default_rng(self.options["seed"])
         for generator in (self.generator, self.averaged):
             if generator:
-                generator.bias.assign(np.log((counts + 0.1) / (counts + 0.1).sum()))
+                generator.start_from(counts, lengths, random)
 
     # The likelihood of sentences.
 

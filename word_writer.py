@@ -11,7 +11,7 @@ from keras import layers, ops
 
 import transformer
 from layers import Dropout
-from util import START
+from util import EOS, START
 
 
 def draw_noise(shape, kind, random):
@@ -117,6 +117,35 @@ class Generator(layers.Layer):
             self.own = self.add_weight(shape=(vocab_size, width), initializer="zeros", name="own")
         if options["token_input"] == "constant":
             self.constant = self.add_weight(shape=(width,), initializer=small, name="constant")
+
+    def start_from(self, counts, lengths, random):
+        """Sets the softmax of an untrained generator: words as likely as their counts, ends by the number of words.
+
+        Args:
+            counts: int (vocab_size,), how often each word stands in a corpus.
+            lengths: int (positions + 1,), how many sentences have so many words, the end counted.
+            random: `numpy.random.Generator`, for sentences to fit the ends on.
+        """
+        shares = (counts + 0.1) / (counts + 0.1).sum()
+        self.bias.assign(np.log(shares))
+        if self.own is None:
+            return
+        # Of the sentences that reach a place, the share that ends there, as a logit; before all others are behind it.
+        reach = lengths[::-1].cumsum()[::-1][1:]
+        ends = (lengths[1:] + 0.1) / (reach + 0.2)
+        logit = np.log(ends / (1 - ends)) + np.log(1 - shares[EOS]) - np.log(shares[EOS])
+        # What the words before are is left to training: the end's weights are a regression of places alone.
+        words = np.where(np.arange(len(shares)) <= EOS, 0, shares)
+        ids = random.choice(len(shares), (128, self.positions), p=words / words.sum()).astype("int32")
+        noise = {
+            name: draw_noise(shape, self.options["noise"], random) for name, shape in self.noise_shapes(128).items()
+        }
+        states = np.array(ops.convert_to_numpy(ops.cast(self.states(ids, noise), "float32")), "float64")
+        states = states.reshape(-1, states.shape[-1])
+        squares = states.T @ states + 1e-3 * len(states) * np.eye(states.shape[-1])
+        kernel = np.array(ops.convert_to_numpy(self.own))
+        kernel[EOS] = np.linalg.solve(squares, states.T @ np.tile(logit, 128))
+        self.own.assign(kernel)
 
     def noise_shapes(self, batch):
         """Returns the shapes of what it is given to write `batch` sentences, a dict."""
@@ -234,4 +263,6 @@ class Generator(layers.Layer):
 
     def next(self, token, state):
         """As `step`, of a word's id (batch,)."""
-        return self.step(self.embed(token), state)
+        # Not `embed`, which converts the vectors of all words.
+        word = ops.cast(ops.take(ops.convert_to_tensor(self.embedding.embeddings), token, axis=0), self.compute_dtype)
+        return self.step(word * math.sqrt(self.options["embedding_dim"]), state)

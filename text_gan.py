@@ -290,7 +290,10 @@ class TextGAN(keras.Model):
                 total = feedback.reinforced(self.generator, ops.stop_gradient(scores), noise, ids)
             if self.options["likelihood"]:
                 tokens = ops.sum(ops.cast(real != PAD, "float32"))
-                total = total + self.options["likelihood"] * ops.sum(self.nll_of(real, self.generator)) / tokens
+                total = (
+                    total
+                    + self.options["likelihood"] * ops.sum(self.nll_of(real, self.generator, training=True)) / tokens
+                )
             return total, shown
 
         variables = self.generator.trainable_variables

@@ -278,13 +278,17 @@ def test_components_are_alike_for_words_with_the_same_neighbours():
     assert not vectors[9:].any() or np.allclose(vectors[9], vectors[10])
 
 
-def test_a_generator_begins_with_the_frequencies_of_words():
-    model = made(fresh=True)
-    model.start_from(util.Sequences.from_list([[4, 4, 5, EOS]] * 100))
-    logits = numpy(model.averaged.logits(model.averaged.states(sentences(), noise_of(model, 6))))
-    probabilities = np.exp(logits)
-    assert np.allclose(probabilities[..., [4, 5, EOS]], [0.5, 0.25, 0.25], atol=0.01)
-    assert probabilities.sum(-1) == pytest.approx(1, abs=1e-4)
+def test_a_generator_begins_with_the_frequencies_of_words_and_of_lengths():
+    model = made("-E", "64", fresh=True)
+    texts = [[4, 4, 5, EOS]] * 300 + [[4, 5, 4, 4, 5, EOS]] * 100
+    model.start_from(util.Sequences.from_list(texts))
+    noise = noise_of(model, 500)
+    logits = numpy(model.averaged.logits(model.averaged.states(sentences(500), noise)))
+    probabilities = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    assert np.allclose(probabilities[..., 4] / probabilities[..., 5], 900 / 500, rtol=0.01)
+    ends = probabilities[..., EOS].mean(axis=0)
+    assert ends[:3].max() < 0.05 and ends[3] == pytest.approx(0.75, abs=0.15) and ends[4] < 0.1
+    assert ends[5] > 0.9
 
 
 def test_the_averaged_generator_writes():

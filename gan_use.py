@@ -25,7 +25,6 @@ from word_writer import draw_noise
 CHUNK = 250  # sentences that are written at once
 SCORED = 2000  # sentences that are scored after an epoch
 TEMPERATURES = (1.2, 1.1, 1.0, 0.9, 0.8, 0.7, 0.6)
-BEFORE = 100.0  # nats that weights without a critic's training are behind the others
 LIKELIHOOD = "likelihood.weights.h5"
 
 
@@ -136,14 +135,12 @@ class Show(keras.callbacks.Callback):
         count = 20 if self.run.dry_run else SCORED
         self.samples = write(self.run, count, seed=self.run.seed, **settings)
         found = self.judge.scores(self.samples, *as_text(self.run, self.samples))
-        # The best weights are chosen by what falls with quality and with variety, and among those that met the critic.
-        found["selection"] = found["reverse_lm_score"] + BEFORE * (self.model.phase == "likelihood")
         for name, metric in self.model.given.items():
             metric.value.assign(found[name])
 
     def on_epoch_end(self, epoch, logs=None):
         run, options = self.run, self.run.options
-        scores = (f"{name} {logs[f'val_{name}']:.4g}" for name in self.model.given if name != "selection")
+        scores = (f"{name} {logs[f'val_{name}']:.4g}" for name in self.model.given)
         run.console.say("  " + "  ".join(scores))
         if training.due(epoch, options["output_every"], self.last):
             lines = as_text(run, self.samples[: options["num_samples"]])[1]

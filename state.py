@@ -77,6 +77,10 @@ class State:
         best = list(self.best) if math.isfinite(self.best[0]) else None
         return {"epoch": self.epoch, "step": self.step, "steps": self.steps, "best": best}
 
+    def forget_best(self):
+        """Lets the score of the next epoch be the lowest so far, whatever it is."""
+        self.best = (math.inf, 0)
+
     def take(self, facts, arrays):
         """Takes on what was saved; the metrics when the epoch begins, as Keras clears them then.
 

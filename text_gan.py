@@ -102,7 +102,7 @@ class TextGAN(keras.Model):
         names = ("nll", "critic_loss", "generator_loss", "real", "fake", "mean_difference", "gradient_penalty")
         names = (*names, "critic_norm", "generator_norm", "diffusion_depth")
         self.means = {name: keras.metrics.Mean(name) for name in names}
-        self.given = {name: Given(name) for name in (*SCORED, "selection")}
+        self.given = {name: Given(name) for name in SCORED}
 
     @property
     def metrics(self):
@@ -117,12 +117,13 @@ class TextGAN(keras.Model):
         return (*losses, "critic_norm", "generator_norm", own)
 
     def begin_epoch(self, epoch):
-        """Enters the phase of an epoch, from 0; `training.fit` calls it."""
+        """Enters the phase of an epoch, from 0, and returns whether it is the first one against the critic."""
         before = epoch < self.options["pretrain_epochs"] or not self.critic
         last, self.phase = self.phase, "likelihood" if before else "adversarial"
         if last != self.phase:
             self.make_train_function(force=True)
             self.make_test_function(force=True)
+        return bool(self.critic) and epoch == self.options["pretrain_epochs"]
 
     @property
     def writing(self):
@@ -286,7 +287,9 @@ class TextGAN(keras.Model):
             if self.options["mode"] == "diffusion":
                 shown = ops.mean(ops.softplus(-scores))
             total = shown
-            if self.options["feedback"] == "score":
+            if self.options["feedback"] == "both":
+                total = shown + feedback.reinforced(self.generator, ops.stop_gradient(scores), noise, ids)
+            elif self.options["feedback"] == "score":
                 total = feedback.reinforced(self.generator, ops.stop_gradient(scores), noise, ids)
             if self.options["likelihood"]:
                 tokens = ops.sum(ops.cast(real != PAD, "float32"))
@@ -436,7 +439,7 @@ def main(args):
     with contextlib.closing(run):
         judge = gan_use.judge_of(run, corpus, splits["train"], "valid")
         limits = {"epochs": args.epochs, "max_steps": args.max_steps, "save_minutes": args.save_minutes}
-        monitor = "val_nll" if args.mode == "mle" else "val_selection"
+        monitor = "val_nll" if args.mode == "mle" else "val_reverse_lm_score"
         done = run.saved[0]["steps"] if run.saved else 0
         callbacks = [gan_use.Show(run, judge, args.epochs, done)]
         training.fit(run, model, train, valid, monitor=monitor, callbacks=callbacks, **limits)

@@ -181,7 +181,8 @@ def fit(run, model, train, valid, *, epochs, monitor="val_neg_elbo", callbacks=(
 
     Args:
         run: started `Run`.
-        model: built and compiled `keras.Model`.
+        model: built and compiled `keras.Model`. Where it has `begin_epoch`, that is called with each epoch, from 0,
+            and may return that earlier epochs are not to count for the best weights.
         train, valid: datasets such as `util.Batches`; `train` has `total`, `go_to` and `tokens`.
         epochs: passes over `train`, those before a resume counted.
         monitor: the validation score, the lower the better, that best.weights.h5 is chosen by.
@@ -235,8 +236,8 @@ def _fit_epoch(session, listed, valid):
     valid = Feed(valid, DRY_RUN_BATCHES if session.run.dry_run else None)
     if session.step < session.total:
         session.train.go_to(epoch, session.step)
-        if hasattr(model, "begin_epoch"):
-            model.begin_epoch(epoch)
+        if hasattr(model, "begin_epoch") and model.begin_epoch(epoch) and not session.step:
+            session.forget_best()
         feed = Feed(session.train, session.total)
         span = {"initial_epoch": epoch, "epochs": epoch + 1}
         model.fit(feed, validation_data=valid, callbacks=listed, verbose=0, shuffle=False, **span)

@@ -130,11 +130,11 @@ class Generator(layers.Layer):
         self.bias.assign(np.log(shares))
         if self.own is None:
             return
-        # Of the sentences that reach a place, the share that ends there, as a logit; before all others are behind it.
+        # Of the sentences that reach a place, the share that ends there, as a logit against all other words.
         reach = lengths[::-1].cumsum()[::-1][1:]
         ends = (lengths[1:] + 0.1) / (reach + 0.2)
-        logit = np.log(ends / (1 - ends)) + np.log(1 - shares[EOS]) - np.log(shares[EOS])
-        # What the words before are is left to training: the end's weights are a regression of places alone.
+        logit = np.log(ends / (1 - ends)) - np.log(shares[EOS] / (1 - shares[EOS]))
+        # The end's weights are a regression of it on the states of random words.
         words = np.where(np.arange(len(shares)) <= EOS, 0, shares)
         ids = random.choice(len(shares), (128, self.positions), p=words / words.sum()).astype("int32")
         noise = {

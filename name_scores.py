@@ -132,18 +132,21 @@ class Known:
         self.names = list(dict.fromkeys(names))
         self.seen = set(self.names)
 
+    def nearest(self, names):
+        """Returns the training name that is nearest to each name, and how many edits away: a list of (str, int)."""
+        found = []
+        for i in range(0, len(names), 256):
+            distances = process.cdist(names[i : i + 256], self.names, scorer=Levenshtein.distance, dtype=np.uint16)
+            places = distances.argmin(axis=1)
+            found += [(self.names[p], int(row[p])) for p, row in zip(places, distances, strict=True)]
+        return found
+
     def describe(self, names):
         """Returns each name with "seen", or "new" and its nearest name and edit distance, as a list of str."""
-        lines = []
-        for i in range(0, len(names), 256):
-            some = names[i : i + 256]
-            distances = process.cdist(some, self.names, scorer=Levenshtein.distance, dtype=np.uint16)
-            for name, row in zip(some, distances, strict=True):
-                nearest = np.argmin(row)
-                lines.append(
-                    f"{name}  (seen)" if row[nearest] == 0 else f"{name}  (new; {self.names[nearest]}: {row[nearest]})"
-                )
-        return lines
+        return [
+            f"{name}  (new; {nearest}: {distance})" if distance else f"{name}  (seen)"
+            for name, (nearest, distance) in zip(names, self.nearest(names), strict=True)
+        ]
 
     def shares(self, names):
         """Returns the shares of `names` that are different from each other and that are in no training text."""

@@ -10,8 +10,9 @@ sentence, its style, which blocks attend to. The critic C gives a sentence one n
 Words are discrete. `--feedback` says what goes back into the generator as the word before, and how it learns from C:
 
     draw      a draw of its softmax; the gradient is that of the softmax's mean, with the words after it held
-    gumbel    the same draw as straight-through Gumbel-softmax (Jang et al. 2017), gradients through all words before
     score     the same draw, learnt from by the score function alone (REINFORCE), as in SeqGAN (Yu et al. 2017)
+    both      the sum of these two
+    gumbel    the same draw as straight-through Gumbel-softmax (Jang et al. 2017), gradients through all words before
     argmax    the likeliest word, without gradient; C sees the softmax's rows: all that is random is the noise
 
 `--pretrain-epochs` of likelihood come first; `--mode mle` has nothing else, `--mode diffusion` is Diffusion-GAN (Wang
@@ -293,10 +294,7 @@ class TextGAN(keras.Model):
                 total = feedback.reinforced(self.generator, ops.stop_gradient(scores), noise, ids)
             if self.options["likelihood"]:
                 tokens = ops.sum(ops.cast(real != PAD, "float32"))
-                total = (
-                    total
-                    + self.options["likelihood"] * ops.sum(self.nll_of(real, self.generator, training=True)) / tokens
-                )
+                total = total + self.options["likelihood"] * ops.sum(self.nll_of(real, self.generator)) / tokens
             return total, shown
 
         variables = self.generator.trainable_variables

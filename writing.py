@@ -178,6 +178,32 @@ def text_of(ids, vocabulary):
     return "\n".join(vocabulary.decode(part) for part in np.split(np.asarray(ids), ends + 1))
 
 
+def pieces(run, writer, prompt, length, seed, begin=START, ends=False):
+    """Goes on with a text, and yields what is written while it is written, str.
+
+    Args:
+        run: opened run.
+        writer: `Writer` of its model.
+        prompt: str.
+        length: tokens at most.
+        seed: int, of what is drawn.
+        begin: the id before the text.
+        ends: whether it ends with its first `<eos>`.
+    """
+    vocabulary, before = run.vocabulary, prompt_of(prompt, run.vocabulary, begin)
+    place, ids, shown, read = writer.start([before], seed), [], prompt, text_of(before[1:], vocabulary)
+    while len(ids) < length and not (ends and EOS in ids):
+        more, place = writer.go_on(place)
+        ids = [*ids, *more[0].tolist()][:length]
+        ids = ids[: ids.index(EOS) + 1] if ends and EOS in ids else ids
+        text = prompt + text_of([*before[1:], *ids], vocabulary)[len(read) :]
+        # The bytes of a letter may not all be there yet, and a word may still join the one before it.
+        ready = text if len(ids) >= length else text.rstrip("\ufffd")
+        if ready.startswith(shown):
+            yield ready[len(shown) :]
+            shown = ready
+
+
 def talk(run, args, begin=START, ends=False):
     """Goes on with each line of the input, and shows the text while it is written.
 
@@ -199,18 +225,8 @@ def talk(run, args, begin=START, ends=False):
         if unknown:
             print(f"not in the text that it was trained on: {' '.join(unknown)}", file=sys.stderr)
         for number in range(args.num_samples):
-            before = prompt_of(prompt, vocabulary, begin)
-            place, ids, shown = writer.start([before], run.seed + turn * args.num_samples + number), [], prompt
             print(prompt, end="", flush=True)
-            while len(ids) < args.gen_length and not (ends and EOS in ids):
-                more, place = writer.go_on(place)
-                ids = [*ids, *more[0].tolist()][: args.gen_length]
-                ids = ids[: ids.index(EOS) + 1] if ends and EOS in ids else ids
-                text = text_of([*before[1:], *ids], vocabulary)
-                text = prompt + text[len(text_of(before[1:], vocabulary)) :]
-                # The bytes of a letter may not all be there yet, and a word may still join the one before it.
-                ready = text if len(ids) >= args.gen_length else text.rstrip("\ufffd")
-                if ready.startswith(shown):
-                    print(ready[len(shown) :], end="", flush=True)
-                    shown = ready
+            turn_seed = run.seed + turn * args.num_samples + number
+            for piece in pieces(run, writer, prompt, args.gen_length, turn_seed, begin, ends):
+                print(piece, end="", flush=True)
             print("\n", flush=True)

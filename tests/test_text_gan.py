@@ -240,7 +240,7 @@ def test_diffusion_keeps_clear_sentences_at_depth_0_and_finds_its_depth():
     assert float(model.depth) in (299.0, 301.0)
 
 
-@pytest.mark.parametrize(("feedback", "mode"), [("draw", "gan"), ("score", "gan"), ("score", "diffusion")])
+@pytest.mark.parametrize(("feedback", "mode"), [("draw", "gan"), ("both", "gan"), ("score", "diffusion")])
 def test_likelihood_counts_in_the_generators_step(feedback, mode):
     found = []
     for weight in ("0", "1"):

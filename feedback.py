@@ -38,6 +38,28 @@ def straight_through(generator, critic, noise, ids):
     return critic.embed(ids) + rows - ops.stop_gradient(rows), present(ids)
 
 
+def words_and_length(generator, critic, noise, ids):
+    """Tells which words a sentence has from how long it is: what a gradient can say, and what only scores can.
+
+    A gradient that holds the words after a place says nothing of an end there, after which none of them would stand. So
+    it is given the softmax's mean over words where a word was drawn, and none where the end was.
+
+    Returns:
+        Embedded words with their gradient, which places they have, and -log p of the length in nats, (batch,).
+    """
+
+    def embedded(inputs):
+        logits = sampling.only_words(generator.logits(generator.states(inputs["ids"], inputs["noise"])))
+        ends, going = logits[..., EOS], logits + ops.where(ops.arange(logits.shape[-1]) == EOS, -1e9, 0.0)
+        ahead = ends - ops.logsumexp(going, axis=-1)
+        is_end, is_word = inputs["ids"] == EOS, inputs["ids"] > EOS
+        nll = ops.where(is_end, ops.softplus(-ahead), ops.where(is_word, ops.softplus(ahead), 0.0))
+        return critic.embed_rows(ops.softmax(going)) * ops.cast(is_word, "float32")[..., None], ops.sum(nll, axis=1)
+
+    rows, nll = in_parts(embedded, {"ids": ids, "noise": noise})
+    return critic.embed(ids) + rows - ops.stop_gradient(rows), present(ids), nll
+
+
 def through_all(generator, critic, noise, uniform, temperature):
     """Writes by straight-through Gumbel-softmax (Jang et al. 2017): each word's gradient goes into the words after it.
 
@@ -77,11 +99,13 @@ def through_all(generator, critic, noise, uniform, temperature):
     return written, present(ids)
 
 
-def reinforced(generator, scores, noise, ids):
-    """Returns a loss whose gradient is the score function's (Williams 1992), a mean over all positions.
+def reinforced(scores, nll):
+    """Returns the mean of a loss (batch,) whose gradient is the score function's (Williams 1992).
 
     The reward of a sentence is its score (batch,) by a critic, shifted and scaled to mean 0 and variance 1.
+
+    Args:
+        scores: float (batch,), without gradient.
+        nll: -log p of what was drawn, in nats, (batch,).
     """
-    reward = (scores - ops.mean(scores)) / (ops.std(scores) + 1e-6)
-    nll = in_parts(lambda inputs: nll_given(inputs, generator), {"ids": ids, "noise": noise})
-    return ops.mean(reward * ops.sum(nll, axis=-1)) / generator.positions
+    return ops.mean((scores - ops.mean(scores)) / (ops.std(scores) + 1e-6) * nll)

@@ -11,7 +11,7 @@ Words are discrete. `--feedback` says what goes back into the generator as the w
 
     draw      a draw of its softmax; the gradient is that of the softmax's mean, with the words after it held
     score     the same draw, learnt from by the score function alone (REINFORCE), as in SeqGAN (Yu et al. 2017)
-    both      the sum of these two
+    both      words by the gradient of draw, the length of a sentence by the score function
     gumbel    the same draw as straight-through Gumbel-softmax (Jang et al. 2017), gradients through all words before
     argmax    the likeliest word, without gradient; C sees the softmax's rows: all that is random is the noise
 
@@ -198,15 +198,24 @@ class TextGAN(keras.Model):
         return ops.stop_gradient(in_parts(write, noise))
 
     def written(self, noise, ids):
-        """Returns sentences as the critic is given them, embedded words with gradients, and which places they have."""
-        players_own = (self.generator, self.critic, noise)
-        if self.options["feedback"] == "gumbel":
+        """Returns sentences as the critic is given them, and what its scores say beyond their gradient.
+
+        That is embedded words (batch, positions, width) with gradients, which places they have, and -log p (batch,) of
+        what the score function is to teach; None where it teaches nothing.
+        """
+        both, kind = (self.generator, self.critic), self.options["feedback"]
+        if kind == "gumbel":
             shape = (self.options["positions"], ops.shape(noise["style"])[0], self.vocab_size)
             uniform = keras.random.uniform(shape, 1e-7, 1.0, seed=self.seed)
-            return feedback.through_all(*players_own, uniform, self.options["gumbel_temperature"])
-        if self.options["feedback"] == "argmax":
-            return feedback.as_rows(*players_own, ids), present(ids)
-        return feedback.straight_through(*players_own, ids)
+            return *feedback.through_all(*both, noise, uniform, self.options["gumbel_temperature"]), None
+        if kind == "argmax":
+            return feedback.as_rows(*both, noise, ids), present(ids), None
+        if kind == "score":
+            nll = in_parts(lambda inputs: feedback.nll_given(inputs, both[0]), {"ids": ids, "noise": noise})
+            return self.critic.embed(ids), present(ids), ops.sum(nll, axis=-1)
+        if kind == "both":
+            return feedback.words_and_length(*both, noise, ids)
+        return *feedback.straight_through(*both, noise, ids), None
 
     def adversarial_step(self, ids):
         """A turn of the critic on real sentences and written ones, then, when it is due, of the generator on these."""
@@ -280,18 +289,12 @@ class TextGAN(keras.Model):
 
     def generator_turn(self, real, noise, ids):
         def loss():
-            if self.options["feedback"] == "score":
-                scores = self.score(self.critic.embed(ids), present(ids))
-            else:
-                scores = self.score(*self.written(noise, ids))
-            shown = -ops.mean(scores)
-            if self.options["mode"] == "diffusion":
-                shown = ops.mean(ops.softplus(-scores))
-            total = shown
-            if self.options["feedback"] == "both":
-                total = shown + feedback.reinforced(self.generator, ops.stop_gradient(scores), noise, ids)
-            elif self.options["feedback"] == "score":
-                total = feedback.reinforced(self.generator, ops.stop_gradient(scores), noise, ids)
+            *seen, nll = self.written(noise, ids)
+            scores = self.score(*seen)
+            shown = ops.mean(ops.softplus(-scores)) if self.options["mode"] == "diffusion" else -ops.mean(scores)
+            total = 0.0 if self.options["feedback"] == "score" else shown
+            if nll is not None:
+                total += feedback.reinforced(ops.stop_gradient(scores), nll) / self.options["positions"]
             if self.options["likelihood"]:
                 tokens = ops.sum(ops.cast(real != PAD, "float32"))
                 total = total + self.options["likelihood"] * ops.sum(self.nll_of(real, self.generator)) / tokens

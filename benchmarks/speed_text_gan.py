@@ -50,7 +50,7 @@ class Recomputing(text_gan.TextGAN):
     def written(self, noise, ids):
         logits, ids = self.passes(noise)
         rows = self.critic.embed_rows(ops.softmax(logits))
-        return self.critic.embed(ids) + rows - ops.stop_gradient(rows), present(ids)
+        return self.critic.embed(ids) + rows - ops.stop_gradient(rows), present(ids), None
 
 
 def main():

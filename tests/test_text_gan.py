@@ -12,9 +12,11 @@ from keras import ops
 
 import critic
 import diffusion
+import feedback
 import gan_options
 import gan_use
 import players
+import sampling
 import text_gan
 import util
 from util import EOS, PAD, START, UserError
@@ -105,19 +107,19 @@ def test_every_kind_of_noise_changes_what_is_written():
         assert np.abs(numpy(model.generator.states(ids, other)) - before).max() > 1e-3
 
 
-@pytest.mark.parametrize("feedback, through", [("argmax", False), ("draw", False), ("gumbel", True)])
-def test_the_gradient_passes_through_the_feedback_or_it_does_not(feedback, through):
-    model = made("--token-input", "noise", "--feedback", feedback)
+@pytest.mark.parametrize("kind, through", [("argmax", False), ("draw", False), ("gumbel", True)])
+def test_the_gradient_passes_through_the_feedback_or_it_does_not(kind, through):
+    model = made("--token-input", "noise", "--feedback", kind)
     noise = noise_of(model, 6)
     # Places after this one see its own noise by way of the word alone that was made of it.
-    ids = None if feedback == "gumbel" else model.draw(noise)
+    ids = None if kind == "gumbel" else model.draw(noise)
 
     def last(words):
-        written, _ = model.written(noise | {"words": words}, ids)
+        written, *_ = model.written(noise | {"words": words}, ids)
         return ops.sum(written[:, 3:] ** 2)
 
     def first(words):
-        written, _ = model.written(noise | {"words": words}, ids)
+        written, *_ = model.written(noise | {"words": words}, ids)
         return ops.sum((written[:, :1] - 1) ** 2)
 
     own = numpy(players.gradient_of_sum(first, noise["words"]))
@@ -139,7 +141,7 @@ def test_behind_the_end_nothing_is_written_and_the_critic_sees_nothing():
             own = made("--hide-after-end", hide, "--pooling", pooling).critic
             scores = [numpy(own(ops.convert_to_tensor(x), ops.convert_to_tensor(there))) for x in (embedded, behind)]
             assert np.allclose(*scores, atol=1e-5) == (hide == "yes")
-    written, _ = model.written(noise_of(model, 6), ids)
+    written, *_ = model.written(noise_of(model, 6), ids)
     np.testing.assert_allclose(numpy(written), embedded, atol=1e-6)
 
 
@@ -189,7 +191,7 @@ def test_the_critic_learns_to_tell_and_the_generator_to_please_it():
     for _ in range(12):
         model.critic_turn(real, noise, written)
     assert score(real) > score(written) + 0.2
-    before = float(ops.mean(model.critic(*model.written(noise, written))))
+    before = float(ops.mean(model.critic(*model.written(noise, written)[:2])))
     assert before == pytest.approx(score(written), abs=1e-4)
     for _ in range(8):
         model.generator_turn(real, noise, model.draw(noise))
@@ -240,11 +242,11 @@ def test_diffusion_keeps_clear_sentences_at_depth_0_and_finds_its_depth():
     assert float(model.depth) in (299.0, 301.0)
 
 
-@pytest.mark.parametrize(("feedback", "mode"), [("draw", "gan"), ("both", "gan"), ("score", "diffusion")])
-def test_likelihood_counts_in_the_generators_step(feedback, mode):
+@pytest.mark.parametrize(("kind", "mode"), [("draw", "gan"), ("both", "gan"), ("score", "diffusion")])
+def test_likelihood_counts_in_the_generators_step(kind, mode):
     found = []
     for weight in ("0", "1"):
-        model = made("--feedback", feedback, "--mode", mode, "--likelihood", weight, "--dropout", "0")
+        model = made("--feedback", kind, "--mode", mode, "--likelihood", weight, "--dropout", "0")
         gradients = []
         model.optimizer.update = lambda name, given, kept=gradients: kept.extend(given)
         noise = noise_of(model, 6)
@@ -252,6 +254,29 @@ def test_likelihood_counts_in_the_generators_step(feedback, mode):
         found.append(np.concatenate([numpy(gradient).ravel() for gradient in gradients]))
     alone, both = found
     assert np.linalg.norm(alone) > 0 and np.linalg.norm(both - alone) > 0.1 * np.linalg.norm(both)
+
+
+def test_words_learn_by_gradient_and_lengths_by_score():
+    model, ids = made("--feedback", "both"), sentences()
+    noise, generator = noise_of(model, 6), model.generator
+    logits = numpy(sampling.only_words(generator.logits(generator.states(ids, noise)))).astype("float64")
+    ends = np.exp(logits[..., EOS]) / np.exp(logits).sum(-1)
+    lengths = (numpy(ids) > EOS).sum(axis=1)
+    expected = [-np.log1p(-p[:n]).sum() - np.log(p[n]) for p, n in zip(ends, lengths, strict=True)]
+    *_, nll = feedback.words_and_length(generator, model.critic, noise, ids)
+    np.testing.assert_allclose(numpy(nll), expected, rtol=1e-4)
+
+    def loss(part):
+        found = feedback.words_and_length(generator, model.critic, noise, ids)
+        return ops.sum(found[part] if part else found[0] ** 3), ()
+
+    of_words, of_length = (
+        numpy(
+            players.loss_and_gradients(lambda part=part: loss(part), [generator.own], players.everything(model))[2][0]
+        )
+        for part in (0, 2)
+    )
+    assert not of_words[EOS].any() and np.abs(of_words[4:]).max() > 0 and np.abs(of_length[EOS]).max() > 0
 
 
 def test_likelihood_alone_goes_on_beyond_the_epochs_that_were_asked_for():

@@ -297,7 +297,8 @@ class TextGAN(keras.Model):
                 total += feedback.reinforced(ops.stop_gradient(scores), nll) / self.options["positions"]
             if self.options["likelihood"]:
                 tokens = ops.sum(ops.cast(real != PAD, "float32"))
-                total = total + self.options["likelihood"] * ops.sum(self.nll_of(real, self.generator)) / tokens
+                nll = ops.sum(self.nll_of(real, self.generator, training=True))
+                total = total + self.options["likelihood"] * nll / tokens
             return total, shown
 
         variables = self.generator.trainable_variables

@@ -48,16 +48,23 @@ def words_and_length(generator, critic, noise, ids):
         Embedded words with their gradient, which places they have, and -log p of the length in nats, (batch,).
     """
 
-    def embedded(inputs):
-        logits = sampling.only_words(generator.logits(generator.states(inputs["ids"], inputs["noise"])))
-        ends, going = logits[..., EOS], logits + ops.where(ops.arange(logits.shape[-1]) == EOS, -1e9, 0.0)
-        ahead = ends - ops.logsumexp(going, axis=-1)
-        is_end, is_word = inputs["ids"] == EOS, inputs["ids"] > EOS
-        nll = ops.where(is_end, ops.softplus(-ahead), ops.where(is_word, ops.softplus(ahead), 0.0))
-        return critic.embed_rows(ops.softmax(going)) * ops.cast(is_word, "float32")[..., None], ops.sum(nll, axis=1)
+    def parted(inputs):
+        return parted_of(critic, generator.logits(generator.states(inputs["ids"], inputs["noise"])), inputs["ids"])
 
-    rows, nll = in_parts(embedded, {"ids": ids, "noise": noise})
+    rows, nll = in_parts(parted, {"ids": ids, "noise": noise})
     return critic.embed(ids) + rows - ops.stop_gradient(rows), present(ids), nll
+
+
+def parted_of(critic, logits, ids):
+    """Returns what `words_and_length` makes of logits (batch, positions, vocab_size).
+
+    That is the mean embedded words, 0 where none was drawn, and -log p of the length.
+    """
+    logits = sampling.only_words(logits)
+    going = logits + ops.where(ops.arange(logits.shape[-1]) == EOS, -1e9, 0.0)
+    ahead, is_word = logits[..., EOS] - ops.logsumexp(going, axis=-1), ids > EOS
+    nll = ops.where(ids == EOS, ops.softplus(-ahead), ops.where(is_word, ops.softplus(ahead), 0.0))
+    return critic.embed_rows(ops.softmax(going)) * ops.cast(is_word, "float32")[..., None], ops.sum(nll, axis=1)
 
 
 def through_all(generator, critic, noise, uniform, temperature):

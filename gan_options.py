@@ -47,7 +47,7 @@ def add_model_options(parser):
     add("--norm", choices=("pre", "post"), default="pre", help="where the blocks of the generator normalise")
     add("--tied", action="store_true", help="words and softmax share their weights; then words repeat themselves")
     about = "the word that goes back, and how the generator learns from the critic; see the top of the script"
-    add("--feedback", choices=("draw", "score", "both", "gumbel", "argmax"), default="draw", help=about)
+    add("--feedback", choices=("both", "draw", "score", "gumbel", "argmax"), default="both", help=about)
     add("--gumbel-temperature", type=util.number(float, 1e-3), default=1.0, help="of the softmax of --feedback gumbel")
     add("--critic-layers", "--T_disc", type=size, default=1, help="layers of a block of the critic")
     add("--critic-blocks", "--B_disc", type=none, default=2, help="blocks before the class token")

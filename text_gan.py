@@ -9,9 +9,10 @@ sentence, its style, which blocks attend to. The critic C gives a sentence one n
 
 Words are discrete. `--feedback` says what goes back into the generator as the word before, and how it learns from C:
 
-    draw      a draw of its softmax; the gradient is that of the softmax's mean, with the words after it held
-    score     the same draw, learnt from by the score function alone (REINFORCE), as in SeqGAN (Yu et al. 2017)
-    both      words by the gradient of draw, the length of a sentence by the score function
+    both      a draw of its softmax; words by the gradient of the softmax's mean, with the words after them held, the
+              length by the score function (REINFORCE), as an end leaves no words after it to hold
+    draw      the same draw, all by that gradient
+    score     the same draw, all by the score function, as in SeqGAN (Yu et al. 2017)
     gumbel    the same draw as straight-through Gumbel-softmax (Jang et al. 2017), gradients through all words before
     argmax    the likeliest word, without gradient; C sees the softmax's rows: all that is random is the noise
 

@@ -18,6 +18,7 @@ import keras
 import numpy as np
 from keras import ops
 
+import feedback
 import players
 import sampling
 import util
@@ -49,8 +50,8 @@ class Recomputing(text_gan.TextGAN):
 
     def written(self, noise, ids):
         logits, ids = self.passes(noise)
-        rows = self.critic.embed_rows(ops.softmax(logits))
-        return self.critic.embed(ids) + rows - ops.stop_gradient(rows), present(ids), None
+        rows, nll = feedback.parted_of(self.critic, logits, ids)
+        return self.critic.embed(ids) + rows - ops.stop_gradient(rows), present(ids), nll
 
 
 def main():

@@ -17,11 +17,12 @@ from pathlib import Path
 
 import common
 
+ALONE = ["--likelihood", "0", "--adversarial-rate", "2e-4", "--critic-rate", "5e-4"]
 RUNS = {
     "mle": ["--mode", "mle", "-e", "14"],
     "gan": ["-e", "12", "--pretrain-epochs", "8"],
     "control": ["-e", "12", "--pretrain-epochs", "8", "--likelihood", "1000"],
-    "scratch": ["-e", "10", "--pretrain-epochs", "0", "--likelihood", "0", "--adversarial-rate", "1e-4"],
+    "scratch": ["-e", "14", "--pretrain-epochs", "0", *ALONE],
 }
 SEEDS = {"mle": (1,), "gan": (1,), "control": (1,), "scratch": (1, 2, 3)}
 TEMPERATURES = (1.0, 1.03)  # that the run by likelihood is scored at

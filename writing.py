@@ -148,7 +148,8 @@ class Writer:
             prompts: list of int32 (length,), one token at least each.
 
         Returns:
-            The place where the model stands, for `go_on`: the last token of each prompt and the states before it.
+            The place where the model stands, for `go_on`: the state of what is drawn, the last token of each prompt and
+            the states before it. So texts that are written in turns are as if each were written alone.
         """
         self.seed.state.assign(keras.random.SeedGenerator(seed).state)
         states = []
@@ -159,12 +160,16 @@ class Writer:
                 state = _reader(self.model).predict_on_batch((piece, *state))
             states.append(state)
         last = np.array([ids[-1] for ids in prompts], "int32")
-        return [last, *(np.concatenate(parts) for parts in zip(*states, strict=True))]
+        return [self._seed(), last, *(np.concatenate(parts) for parts in zip(*states, strict=True))]
+
+    def _seed(self):
+        return np.array(ops.convert_to_numpy(self.seed.state))
 
     def go_on(self, place):
         """Writes `chunk` tokens: ids int32 (prompts, chunk), and where the model stands after them."""
-        ids, *states = self._write.predict_on_batch(tuple(place))
-        return ids, [ids[:, -1], *states]
+        self.seed.state.assign(place[0])
+        ids, *states = self._write.predict_on_batch(tuple(place[1:]))
+        return ids, [self._seed(), ids[:, -1], *states]
 
 
 def prompt_of(text, vocabulary, begin=START):

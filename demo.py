@@ -1,0 +1,344 @@
+"""A page on this machine that shows what trained runs do: names, sentences and code lines, text that goes on, a map.
+
+It opens runs of every script with a latent space and of the two recurrent language models, serves one page and a JSON
+API (docs/demo.md) on 127.0.0.1, and computes for one request at a time.
+
+Try:
+    python demo.py                          the newest run of each script, at http://127.0.0.1:8000
+    python demo.py --run NAME --run PATH    these runs
+"""
+
+import argparse
+import functools
+import ipaddress
+import socket
+from pathlib import Path
+
+import training  # isort: skip (before Keras: it keeps TensorFlow quiet)
+import numpy as np
+
+import corpora
+import files
+import latent
+import name_scores
+import name_use
+import options
+import trained
+import util
+import web
+import writing
+from runs import readable
+from util import START, UserError
+
+LATENT = trained.SCRIPTS
+RUNNING = ("chars", "words")
+SCRIPTS = (*LATENT, *RUNNING)
+TEXT = 300  # characters of a text that is given
+PROMPT = 2000  # of one that is gone on with
+MAP = 300  # texts on the map
+SEEDS = 2**31 - 1
+
+
+# What each kind of run can do -----------------------------------------------------------------------------------------
+
+
+class Latent:
+    """Texts of a VAE: between two, from the prior, back again, and a map of their codes.
+
+    Args:
+        run, script: what `trained.opened` returned.
+    """
+
+    kind = "texts"
+    LENGTH = 40  # characters of the texts to begin with, about
+
+    def __init__(self, run, script):
+        self.run, self.script = run, script
+        self.code_of = functools.lru_cache(256)(self._code_of)
+
+    def about(self):
+        return {"kind": self.kind, "examples": self.examples()}
+
+    def examples(self):
+        """Returns two texts to begin with."""
+        return sorted(self.plane[0], key=lambda text: abs(len(text) - self.LENGTH))[:2]
+
+    def read(self, text):
+        """Checks a text that was typed; returns the words in it that the run does not know."""
+        if not self.run.vocabulary.split_prompt(text):
+            raise UserError("There is nothing to read in this text.")
+        return self.run.vocabulary.unknown(text)
+
+    def _code_of(self, text):
+        return self.script.encode(self.run, [text])[0][0]
+
+    def write(self, z, shares=None, drawn=False):
+        settings = {}
+        if hasattr(self.script, "on_the_way"):
+            settings = self.script.on_the_way(self.run, np.zeros(len(z)) if shares is None else shares, drawn=drawn)
+        return self.script.decode(self.run, np.asarray(z, "float32"), **settings)
+
+    def between(self, fields):
+        """Writes the text at a share of the way between two."""
+        texts = [fields.text(name, TEXT, least=1) for name in ("first", "second")]
+        share = fields.number("share", 0, 1)
+        unknown = [word for text in texts for word in self.read(text)]
+        ends = [self.code_of(text) for text in texts]
+        z = latent.lerp(*ends, np.array([share]))
+        return {"text": self.write(z, np.array([share]))[0], "unknown": list(dict.fromkeys(unknown))}
+
+    def walk(self, fields):
+        """Writes texts at even distances between two; the ends as they come back from their codes."""
+        texts = [fields.text(name, TEXT, least=1) for name in ("first", "second")]
+        points = fields.number("points", 1, 50, 7, int)
+        unknown = [word for text in texts for word in self.read(text)]
+        shares = np.linspace(0, 1, points + 2)
+        found = self.write(latent.lerp(*map(self.code_of, texts), shares), shares)
+        steps = [{"share": round(float(s), 4), "text": text} for s, text in zip(shares, found, strict=True)]
+        return {"walk": steps, "unknown": list(dict.fromkeys(unknown))}
+
+    def sample(self, fields):
+        """Writes texts from draws from the prior."""
+        count, seed = fields.number("count", 1, 100, 8, int), fields.number("seed", 0, SEEDS, 1, int)
+        z = self.script.sample_prior(self.run, count, seed)
+        return {"texts": self.write(z, np.zeros(count), drawn=True)}
+
+    def back(self, fields):
+        """Reads a text to its code, and writes one from it."""
+        text = fields.text("text", TEXT, least=1)
+        unknown = self.read(text)
+        return {"text": self.write(self.code_of(text)[None])[0], "unknown": unknown}
+
+    @functools.cached_property
+    def plane(self):
+        """The codes of some texts, and the plane in which they lie furthest apart: texts, middle, axes, places."""
+        texts = self.texts()
+        codes = self.script.encode(self.run, texts)[0]
+        flat = codes.reshape(len(codes), -1).astype("float64")
+        middle = flat.mean(axis=0)
+        _, _, axes = np.linalg.svd(flat - middle, full_matrices=False)
+        return texts, middle, axes[:2], (flat - middle) @ axes[:2].T
+
+    def texts(self):
+        """Returns validation texts, or draws from the prior where the corpus is not there any more."""
+        run = self.run
+        where = {"task": run.options.get("task"), "path": run.options.get("data")}
+        how = {"limit": run.options.get("limit"), "level": run.options.get("level")} | corpora.picture_of(run.options)
+        try:
+            texts = corpora.load(**where, **how).valid
+        except (UserError, OSError):
+            texts = []
+        longest = run.options.get("max_length") or run.options.get("positions") or TEXT
+        some = [texts[int(i)] for i in np.linspace(0, len(texts) - 1, min(3 * MAP, len(texts))).astype(int)]
+        some = [
+            t for t in dict.fromkeys(some) if len(run.vocabulary.split(t)) < longest and not run.vocabulary.unknown(t)
+        ]
+        if len(some) < 20:
+            some = list(dict.fromkeys(self.write(self.script.sample_prior(run, MAP, 1), np.zeros(MAP), drawn=True)))
+        return [text for text in some if text.strip()][:MAP]
+
+    def map(self, fields=None):
+        """Returns the places of some texts in the plane: a list of [text, x, y]."""
+        texts, _, _, places = self.plane
+        return {
+            "points": [[t, round(float(x), 4), round(float(y), 4)] for t, (x, y) in zip(texts, places, strict=True)]
+        }
+
+    def there(self, fields):
+        """Writes the text at a place in the plane."""
+        place = np.array([fields.number(axis, -1e3, 1e3) for axis in ("x", "y")])
+        _, middle, axes, _ = self.plane
+        z = (middle + place @ axes).reshape(1, *self.run.model.latent_shape)
+        return {"text": self.write(z)[0]}
+
+    def warm(self):
+        """Computes each thing once, so that no visitor waits for a compilation."""
+        first, second = self.examples()
+        self.walk(web.Fields({"first": first, "second": second}))
+        for fields in ({"count": 1}, {"count": 8}):
+            self.sample(web.Fields(fields))
+        self.between(web.Fields({"first": first, "second": second, "share": 0.5}))
+
+
+class Names(Latent):
+    """Names of a language, near a name, or with a beginning."""
+
+    kind = "names"
+    LENGTH = 8
+
+    def __init__(self, run, script):
+        super().__init__(run, script)
+        self.labels = sorted(name for kind in name_use.labels_of(run).kinds.values() for name in kind)
+
+    def about(self):
+        return super().about() | {"languages": self.labels}
+
+    @functools.cached_property
+    def known(self):
+        run = self.run
+        where = {"task": run.options.get("task"), "path": run.options.get("data")}
+        try:
+            corpus = corpora.load(**where, limit=run.options.get("limit"), level=run.options.get("level"))
+        except (UserError, OSError):
+            return None
+        return name_scores.Known(corpus.train)
+
+    def names(self, fields):
+        """Draws names, and says of each which training name is nearest."""
+        count, seed = fields.number("count", 1, 1000, 12, int), fields.number("seed", 0, SEEDS, 1, int)
+        most = self.run.options["positions"] - 1
+        anchor, prefix = fields.text("anchor", most, ""), fields.text("prefix", most, "")
+        radius = fields.number("radius", 0, 5, 1.0)
+        style = fields.among("language", ["", *self.labels], "")
+        temperature = 0.0 if anchor else self.run.options["temperature"]
+        how = {"style": style or None, "anchor": anchor or None, "radius": radius, "prefix": prefix}
+        found = name_use.draw(self.run, count, seed=seed, temperature=temperature, **how)
+        near = self.known.nearest(found) if self.known else [(None, None)] * count
+        rows = [{"name": n, "nearest": near_n, "distance": d} for n, (near_n, d) in zip(found, near, strict=True)]
+        return {"names": rows, "unknown": self.run.vocabulary.unknown(anchor + prefix)}
+
+    def warm(self):
+        super().warm()
+        name = self.examples()[0][: self.run.options["positions"] - 1]
+        for fields in ({}, {"count": 1000}, {"anchor": name}, {"prefix": name[:2]}):
+            self.names(web.Fields(fields))
+
+
+class Running:
+    """Goes on with a text, by characters or by words."""
+
+    kind = "running"
+
+    def __init__(self, run, script):
+        self.run, self.script = run, script
+        self.writer = functools.lru_cache(16)(functools.partial(writing.Writer, run.model, chunk=8))
+
+    def about(self):
+        return {"kind": self.kind, "unit": "characters" if self.run.script == "chars" else "words"}
+
+    def go_on(self, fields):
+        """Yields what is written after a text, piece by piece."""
+        prompt = fields.text("prompt", PROMPT, "")
+        length, seed = fields.number("length", 1, 1000, 200, int), fields.number("seed", 0, SEEDS, 1, int)
+        # Few different ones, each of which is compiled.
+        temperature = round(fields.number("temperature", 0, 2, 0.8) * 10) / 10
+        fields.nothing_else()
+        begin = self.script.line_begin(self.run)
+        ends = begin == START and self.run.script == "words"
+        return writing.pieces(self.run, self.writer(temperature), prompt, length, seed, begin, ends)
+
+    def warm(self):
+        next(self.go_on(web.Fields({"prompt": "a", "length": 8})))
+
+
+def tool_of(run, script):
+    kinds = {"names_vae": Names, "chars": Running, "words": Running}
+    return kinds.get(run.script, Latent)(run, script)
+
+
+# The page -------------------------------------------------------------------------------------------------------------
+
+
+def answers_of(tools):
+    """Returns what can be asked of some tools, dicts of name -> function, as `web.app` takes them.
+
+    Args:
+        tools: dict of id -> tool.
+    """
+
+    def of(name, kind):
+        def answer(fields):
+            tool = tools[fields.among("run", list(tools))]
+            if not isinstance(tool, kind):
+                raise UserError(f"{tool.run.name} is a run of {tool.run.script}.py: it has no {name}.")
+            function = getattr(tool, {"continue": "go_on"}.get(name, name))
+            found = function(fields)
+            fields.nothing_else()
+            return found
+
+        return answer
+
+    def runs():
+        rows = [
+            {"id": key, "script": tool.run.script, "corpus": tool.run.config["corpus"].get("name"), **tool.about()}
+            for key, tool in tools.items()
+        ]
+        return {"runs": rows}
+
+    answers = {"runs": functools.cache(runs)} | {"names": of("names", Names)}
+    answers |= {name: of(name, Latent) for name in ("between", "walk", "sample", "back", "map", "there")}
+    return answers, {"continue": of("continue", Running)}
+
+
+def is_loopback(host):
+    """Whether nobody but this machine reaches a host name or address."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def names_of(host, port):
+    """Returns under which names a page served at an address may be asked for, as a Host header has them."""
+    names = {"localhost", "127.0.0.1", "[::1]", f"[{host}]" if ":" in host else host.lower()}
+    if not is_loopback(host):
+        names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
+    return {f"{name}:{port}" for name in names} | (names if port == 80 else set())
+
+
+def chosen(args):
+    """Returns the directories of the runs that are asked for, else of the newest run of each script that fits."""
+    if args.run:
+        return [options.find(which, args.logdir, SCRIPTS) for which in args.run]
+    found, any_of_them = [], argparse.Namespace(**dict.fromkeys(trained.FILTERS), keep_prob=1, data=None)
+    for script in SCRIPTS:
+        paths = Path(args.logdir).glob(f"{script}/[!.]*/config.json")
+        fit = [path for path in paths if trained.unfit(path.parent, files.read_json(path), any_of_them) is None]
+        if fit:
+            found.append(max(fit, key=lambda path: path.stat().st_mtime_ns).parent)
+    if not found:
+        raise UserError(f"There is no run in {readable(args.logdir)} yet: `python sentences.py -e 20` makes one.")
+    return found
+
+
+def parse_args(argv=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    add = parser.add_argument
+    add("--run", action="append", metavar="RUN", help="name or path of a run, any number of times; default: the newest")
+    runs = str(Path(__file__).resolve().parent / "runs")
+    add("-T", "--logdir", default=runs, help="folder that the runs are in")
+    add("--host", default="127.0.0.1", help="address to serve at; any other than this opens the page to others")
+    add("--port", type=util.number(int, 0, 65535), default=8000, help="0: any that is free")
+    return parser.parse_args(argv)
+
+
+def main(args):
+    import waitress
+
+    tools = {}
+    for directory in chosen(args):
+        print(f"opening {readable(directory)}", flush=True)
+        tool = tool_of(*trained.opened(str(directory), args.logdir, SCRIPTS))
+        tool.warm()
+        tools[f"{tool.run.script}/{tool.run.name}"] = tool
+    try:
+        server_socket = socket.create_server(
+            (args.host, args.port), family=socket.AF_INET6 if ":" in args.host else socket.AF_INET
+        )
+    except OSError as error:
+        raise UserError(
+            f"{args.host}:{args.port} cannot be served at: {error.strerror}. Try another --port."
+        ) from error
+    port = server_socket.getsockname()[1]
+    site = web.app(*answers_of(tools), names_of(args.host, port))
+    if not is_loopback(args.host):
+        print("Others in this network can use this page and this machine: there is no password and no encryption.")
+    shown = f"[{args.host}]" if ":" in args.host else args.host
+    print(f"ready   http://{shown}:{port}    (Ctrl-C ends it)", flush=True)
+    waitress.serve(site, sockets=[server_socket], threads=12, channel_timeout=30, connection_limit=100, ident=None)
+
+
+if __name__ == "__main__":
+    training.command(main, parse_args)

@@ -3,8 +3,8 @@
     python benchmarks/load_demo.py [--clients N] [--seconds N] [options of demo.py, such as --run NAME]
 
 The server runs as a process of its own. First alone: the page after `ready`, places of the slider between two texts,
-1,000 names. Then clients, each of which asks again as soon as it has an answer: the slider, names, draws, the map and text
-that goes on. Counted are answers, those that were busy or too many, and errors; and the server's resident memory.
+1,000 names. Then clients, each of which asks again as soon as it has an answer: the slider, names, draws, the map and
+text that goes on. Counted are answers, those that were busy or too many, and errors; and the server's resident memory.
 """
 
 import argparse

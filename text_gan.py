@@ -298,7 +298,7 @@ class TextGAN(keras.Model):
                 total += feedback.reinforced(ops.stop_gradient(scores), nll) / self.options["positions"]
             if self.options["likelihood"]:
                 tokens = ops.sum(ops.cast(real != PAD, "float32"))
-                nll = ops.sum(self.nll_of(real, self.generator, training=True))
+                nll = ops.sum(self.nll_of(real, self.generator))
                 total = total + self.options["likelihood"] * nll / tokens
             return total, shown
 

@@ -60,11 +60,13 @@ def parted_of(critic, logits, ids):
 
     That is the mean embedded words, 0 where none was drawn, and -log p of the length.
     """
-    logits = sampling.only_words(logits)
-    going = logits + ops.where(ops.arange(logits.shape[-1]) == EOS, -1e9, 0.0)
-    ahead, is_word = logits[..., EOS] - ops.logsumexp(going, axis=-1), ids > EOS
-    nll = ops.where(ids == EOS, ops.softplus(-ahead), ops.where(is_word, ops.softplus(ahead), 0.0))
-    return critic.embed_rows(ops.softmax(going)) * ops.cast(is_word, "float32")[..., None], ops.sum(nll, axis=1)
+    rows = ops.softmax(sampling.only_words(logits))
+    end, is_word = ops.clip(rows[..., EOS], 1e-7, 1 - 1e-6), ids > EOS
+    nll = ops.where(ids == EOS, -ops.log(end), ops.where(is_word, -ops.log1p(-end), 0.0))
+    # The mean over all words but the end, from that over all.
+    others = critic.embed_rows(rows) - end[..., None] * critic.vectors()[EOS]
+    words = others / (1 - end[..., None]) * ops.cast(is_word, "float32")[..., None]
+    return words, ops.sum(nll, axis=1)
 
 
 def through_all(generator, critic, noise, uniform, temperature):

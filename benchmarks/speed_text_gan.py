@@ -24,7 +24,7 @@ import sampling
 import util
 from critic import present
 from devices import set_dtype
-from layers import one_core_an_operation
+from layers import in_parts, one_core_an_operation
 from util import EOS, START
 
 WORDS = 4663  # in the vocabulary, as of the COCO captions
@@ -46,11 +46,15 @@ class Recomputing(text_gan.TextGAN):
         return ops.stack(rows, axis=1), words[:, 1:]
 
     def draw(self, noise):
-        return ops.stop_gradient(self.passes(noise)[1])
+        return ops.stop_gradient(in_parts(lambda noise: self.passes(noise)[1], noise))
 
     def written(self, noise, ids):
-        logits, ids = self.passes(noise)
-        rows, nll = feedback.parted_of(self.critic, logits, ids)
+        def write(noise):
+            logits, ids = self.passes(noise)
+            rows, nll = feedback.parted_of(self.critic, logits, ids)
+            return rows, nll, ids
+
+        rows, nll, ids = in_parts(write, noise)
         return self.critic.embed(ids) + rows - ops.stop_gradient(rows), present(ids), nll
 
 

@@ -276,7 +276,8 @@ def test_words_learn_by_gradient_and_lengths_by_score():
         )
         for part in (0, 2)
     )
-    assert not of_words[EOS].any() and np.abs(of_words[4:]).max() > 0 and np.abs(of_length[EOS]).max() > 0
+    most = np.abs(of_words[4:]).max()
+    assert np.abs(of_words[EOS]).max() < 1e-5 * most and np.abs(of_length[EOS]).max() > 0
 
 
 def test_likelihood_alone_goes_on_beyond_the_epochs_that_were_asked_for():

@@ -290,7 +290,7 @@ def test_overfits_one_batch_by_likelihood():
     model, batch = made("--mode", "mle", "-l", "2e-2", "--decay", "none", "--dropout", "0"), sentences(4)
     model.phase = "likelihood"
     before = float(ops.mean(model.nll_of(batch, model.generator)))
-    for _ in range(100):
+    for _ in range(50):
         model.likelihood_step(batch)
     assert float(ops.mean(model.nll_of(batch, model.generator))) < before / 4
 

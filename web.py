@@ -88,10 +88,7 @@ class Fields:
 
     def _take(self, name, default):
         self.taken.add(name)
-        value = self.values.get(name, default)
-        if value is None and default is None:
-            return None
-        return value
+        return self.values.get(name, default)
 
     def text(self, name, most, default=None, least=0):
         """Takes a text of from `least` to `most` characters."""
@@ -132,7 +129,7 @@ def app(answers, streams, hosts, turns=None, rates=None):
 
     Args:
         answers: dict of name -> function of `Fields` that returns plain JSON values; each has its turn at the model.
-            A name with a dot, such as "runs", is asked without fields.
+            That of "runs" is asked by GET, without fields and without a turn.
         streams: dict of name -> function of `Fields` that returns an iterator of str; each of its steps has its turn.
         hosts: names under which it may be asked for, `name:port` in lower case: a page of another site that has its own
             name point here is refused.

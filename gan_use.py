@@ -38,8 +38,8 @@ def _writer(generator, greedy, top_k, top_p, length):
         def pick(logits, uniform):
             return sampling.sample_logits(logits / temperature, uniform, 0.0 if greedy else 1.0, top_k, top_p)
 
-        batch = ops.shape(noise["style"])[0]
-        return sampling.generate(generator.next, generator.start(noise), batch, length, pick, seed, scored=False)[0]
+        uniform = keras.random.uniform((ops.shape(noise["style"])[0], length), seed=seed)
+        return sampling.generate(generator.next, generator.start(noise), uniform, pick, scored=False)[0]
 
     return sampling.Compiled(write, generator, seed), seed
 

@@ -51,7 +51,7 @@ def _writer(model, max_length, beam, temperature, top_k, top_p):
         state, batch = model.start(z), ops.shape(keras.tree.flatten(z)[0])[0]
         if beam > 1:
             return sampling.beam_search(model.next, state, batch, max_length, beam)
-        return sampling.generate(model.next, state, batch, max_length, pick, seed)
+        return sampling.generate(model.next, state, keras.random.uniform((batch, max_length), seed=seed), pick)
 
     return sampling.Compiled(write, model, seed), seed
 

@@ -7,6 +7,7 @@ activations) they hand over to Keras.
 """
 
 import contextlib
+import functools
 
 from devices import cores  # isort: skip (before Keras)
 
@@ -61,6 +62,40 @@ def in_parts(function, inputs):
     cuts = [slice(batch * i // PARTS, batch * (i + 1) // PARTS) for i in range(PARTS)]
     halves = [function(keras.tree.map_structure(lambda array, cut=cut: array[cut], inputs)) for cut in cuts]
     return keras.tree.map_structure(lambda *both: ops.concatenate(both, 0), *halves)
+
+
+@functools.cache
+def _has_xla():
+    """Whether this build of TensorFlow has XLA for processors; not all have."""
+    try:
+        with tf.init_scope():
+            tf.function(lambda: tf.zeros(()) + 1.0, jit_compile=True)()
+    except tf.errors.OpError:
+        return False
+    return True
+
+
+def fused(function, part):
+    """Returns a function of tensors whose many small operations are made few by XLA, with TensorFlow on a processor.
+
+    For what is drawn: no gradient passes. Compiling it takes seconds.
+
+    Args:
+        function: of one structure of tensors.
+        part: the layer whose weights it uses.
+    """
+    if not (_on_tensorflow_cpu() and _has_xla()):
+        return function
+    variables = part.variables
+
+    @tf.function(autograph=False, jit_compile=True)
+    def with_values(inputs, values):
+        with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
+            return function(inputs)
+
+    # As tensors: variables would be locked, and two halves of a batch wait for each other.
+    values = [tf.convert_to_tensor(variable.value) for variable in variables]
+    return lambda inputs: with_values(inputs, values)
 
 
 def recomputed(function, *args):

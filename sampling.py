@@ -115,17 +115,16 @@ def only_words(logits):
     return logits + ops.where(ops.arange(logits.shape[-1]) <= UNK, -1e9, 0.0)
 
 
-def generate(step, state, batch, max_length, pick, seed, scored=True):
-    """Writes sequences token by token, carrying the state, until all have ended or `max_length` is reached.
+def generate(step, state, uniform, pick, scored=True):
+    """Writes sequences token by token, carrying the state, until all have ended or are as long as they may be.
 
     Args:
         step: function of (token int32 (batch,), state) that returns (logits (batch, vocab_size), state).
         state: tuple of tensors, each (batch, ...).
-        batch: number of sequences, int or scalar tensor.
-        max_length: int, tokens at most, `<eos>` counted.
+        uniform: float32 (batch, max_length), draws from the uniform distribution over [0, 1), one for each token there
+            may be, `<eos>` counted.
         pick: function of (logits (batch, vocab_size), uniform (batch,)) that returns tokens int32 (batch,), such as
             `sample_logits`.
-        seed: `keras.random.SeedGenerator`.
         scored: whether the log-probability is asked for.
 
     Returns:
@@ -148,7 +147,7 @@ def generate(step, state, batch, max_length, pick, seed, scored=True):
         alive = ops.logical_and(ops.not_equal(token, EOS), ops.not_equal(token, PAD))
         return ops.logical_and(t < max_length, ops.any(alive))
 
-    uniform = keras.random.uniform((batch, max_length), seed=seed)
+    batch, max_length = ops.shape(uniform)[0], uniform.shape[1]
     places = ops.arange(max_length, dtype="int32")
     first = ops.full((batch,), START, dtype="int32")
     start = (ops.zeros((), "int32"), first, tuple(state), ops.full((batch, max_length), PAD, dtype="int32"))

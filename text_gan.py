@@ -54,7 +54,7 @@ import players
 import sampling
 import util
 from critic import Critic, components, present
-from layers import Adam, in_parts, one_core_an_operation
+from layers import Adam, fused, in_parts, one_core_an_operation
 from util import PAD, UNK, UserError
 from word_writer import Generator
 
@@ -190,13 +190,12 @@ class TextGAN(keras.Model):
         def pick(logits, uniform):
             return sampling.sample_logits(logits, uniform, 0.0 if self.options["feedback"] == "argmax" else 1.0)
 
-        def write(noise):
-            batch, length = ops.shape(noise["style"])[0], self.options["positions"]
-            return sampling.generate(
-                generator.next, generator.start(noise), batch, length, pick, self.seed, scored=False
-            )[0]
+        def write(inputs):
+            noise, uniform = inputs
+            return sampling.generate(generator.next, generator.start(noise), uniform, pick, scored=False)[0]
 
-        return ops.stop_gradient(in_parts(write, noise))
+        uniform = keras.random.uniform((ops.shape(noise["style"])[0], self.options["positions"]), seed=self.seed)
+        return ops.stop_gradient(in_parts(fused(write, generator), (noise, uniform)))
 
     def written(self, noise, ids):
         """Returns sentences as the critic is given them, and what its scores say beyond their gradient.

@@ -11,6 +11,7 @@ import pytest
 from keras import ops
 
 import layers
+import sampling
 from util import PAD
 
 BACKEND = keras.backend.backend()
@@ -395,3 +396,14 @@ def test_dropout(rate, dtype):
     assert rate == 0 or np.any(first != second)
     again = layers.Dropout(rate, seed=1, dtype=dtype)(x, training=True)
     assert np.array_equal(first, np.asarray(ops.cast(again, "float32")))
+
+
+def test_fused_computes_with_the_weights_of_now():
+    dense = keras.layers.Dense(3)
+    dense.build((None, 2))
+    function = sampling.Compiled(lambda x: layers.in_parts(layers.fused(lambda x: ops.tanh(dense(x)), dense), x), dense)
+    x = np.linspace(-1, 1, 10, dtype="float32").reshape(5, 2)
+    for scale in (1.0, 2.0):
+        dense.kernel.assign(np.full((2, 3), scale, "float32"))
+        wanted = np.tile(np.tanh(scale * x.sum(1, keepdims=True)), (1, 3))
+        assert np.allclose(function.predict_on_batch(x), wanted, atol=1e-6)

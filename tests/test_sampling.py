@@ -59,7 +59,7 @@ def write(beam=0, batch=3, length=5):
     def run(z):
         if beam:
             return sampling.beam_search(step, (z,), ops.shape(z)[0], length, beam)
-        return sampling.generate(step, (z,), ops.shape(z)[0], length, lambda x, _: ops.argmax(x, -1), seed)
+        return sampling.generate(step, (z,), ops.zeros((ops.shape(z)[0], length)), lambda x, _: ops.argmax(x, -1))
 
     seed = keras.random.SeedGenerator(1)
     return sampling.Compiled(run, seed).predict_on_batch(np.zeros((batch, 1), "float32"))
@@ -87,7 +87,9 @@ def test_a_sequence_ends_and_is_padded():
         def go(token, state):
             return ops.take(ops.convert_to_tensor(table), token, axis=0), state
 
-        return sampling.generate(go, (z,), ops.shape(z)[0], 6, sampling.sample_logits, seed)
+        return sampling.generate(
+            go, (z,), keras.random.uniform((ops.shape(z)[0], 6), seed=seed), sampling.sample_logits
+        )
 
     seed = keras.random.SeedGenerator(3)
     ids, _ = sampling.Compiled(run, seed).predict_on_batch(np.zeros((64, 1), "float32"))

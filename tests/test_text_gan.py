@@ -1,31 +1,26 @@
-"""The text GAN: what its parts must and must not see, its gradients, and its command line."""
+"""The text GAN: what its parts must and must not see, and its gradients."""
 
-import json
 import types
 
-import training  # isort: skip (before Keras: it keeps TensorFlow quiet)
+import training  # noqa: F401  isort: skip (before Keras: it keeps TensorFlow quiet)
 import keras
 import numpy as np
 import pytest
-import scripts
 from keras import ops
 
 import critic
 import diffusion
 import feedback
-import gan_options
 import gan_use
 import players
 import sampling
 import text_gan
 import util
-from util import EOS, PAD, START, UserError
+from util import EOS, PAD, START
 from word_writer import draw_noise
 
 SIZES = ["-m", "7", "-E", "8", "-L", "8", "--num-heads", "2", "--critic-embedding-dim", "4", "--dtype", "float32"]
 TOKENS = [*util.SPECIAL_TOKENS, *"abcdefgh"]
-RANDOM = np.random.default_rng(5)
-LINES = [" ".join(f"w{word}" for word in RANDOM.integers(0, 9, RANDOM.integers(4, 8))) for _ in range(320)]
 
 
 def options_of(*argv):
@@ -330,92 +325,6 @@ def test_curve_below():
     assert gan_use.below(rows, 1.0, 5.0) is None
 
 
-def test_spellings_of_the_original():
-    argv = "--M_gen 3 --B_gen 4 --O_gen 5 --T_disc 2 --B_disc 3 --O_disc 4 --embedding_size_gen 16 --hiddenSize 32"
-    argv += " --embedding_size_disc 8 --batchSize 9 --sequence_length 10 --num_heads 4 --noiseDist uniform --alpha 1e-3"
-    argv += " --pooling max --Beta1 0.1 --Beta2 0.8 --n_D 2 --Lambda 3 --dynamic_n True --Lambda_n 4 --HideAfterEnd no"
-    args = text_gan.parse_args(argv.split())
-    found = (args.mapping_layers, args.backbone_blocks, args.output_blocks, args.critic_layers, args.critic_blocks)
-    assert found == (3, 4, 5, 2, 3)
-    found = (args.critic_output_blocks, args.embedding_dim, args.units, args.critic_embedding_dim, args.batch_size)
-    assert found == (4, 16, 32, 8, 9)
-    found = (args.max_length, args.num_heads, args.noise, args.adversarial_rate, args.pooling, args.beta_1, args.beta_2)
-    assert found == (10, 4, "uniform", 1e-3, "max", 0.1, 0.8)
-    found = (args.critic_steps, args.gp_weight, args.dynamic_critic_steps, args.dynamic_weight, args.hide_after_end)
-    assert found == (2, 3.0, True, 4.0, False)
-    reference = text_gan.parse_args(["--preset", "reference", "--B_gen", "2"])
-    assert (reference.backbone_blocks, reference.output_blocks, reference.positions) == (2, 6, 64)
-    for wrong in (["--num-heads", "5"], ["--HideAfterEnd", "maybe"], ["--mode", "vae"], ["--pretrain-epochs", "-1"]):
-        with pytest.raises(SystemExit):
-            text_gan.parse_args(wrong)
-
-
-SMALL = [*SIZES, "--level", "space", "-b", "16", "-e", "2", "--pretrain-epochs", "1", "--critic-steps", "2"]
-SMALL = [*SMALL, "--critic-warmup", "2"]
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("gan")
-    (folder / "lines.txt").write_text("\n".join(LINES), encoding="utf-8")
-    where = ["-D", folder / "lines.txt", "-T", folder / "runs"]
-    scripts.run_script("text_gan.py", *SMALL, *where, "--name", "whole")
-    return folder, where
-
-
-def test_a_run_and_what_is_done_with_it(trained):
-    folder, _ = trained
-    directory = folder / "runs" / "text_gan" / "whole"
-    scores = json.loads((directory / "eval.json").read_text())
-    assert {"bleu_5", "self_bleu_5", "jsd_4", "copies", "unique", "lm_score", "reverse_lm_score"} <= scores.keys()
-    for name in ("history.png", "curve.png", "curve.csv", "likelihood.weights.h5", "best.weights.h5", "last.ckpt"):
-        assert (directory / name).stat().st_size
-    header = (directory / "history.csv").read_text().splitlines()[0].split(",")
-    names = {"critic_loss", "generator_loss", "gradient_penalty", "mean_difference", "critic_norm", "generator_norm"}
-    assert names | {"val_nll", "val_text_score"} <= set(header)
-    assert list((directory / "steps").glob("*events*"))
-    shown = scripts.run_script("text_gan.py", "--sample", "whole", "-T", folder / "runs", "--style-seed", "3").stdout
-    run = training.open_path("whole", folder / "runs", ("text_gan",))
-    run.model = text_gan.build(run.options, run.vocabulary)
-    run.load_best(run.model)
-    assert gan_use.as_text(run, gan_use.write(run, 20, style_seed=3))[1] == shown.splitlines()
-    assert max(map(len, gan_use.write(run, 20, length=3))) == 3 < max(map(len, gan_use.write(run, 20)))
-    assert gan_use.write(run, 20, style_seed=4) != gan_use.write(run, 20, style_seed=3)
-    likelihood = gan_use.likelihood_of(run, text_gan.build)
-    # The best weights are of the epoch against the critic, whatever the one before it had reached.
-    assert any(not np.array_equal(a, b) for a, b in zip(likelihood.weights, run.model.writing.weights, strict=True))
-
-
-def test_resumed_is_as_if_never_stopped(trained):
-    import files
-
-    folder, where = trained
-    # In the epoch against the critic, the second one; an epoch has 17 steps.
-    scripts.run_script("text_gan.py", *SMALL, *where, "--name", "stopped", "--max-steps", "25")
-    scripts.run_script("text_gan.py", "--resume", "stopped", "-T", folder / "runs", "--max-steps", "1000")
-    whole, again = (files.load_arrays(folder / "runs" / "text_gan" / n / "last.ckpt")[1] for n in ("whole", "stopped"))
-    assert whole.keys() == again.keys() and any(key.startswith("optimizer") for key in whole)
-    for key, array in whole.items():
-        assert np.array_equal(array, again[key]), key
-
-
-def test_wrong_inputs_are_one_line(trained, tmp_path):
-    _, where = trained
-    (tmp_path / "few.txt").write_text("a b\nb c\nc d\nd e\n", encoding="utf-8")
-    (tmp_path / "words.txt").write_text("1,zebra\n2,quagga\n", encoding="utf-8")
-    sizes = [*SMALL, "-T", tmp_path]
-    for argv in (
-        ["-D", tmp_path / "none.txt", *sizes],
-        ["-D", tmp_path / "few.txt", *sizes],
-        [*where[:2], *sizes, "--vocab", tmp_path / "none.txt"],
-        [*where[:2], *sizes, "--vocab", tmp_path / "words.txt"],
-        ["--sample", "nothing", "-T", tmp_path],
-    ):
-        with pytest.raises(UserError):
-            text_gan.main(text_gan.parse_args([str(value) for value in argv]))
-    assert not (tmp_path / "text_gan").exists()
-
-
 @pytest.mark.parametrize(
     "argv",
     [
@@ -431,11 +340,3 @@ def test_other_ways_train(argv):
         logs = model.train_on(sentences())
     assert all(np.isfinite(numpy(value)) for value in logs.values())
     assert any(not np.array_equal(a, numpy(b)) for a, b in zip(before, model.generator.weights, strict=True))
-
-
-def test_words_of_a_file(tmp_path):
-    (tmp_path / "words.txt").write_text("zebra\n<unk>\nquagga\nzebra\n", encoding="utf-8")
-    (tmp_path / "rows.csv").write_text("0,zebra\n1,quagga\n", encoding="utf-8")
-    for name in ("words.txt", "rows.csv"):
-        found = gan_options.read_vocabulary(tmp_path / name, None)
-        assert found.tokens[4:] == ["zebra", "quagga"] and found.level == "word"

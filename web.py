@@ -17,6 +17,8 @@ from util import UserError
 
 PAGE = Path(__file__).resolve().parent / "page"
 MOST_BYTES = 16 * 1024  # of a request
+# Signs without width that names in Sinhala, Hindi or Persian are written with.
+JOINERS = {0x200C: None, 0x200D: None}
 WAITING = 8  # requests that may wait for the model; more are told that it is busy
 A_SECOND, AT_ONCE = 30.0, 60.0  # requests of an address: as a rule, and at once after a rest
 HEADERS = {
@@ -96,7 +98,7 @@ class Fields:
         if not isinstance(value, str):
             raise UserError(f"{name} is a text.")
         value = " ".join(value.splitlines()) if "\n" in value else value
-        if not value.isprintable() or any("\ud800" <= sign <= "\udfff" for sign in value):
+        if not value.translate(JOINERS).isprintable() or any("\ud800" <= sign <= "\udfff" for sign in value):
             raise UserError(f"{name} has signs that cannot be printed.")
         if not least <= len(value.strip()) or len(value) > most:
             raise UserError(f"{name} has from {least} to {most} characters, not {len(value.strip())}.")

@@ -4,11 +4,15 @@
 
 The server runs as a process of its own. First alone: the page after `ready`, places of the slider between two texts,
 1,000 names. Then clients, each of which asks again as soon as it has an answer: the slider, names, draws, the map and
-text that goes on. Counted are answers, those that were busy or too many, and errors; and the server's resident memory.
+text that goes on, with texts of all lengths. On Linux each has an address of its own, as visitors have, so that the
+bound on requests of one address is none on all. Counted are answers, those that were busy or too many, and errors; and
+the server's resident memory.
 """
 
 import argparse
 import collections
+import contextlib
+import http.client
 import json
 import random
 import statistics
@@ -16,8 +20,6 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import common
@@ -35,19 +37,20 @@ class Server:
                 return
         sys.exit("demo.py did not start")
 
-    def get(self, path):
-        with urllib.request.urlopen(self.address + path, timeout=60) as response:
-            return response.read()
+    def request(self, method, path, body=None, visitor=0):
+        """Returns the status of a request and its answer; visitors from 1 on have an address each."""
+        own = f"127.0.1.{visitor}" if visitor and sys.platform == "linux" else "127.0.0.1"
+        connection = http.client.HTTPConnection(self.address.split("//")[1], timeout=60, source_address=(own, 0))
+        with contextlib.closing(connection):
+            connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
+            response = connection.getresponse()
+            return response.status, response.read()
 
-    def ask(self, name, **fields):
-        """Returns the status of a request, and its answer."""
-        body, kind = json.dumps(fields).encode(), {"Content-Type": "application/json"}
-        request = urllib.request.Request(f"{self.address}/api/{name}", body, kind)
-        try:
-            with urllib.request.urlopen(request, timeout=60) as response:
-                return response.status, response.read()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read()
+    def get(self, path):
+        return self.request("GET", path)[1]
+
+    def ask(self, name, visitor=0, **fields):
+        return self.request("POST", f"/api/{name}", json.dumps(fields).encode(), visitor)
 
     def resident(self):
         """Returns the memory that the process holds, in MiB, where Linux tells it."""
@@ -66,7 +69,7 @@ def requests(runs, choose):
     run = choose.choice(runs)
     if run["kind"] == "running":
         return "continue", {"run": run["id"], "prompt": "The ", "length": 64, "seed": choose.randrange(1000)}
-    first, second = run["examples"]
+    first, second = choose.sample(run["texts"], 2)
     possible = [
         ("between", {"first": first, "second": second, "share": round(choose.random(), 2)}),
         ("sample", {"count": 8, "seed": choose.randrange(1000)}),
@@ -74,7 +77,8 @@ def requests(runs, choose):
         ("map", {}),
     ]
     if run["kind"] == "names":
-        possible.append(("names", {"count": 12, "seed": choose.randrange(1000)}))
+        near = {"anchor": first} if choose.random() < 0.5 else {"language": choose.choice(run["languages"])}
+        possible.append(("names", {"count": 12, "seed": choose.randrange(1000), **near}))
     name, fields = choose.choice(possible)
     return name, {"run": run["id"], **fields}
 
@@ -95,6 +99,8 @@ def main():
                 own = {"run": run["id"], "first": first, "second": second}
                 times = [seconds(server.ask, "between", **own, share=i / 40) for i in range(41)]
                 rows.append({"what": f"slider, {run['script']}, median ms", "value": 1000 * statistics.median(times)})
+                points = json.loads(server.ask("map", run=run["id"])[1])["points"]
+                run["texts"] = [text for text, _, _ in points]
             if run["kind"] == "names":
                 took = seconds(server.ask, "names", run=run["id"], count=1000)
                 rows.append({"what": "1,000 names, s", "value": took})
@@ -107,8 +113,10 @@ def main():
                 name, fields = requests(runs, choose)
                 before = time.monotonic()
                 try:
-                    status, _ = server.ask(name, **fields)
-                except OSError as error:
+                    status, found = server.ask(name, number, **fields)
+                    if status not in (200, 429, 503):
+                        print(status, name, fields, found.decode(), file=sys.stderr)
+                except (OSError, http.client.HTTPException) as error:
                     status = type(error).__name__
                 counts[status] += 1
                 if status == 200:
@@ -116,7 +124,7 @@ def main():
                 elif status in (429, 503):
                     time.sleep(0.3)
 
-        threads = [threading.Thread(target=visit, args=(number,)) for number in range(args.clients)]
+        threads = [threading.Thread(target=visit, args=(number,)) for number in range(1, args.clients + 1)]
         for thread in threads:
             thread.start()
         while time.monotonic() < end:

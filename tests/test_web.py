@@ -83,6 +83,10 @@ def test_wrong_fields_are_sentences(fields, word):
     assert response.status_code == 400 and word in response.json["error"]
 
 
+def test_a_name_may_have_joiners():
+    assert post(served(), text="\u0dc0\u0dd2\u0db1\u0dca\u200d\u0daf").status_code == 200
+
+
 @pytest.mark.parametrize("body", ["", "{", "[]", "3", "[" * 5000, '{"count": NaN}', '{"count": 1e999}'])
 def test_wrong_json_is_a_sentence(body):
     response = served().post("/api/ask", data=body, content_type="application/json", headers={"Host": HOST})

@@ -163,6 +163,19 @@ def picture_of(options):
     return {"picture": (options["rows"], options["direction"])} if "rows" in options else {}
 
 
+def of_options(options, path=None):
+    """Loads the text that a run was trained on, as far as it is still what it was.
+
+    Args:
+        options: dict, those of the run.
+        path: where that text is now; None takes what the options say.
+
+    Returns, Raises: see `load`.
+    """
+    how = {name: options.get(name) for name in ("task", "limit", "level")} | picture_of(options)
+    return load(path=path or options.get("data"), **how)
+
+
 def _count(text):
     if not text.isdecimal() or int(text) == 0:
         raise ValueError(f"{text!r} is no whole number above zero.")

@@ -4,13 +4,14 @@ It opens runs of every script with a latent space and of the two recurrent langu
 API (docs/demo.md) on 127.0.0.1, and computes for one request at a time.
 
 Try:
-    python demo.py                          the newest run of each script, at http://127.0.0.1:8000
+    python demo.py                          the newest run of each script, else that of pretrained/, port 8000
     python demo.py --run NAME --run PATH    these runs
 """
 
 import argparse
 import functools
 import ipaddress
+import logging
 import socket
 from pathlib import Path
 
@@ -27,7 +28,7 @@ import trained
 import util
 import web
 import writing
-from runs import readable
+from runs import pretrained, readable
 from util import START, UserError
 
 LATENT = trained.SCRIPTS
@@ -82,6 +83,7 @@ class Latent:
         """Writes the text at a share of the way between two."""
         texts = [fields.text(name, TEXT, least=1) for name in ("first", "second")]
         share = fields.number("share", 0, 1)
+        fields.nothing_else()
         unknown = [word for text in texts for word in self.read(text)]
         ends = [self.code_of(text) for text in texts]
         z = latent.lerp(*ends, np.array([share]))
@@ -91,6 +93,7 @@ class Latent:
         """Writes texts at even distances between two; the ends as they come back from their codes."""
         texts = [fields.text(name, TEXT, least=1) for name in ("first", "second")]
         points = fields.number("points", 1, 50, 7, int)
+        fields.nothing_else()
         unknown = [word for text in texts for word in self.read(text)]
         shares = np.linspace(0, 1, points + 2)
         found = self.write(latent.lerp(*map(self.code_of, texts), shares), shares)
@@ -100,12 +103,14 @@ class Latent:
     def sample(self, fields):
         """Writes texts from draws from the prior."""
         count, seed = fields.number("count", 1, 100, 8, int), fields.number("seed", 0, SEEDS, 1, int)
+        fields.nothing_else()
         z = self.script.sample_prior(self.run, count, seed)
         return {"texts": self.write(z, np.zeros(count), drawn=True)}
 
     def back(self, fields):
         """Reads a text to its code, and writes one from it."""
         text = fields.text("text", TEXT, least=1)
+        fields.nothing_else()
         unknown = self.read(text)
         return {"text": self.write(self.code_of(text)[None])[0], "unknown": unknown}
 
@@ -119,26 +124,31 @@ class Latent:
         _, _, axes = np.linalg.svd(flat - middle, full_matrices=False)
         return texts, middle, axes[:2], (flat - middle) @ axes[:2].T
 
+    @functools.cached_property
+    def corpus(self):
+        """The text that the run was trained on; None where it is not there any more."""
+        try:
+            return corpora.of_options(self.run.options)
+        except (UserError, OSError):
+            return None
+
     def texts(self):
         """Returns validation texts, or draws from the prior where the corpus is not there any more."""
-        run = self.run
-        where = {"task": run.options.get("task"), "path": run.options.get("data")}
-        how = {"limit": run.options.get("limit"), "level": run.options.get("level")} | corpora.picture_of(run.options)
-        try:
-            texts = corpora.load(**where, **how).valid
-        except (UserError, OSError):
-            texts = []
+        run, texts = self.run, self.corpus.valid if self.corpus else []
         longest = run.options.get("max_length") or run.options.get("positions") or TEXT
         some = [texts[int(i)] for i in np.linspace(0, len(texts) - 1, min(3 * MAP, len(texts))).astype(int)]
         some = [
-            t for t in dict.fromkeys(some) if len(run.vocabulary.split(t)) < longest and not run.vocabulary.unknown(t)
+            text
+            for text in dict.fromkeys(some)
+            if len(text) <= TEXT and len(run.vocabulary.split(text)) < longest and not run.vocabulary.unknown(text)
         ]
         if len(some) < 20:
             some = list(dict.fromkeys(self.write(self.script.sample_prior(run, MAP, 1), np.zeros(MAP), drawn=True)))
-        return [text for text in some if text.strip()][:MAP]
+        return [text[:TEXT] for text in some if text.strip()][:MAP]
 
-    def map(self, fields=None):
+    def map(self, fields):
         """Returns the places of some texts in the plane: a list of [text, x, y]."""
+        fields.nothing_else()
         texts, _, _, places = self.plane
         return {
             "points": [[t, round(float(x), 4), round(float(y), 4)] for t, (x, y) in zip(texts, places, strict=True)]
@@ -147,6 +157,7 @@ class Latent:
     def there(self, fields):
         """Writes the text at a place in the plane."""
         place = np.array([fields.number(axis, -1e3, 1e3) for axis in ("x", "y")])
+        fields.nothing_else()
         _, middle, axes, _ = self.plane
         z = (middle + place @ axes).reshape(1, *self.run.model.latent_shape)
         return {"text": self.write(z)[0]}
@@ -175,13 +186,7 @@ class Names(Latent):
 
     @functools.cached_property
     def known(self):
-        run = self.run
-        where = {"task": run.options.get("task"), "path": run.options.get("data")}
-        try:
-            corpus = corpora.load(**where, limit=run.options.get("limit"), level=run.options.get("level"))
-        except (UserError, OSError):
-            return None
-        return name_scores.Known(corpus.train)
+        return name_scores.Known(self.corpus.train) if self.corpus else None
 
     def names(self, fields):
         """Draws names, and says of each which training name is nearest."""
@@ -190,6 +195,7 @@ class Names(Latent):
         anchor, prefix = fields.text("anchor", most, ""), fields.text("prefix", most, "")
         radius = fields.number("radius", 0, 5, 1.0)
         style = fields.among("language", ["", *self.labels], "")
+        fields.nothing_else()
         temperature = 0.0 if anchor else self.run.options["temperature"]
         how = {"style": style or None, "anchor": anchor or None, "radius": radius, "prefix": prefix}
         found = name_use.draw(self.run, count, seed=seed, temperature=temperature, **how)
@@ -251,16 +257,14 @@ def answers_of(tools):
             tool = tools[fields.among("run", list(tools))]
             if not isinstance(tool, kind):
                 raise UserError(f"{tool.run.name} is a run of {tool.run.script}.py: it has no {name}.")
-            function = getattr(tool, {"continue": "go_on"}.get(name, name))
-            found = function(fields)
-            fields.nothing_else()
-            return found
+            return getattr(tool, {"continue": "go_on"}.get(name, name))(fields)
 
         return answer
 
     def runs():
         rows = [
             {"id": key, "script": tool.run.script, "corpus": tool.run.config["corpus"].get("name"), **tool.about()}
+            | {"pretrained": tool.run.is_pretrained}
             for key, tool in tools.items()
         ]
         return {"runs": rows}
@@ -287,15 +291,20 @@ def names_of(host, port):
 
 
 def chosen(args):
-    """Returns the directories of the runs that are asked for, else of the newest run of each script that fits."""
+    """Returns the directories of the runs that are asked for, else of the newest run of each script that fits.
+
+    Of a script without a run it is the one that comes with the project.
+    """
     if args.run:
-        return [options.find(which, args.logdir, SCRIPTS) for which in args.run]
+        return [options.find(which, args.logdir, SCRIPTS, to_use=True) for which in args.run]
     found, any_of_them = [], argparse.Namespace(**dict.fromkeys(trained.FILTERS), keep_prob=1, data=None)
     for script in SCRIPTS:
         paths = Path(args.logdir).glob(f"{script}/[!.]*/config.json")
         fit = [path for path in paths if trained.unfit(path.parent, files.read_json(path), any_of_them) is None]
         if fit:
             found.append(max(fit, key=lambda path: path.stat().st_mtime_ns).parent)
+        else:
+            found += pretrained([script])
     if not found:
         raise UserError(f"There is no run in {readable(args.logdir)} yet: `python sentences.py -e 20` makes one.")
     return found
@@ -317,10 +326,14 @@ def parse_args(argv=None):
 def main(args):
     import waitress
 
+    # Who has to wait is told that it is busy; the console need not be.
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     tools = {}
     for directory in chosen(args):
         print(f"opening {readable(directory)}", flush=True)
         tool = tool_of(*trained.opened(str(directory), args.logdir, SCRIPTS))
+        if tool.run.is_pretrained:
+            print("        comes with the project; a run of your own takes its place", flush=True)
         tool.warm()
         tools[f"{tool.run.script}/{tool.run.name}"] = tool
     try:

@@ -133,9 +133,7 @@ def show(run, rows, args):
 def read_cloud(run, script, args):
     """Returns the codes of some hundred validation texts, float (texts, numbers of a code)."""
     options = run.options
-    where = {"task": options.get("task"), "path": args.data or options.get("data")}
-    how = {"limit": options.get("limit"), "level": options.get("level")} | corpora.picture_of(options)
-    corpus = corpora.load(**where, **how)
+    corpus = corpora.of_options(options, args.data)
     if corpus.fingerprint != run.config["corpus"].get("fingerprint"):
         note(f"{corpus.name} is not the text that {run.name} was trained on; the picture shows it all the same")
     chosen = np.linspace(0, len(corpus.valid) - 1, min(CLOUD, len(corpus.valid))).astype(int)

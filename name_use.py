@@ -22,6 +22,14 @@ def labels_of(run):
     return Labels(run.options["labels"])
 
 
+def known_names(run):
+    """Returns `name_scores.Known` of the names that a run learnt from, None where they are not there any more."""
+    try:
+        return name_scores.Known(corpora.of_options(run.options).train)
+    except (UserError, OSError):
+        return None
+
+
 def classes_of(run, corpus):
     """Returns the classes of every text, dict of split -> int32 (texts, kinds); a new run learns its labels here."""
     if run.is_new and "labels" not in run.options:

@@ -521,7 +521,10 @@ def write(run, args, known):
         print(f"not in the vocabulary, so read as <unk>: {' '.join(unknown)}", file=sys.stderr)
     how = {"style": args.style, "anchor": args.anchor, "radius": args.radius, "prefix": args.prefix}
     how |= {"spread": args.spread, "guidance": args.guidance}
-    print("\n".join(known.describe(draw(run, args.num_samples, seed=run.seed, **how, **settings))))
+    names = draw(run, args.num_samples, seed=run.seed, **how, **settings)
+    if known is None:
+        print("the text it was trained on is not there any more: which names are new is not told", file=sys.stderr)
+    print("\n".join(known.describe(names) if known else names))
 
 
 def main(args):
@@ -529,16 +532,18 @@ def main(args):
     source = None
     if args.init and run.is_new:
         source = transfer.take_model(run, args, SCRIPT, also=("max_length", "positions"))
-    corpus, vocabulary, splits = training.read_corpus(run, args, lambda corpus: name_use.classes_of(run, corpus))
-    known = name_scores.Known(corpus.train)
-    if not run.is_new and args.resume is None:
+    trained = not run.is_new and args.resume is None
+    if trained:
         run.model = build(run.options, run.vocabulary)
         run.load_best(run.model)
-        if args.sample is not None:
-            write(run, args, known)
-        else:
-            show.finish(run, splits["test"], args.iw_samples, name_scores.evaluate)
+    if args.sample is not None:
+        write(run, args, name_use.known_names(run))
         return
+    corpus, vocabulary, splits = training.read_corpus(run, args, lambda corpus: name_use.classes_of(run, corpus))
+    if trained:
+        show.finish(run, splits["test"], args.iw_samples, name_scores.evaluate)
+        return
+    known = name_scores.Known(corpus.train)
     train = util.Batches(splits["train"], args.batch_size, run.seed)
     valid = util.Batches(splits["valid"], 2 * args.batch_size, shuffle=False)
     training.settle_epochs(run, args, train)

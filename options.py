@@ -10,6 +10,7 @@ import datetime
 import os
 import platform
 import secrets
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import keras
 
 import files
 from devices import device, set_dtype
-from runs import Run, name_is_taken, readable
+from runs import Run, name_is_taken, pretrained, readable
 from util import UserError, Vocabulary, number
 
 # Groups of options that a run is made of, and the options among them that may change when it goes on.
@@ -107,8 +108,6 @@ def parse(parser, script, argv=None):
         The options, with these attributes more: `given`, set of the destinations that were given explicitly; `groups`
         and `flags`, dicts of destination -> title of its group and its first long spelling; `argv`.
     """
-    import sys
-
     argv = list(sys.argv[1:] if argv is None else argv)
     parser.prog = f"{Path(script).stem}.py"
     args = parser.parse_args(argv)
@@ -144,30 +143,43 @@ def _runs(logdir, scripts=None):
     return sorted(found, key=lambda path: (path / "config.json").stat().st_mtime_ns, reverse=True)
 
 
-def find(which, logdir, scripts=None):
+def find(which, logdir, scripts=None, to_use=False):
     """Returns the directory of a run.
 
     Args:
         which: its path or its name; empty or None takes the newest.
         logdir: where runs go.
         scripts: names of the scripts to look for; None takes any.
+        to_use: where there is none, one that comes with the project does, and stderr says so.
 
     Raises:
         UserError: there is no such run; says which there are.
     """
-    found = _runs(logdir, scripts)
+    found, ready = _runs(logdir, scripts), pretrained(scripts) if to_use else []
     if not which:
         if found:
             return found[0]
+        if ready:
+            say_pretrained(ready[0], logdir)
+            return ready[0]
         kind = f" of {' or '.join(f'{s}.py' for s in scripts)}" if scripts else ""
         raise UserError(f"There is no run{kind} in {readable(logdir)} yet.")
     if (Path(which) / "config.json").is_file():
         return Path(which)
-    for path in [*(p for p in found if p.name == which), Path(logdir) / which]:
+    for path in [*(p for p in [*found, *ready] if p.name == which), Path(logdir) / which]:
         if (path / "config.json").is_file():
             return path
     names = ", ".join(path.name for path in found[:10]) or "none"
     raise UserError(f"There is no run {which}. In {readable(logdir)} there are: {names}{', ...' * (len(found) > 10)}.")
+
+
+def say_pretrained(directory, logdir):
+    """Says on stderr that a run is none of the user's."""
+    print(
+        f"There is no run of your own in {readable(logdir)} yet; {readable(directory)} comes with the project.",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def read(directory, scripts=None):
@@ -206,7 +218,7 @@ def open_path(which, logdir, scripts=None):
     Returns:
         `Run`, with its dtype policy set; build its model from `options` and `vocabulary`, then `load_best`.
     """
-    run = read(find(which, logdir, scripts), scripts)
+    run = read(find(which, logdir, scripts, to_use=True), scripts)
     run.config["dtype_reason"] = set_dtype(run.config["dtype"])
     keras.utils.set_random_seed(run.seed)
     return run
@@ -247,7 +259,11 @@ def open_run(script, args):
             raise UserError(f"--name {args.name} is for a new run; this one has its name.")
         if args.dry_run and args.resume is not None:
             raise UserError("--dry-run tries a new run; it cannot go on with one.")
-        run = read(find(asked, args.logdir, (script,)), (script,))
+        run = read(find(asked, args.logdir, (script,), to_use=args.sample is not None), (script,))
+        if args.resume is not None and run.is_pretrained:
+            raise UserError(
+                f"{readable(run.directory)} was trained to its end and kept for use; start a run of your own."
+            )
         _take_options(run, args)
     else:
         if args.seed < 0:

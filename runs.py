@@ -18,6 +18,8 @@ from state import assign
 from util import UserError
 
 BEST, LAST, PREVIOUS = "best.weights.h5", "last.ckpt", "previous.ckpt"
+# Runs that come with the project have nothing but their weights, in half precision.
+PRETRAINED, HALF = Path(__file__).resolve().parent / "pretrained", "half.ckpt"
 
 
 class Run:
@@ -46,6 +48,11 @@ class Run:
     @property
     def name(self):
         return self.directory.name
+
+    @property
+    def is_pretrained(self):
+        """Whether it comes with the project, without what training would need."""
+        return (self.directory / HALF).exists()
 
     def start(self, model, vocabulary, corpus):
         """Makes the directory, or takes up that of a run that goes on, and prints the banner.
@@ -176,6 +183,8 @@ class Run:
     def load_best(self, model):
         """Loads the weights of the best score, or the last ones as long as there was no score; a dry run has none.
 
+        Those of a run that comes with the project were rounded to half precision.
+
         Args:
             model: built `keras.Model`, of the shape that was trained.
 
@@ -191,7 +200,7 @@ class Run:
             except Exception as error:
                 raise UserError(f"{path} is damaged, or not of this model: {error}") from error
             return
-        state = self.last_state()
+        state = files.load_arrays(self.directory / HALF) if self.is_pretrained else self.last_state()
         if state is None:
             raise UserError(
                 f"{readable(self.directory)} has no weights yet: its training has not reached a first save."
@@ -267,6 +276,11 @@ class Run:
         """Writes points (n, dimensions), labels and classes for TensorBoard's projector; first of all before `fit`."""
         if self.board:
             self.board.projector(vectors, labels, classes)
+
+
+def pretrained(scripts=None):
+    """Returns the directories of the runs that come with the project, in the order of `scripts`; None takes any."""
+    return [path.parent for script in scripts or ["*"] for path in sorted(PRETRAINED.glob(f"{script}/*/config.json"))]
 
 
 def readable(path):

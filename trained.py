@@ -10,7 +10,8 @@ from pathlib import Path
 
 import training  # isort: skip (before Keras: it keeps TensorFlow quiet)
 import files
-from runs import BEST, LAST, readable
+from options import say_pretrained
+from runs import BEST, HALF, LAST, pretrained, readable
 from util import UserError
 
 # Nothing but these is ever imported because a run names it.
@@ -47,7 +48,7 @@ def unfit(directory, config, args):
         return None  # damaged: opening it says so
     if options.get("no_latent"):
         return "is a language model without a latent space"
-    if not any((directory / name).exists() for name in (BEST, LAST)):
+    if not any((directory / name).exists() for name in (BEST, LAST, HALF)):
         return "has no weights yet"
     wanted = {dest: getattr(args, dest) for dest in FILTERS if getattr(args, dest) is not None}
     if args.keep_prob != 1:
@@ -61,16 +62,20 @@ def unfit(directory, config, args):
 
 
 def newest(args):
-    """Returns the directory of the newest run that fits."""
-    found = [path for script in SCRIPTS for path in Path(args.logdir).glob(f"{script}/[!.]*/config.json")]
+    """Returns the directory of the newest run that fits; where there is none, of one that comes with the project."""
+    own = [path for script in SCRIPTS for path in Path(args.logdir).glob(f"{script}/[!.]*/config.json")]
+    own = [path.parent for path in sorted(own, key=lambda path: path.stat().st_mtime_ns, reverse=True)]
+    found = own or pretrained(SCRIPTS)
     if not found:
         raise UserError(f"There is no run in {readable(args.logdir)} yet: `python sentences.py -e 20` makes one.")
     reasons = []
-    for path in sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True):
-        reason = unfit(path.parent, files.read_json(path), args)
+    for path in found:
+        reason = unfit(path, files.read_json(path / "config.json"), args)
         if reason is None:
-            return path.parent
-        reasons.append(f"{path.parent.name} {reason}")
+            if not own:
+                say_pretrained(path, args.logdir)
+            return path
+        reasons.append(f"{path.name} {reason}")
     more = f"; {len(found) - 3} more do not either" if len(found) > 3 else ""
     raise UserError(f"No run in {readable(args.logdir)} matches: {'; '.join(reasons[:3])}{more}.")
 

@@ -12,6 +12,7 @@ function trouble(text) {
 function working(change) {
   state.waiting += change;
   at("working").textContent = state.waiting > 0 ? "Computing …" : "";
+  at("progress").hidden = state.waiting <= 0;
 }
 
 const pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
@@ -72,7 +73,7 @@ const any = () => Math.floor(Math.random() * 2147483647);
 const runOf = (id) => state.runs.find((run) => run.id === id);
 
 function fill(select, runs) {
-  select.replaceChildren(...runs.map((run) => new Option(`${run.script}: ${run.corpus}`, run.id)));
+  select.replaceChildren(...runs.map((run) => new Option(`${run.script}: ${run.corpus}${run.pretrained ? " (comes with the project)" : ""}`, run.id)));
   select.closest("label").hidden = runs.length < 2;
 }
 
@@ -127,9 +128,19 @@ const askNames = latest("names", () => ({
   if (unknownOf(found)) trouble(unknownOf(found));
 });
 
+// Labels may be codes of languages, or anything else.
+function languageOf(label) {
+  try {
+    return new Intl.DisplayNames(["en"], { type: "language" }).of(label);
+  } catch {
+    return label;
+  }
+}
+
 function setUpNames(run) {
   state.names = run;
-  at("names-language").append(...run.languages.map((name) => new Option(name, name)));
+  const options = run.languages.map((label) => new Option(languageOf(label), label));
+  at("names-language").append(...options.sort((a, b) => a.text.localeCompare(b.text)));
   at("names-language").closest("label").hidden = !run.languages.length;
   const walk = at("names-walk");
   [walk.first.value, walk.second.value] = run.examples;
@@ -320,7 +331,9 @@ async function start() {
     trouble("The program does not answer: is demo.py still running?");
     return;
   }
-  at("about").textContent = `${state.runs.length} trained ${state.runs.length === 1 ? "model" : "models"}, computed on this machine.`;
+  const ready = state.runs.filter((run) => run.pretrained).length;
+  const whose = ready === 0 ? "" : ready === state.runs.length ? ", which come with the project" : `, of which ${ready} come with the project`;
+  at("about").textContent = `${state.runs.length} trained ${state.runs.length === 1 ? "model" : "models"}${whose}. All is computed on this machine.`;
   const [names, texts, running] = ["names", "texts", "running"].map((kind) => state.runs.filter((run) => run.kind === kind));
   const shown = new Set();
   if (names.length) shown.add("names");

@@ -15,6 +15,7 @@ import chars
 import demo
 import files
 import names_vae
+import runs as runs_module
 import sentences
 import trained
 import transformer_vae
@@ -142,13 +143,16 @@ def test_what_a_run_cannot_do_is_a_sentence(client):
         assert response.status_code == 400 and response.json["error"].endswith((".", "'"))
 
 
-def test_only_runs_that_fit_are_opened(tmp_path):
-    with pytest.raises(UserError, match="no run"):
-        demo.chosen(argparse.Namespace(run=None, logdir=str(tmp_path)))
+def test_runs_that_fit_are_opened_else_those_that_come_with_the_project(tmp_path, monkeypatch):
+    args, ready = argparse.Namespace(run=None, logdir=str(tmp_path)), runs_module.pretrained(demo.SCRIPTS)
+    assert demo.chosen(args) == ready and len(ready) == 4
     make_run(tmp_path, "sentences")
+    assert demo.chosen(args) == [tmp_path / "sentences" / "small", *ready[1:]]
     (tmp_path / "sentences" / "small" / "best.weights.h5").unlink()
+    assert demo.chosen(args) == ready
+    monkeypatch.setattr(runs_module, "PRETRAINED", tmp_path / "none")
     with pytest.raises(UserError, match="no run"):
-        demo.chosen(argparse.Namespace(run=None, logdir=str(tmp_path)))
+        demo.chosen(args)
 
 
 def test_addresses():
@@ -201,6 +205,7 @@ def test_each_tab_in_a_browser(page):
         # Nothing is wider than a phone.
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.click("#tab-names")
+    expect(page.locator("#names-language option")).to_have_text(["any", "English", "German"])
     page.fill("#names-prefix", "an")
     page.fill("#names-count", "7")
     page.click("#names-form button")

@@ -15,6 +15,7 @@ import corpora
 import files
 import homotopy
 import latent
+import runs
 import util
 from util import UserError
 
@@ -325,7 +326,15 @@ def test_the_options_of_a_training_choose_the_run(chinese_runs):
     assert err == f"homotopy.py: error: No run in {chinese_runs} matches: zh has embedding_dim 8, not 350.\n"
 
 
-def test_without_a_run_it_says_how_to_make_one(tmp_path):
-    status, out, err = command("a", "b", "--logdir", tmp_path)
-    assert (status, out) == (2, "")
-    assert err.endswith("yet: `python sentences.py -e 20` makes one.\n") and err.count("\n") == 1
+def test_without_a_run_it_takes_one_that_comes_with_the_project(tmp_path):
+    status, out, err = command("it is a list .", "it returns a new string .", "-n", "2", "--logdir", tmp_path)
+    assert status == 0 and out.count("\n") == 4 and "sentences/pydocs comes with the project" in err
+    status, out, err = command("a", "b", "-L", "7", "--logdir", tmp_path)
+    assert (status, out) == (2, "") and err.count("\n") == 1 and "pydocs has units 256, not 7" in err
+
+
+def test_without_any_run_it_says_how_to_make_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "PRETRAINED", tmp_path)
+    args = homotopy.parse_args(["a", "b", "--logdir", str(tmp_path)])
+    with pytest.raises(UserError, match=r"no run .* yet: `python sentences\.py -e 20` makes one"):
+        homotopy.main(args)

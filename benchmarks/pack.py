@@ -1,0 +1,72 @@
+"""Keeps a trained run for use: its weights in half precision, options, vocabulary, curve, and how it was made.
+
+    python benchmarks/pack.py RUN FOLDER
+
+RUN is the directory of a run, FOLDER where it goes, such as pretrained/sentences/pydocs. Its script then scores what
+is kept there by `--eval FOLDER`, and uses it by `--sample FOLDER`; homotopy.py and demo.py use it too.
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+import common
+
+import training  # isort: skip (before Keras: it keeps TensorFlow quiet)
+import importlib
+
+import keras
+import numpy as np
+
+import files
+import options
+import runs
+
+FACTS = ("script", "options", "seed", "versions", "backend", "started", "corpus", "parameters", "device")
+MOST = 5_000_000  # bytes
+
+
+def command_of(config):
+    """Returns the command that made a run, without where it put it."""
+    argv, kept = iter(config["argv"]), []
+    for word in argv:
+        if word in ("-T", "--name"):
+            next(argv)
+        else:
+            kept.append(word)
+    return " ".join(["python", f"{config['script']}.py", *kept])
+
+
+def main(source, target):
+    run = options.open_path(str(source), source.parent.parent)
+    script = importlib.import_module(run.script)
+    model = script.build(run.options, run.vocabulary)
+    run.load_best(model)
+    arrays = {}
+    for i, variable in enumerate(model.variables):
+        array = np.array(keras.ops.convert_to_numpy(variable.value))
+        half = array.astype("float16") if array.dtype.kind == "f" else array
+        if not np.isfinite(half).all():
+            sys.exit(f"{variable.path} has no half precision: its largest number is {np.abs(array).max():g}")
+        arrays[f"model-{i:05}"] = half
+    made = {"command": command_of(run.config), "seconds": round(common.training_seconds(source))}
+    target.mkdir(parents=True, exist_ok=True)
+    files.save_arrays(target / runs.HALF, made, arrays)
+    # Every machine computes float32 alike, and a text that is written is the same on all.
+    config = (
+        {name: run.config[name] for name in FACTS}
+        | made
+        | {"processor": common.processor().split(",")[0], "dtype": "float32"}
+    )
+    config["options"] |= {"name": target.name, "logdir": "runs"}
+    files.write_json(target / "config.json", config)
+    for name in ("vocab.json", "history.csv"):
+        shutil.copyfile(source / name, target / name)
+    size = sum(path.stat().st_size for path in target.iterdir())
+    print(f"{target}: {size:,} bytes, {made['command']}, {made['seconds'] / 60:.1f} minutes")
+    if size > MOST:
+        sys.exit(f"That is more than {MOST:,}: train a smaller model.")
+
+
+if __name__ == "__main__":
+    training.command(lambda paths: main(*map(Path, paths)), lambda: sys.argv[1:3])

@@ -142,7 +142,7 @@ class Vocabulary:
             return bpe.joined(tokens)
         if self.level == "char" or self._unspaced:
             return "".join(tokens)
-        return " ".join(tokens) if self.level == "space" else _treebank()[1].detokenize(tokens)
+        return " ".join(tokens) if self.level == "space" else _treebank()[1].detokenize(_with_quotes(tokens))
 
     def to_json(self):
         values = {"level": self.level, "language": self.language, "tokens": self.tokens}
@@ -151,6 +151,19 @@ class Vocabulary:
     @classmethod
     def from_json(cls, values):
         return cls(values["tokens"], values["level"], values["language"], values.get("merges", ()))
+
+
+def _with_quotes(tokens):
+    """Returns tokens with each quote ' that another one closes put before its word: NLTK takes all for closing ones."""
+    found, opened = [], False
+    for place, token in enumerate(tokens):
+        if opened and found[-1] == "'" and token != "'":
+            found[-1] += token
+        else:
+            found.append(token)
+        if token == "'":
+            opened = not opened and "'" in tokens[place + 1 :]
+    return found
 
 
 def words(ids):

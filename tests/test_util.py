@@ -68,6 +68,14 @@ def test_a_prompt_is_spaced_as_the_corpus():
     assert UNK in vocabulary.encode("Don't stop, please.")
 
 
+@pytest.mark.parametrize(
+    "text", ["set it to 'hot'.", "the 'run' command or 'a b', that's all", "the users' list", "use \"that\" or 'this'"]
+)
+def test_quotes_stand_at_their_words(text):
+    vocabulary = util.Vocabulary.build([text], "word")
+    assert vocabulary.decode(vocabulary.encode(text)) == text
+
+
 def test_decode_stops_at_the_end():
     vocabulary = util.Vocabulary.build(["a b"], "space")
     assert vocabulary.decode([START, 4, PAD, EOS, 5]) == "a"

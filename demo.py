@@ -58,11 +58,15 @@ class Latent:
         self.code_of = functools.lru_cache(256)(self._code_of)
 
     def about(self):
-        return {"kind": self.kind, "examples": self.examples()}
+        return {"kind": self.kind, "examples": self.two}
 
-    def examples(self):
-        """Returns two texts to begin with."""
-        return sorted(self.plane[0], key=lambda text: abs(len(text) - self.LENGTH))[:2]
+    @functools.cached_property
+    def two(self):
+        """Two texts to begin with: of those about as long, in letters that any browser has, the clearest to the run."""
+        texts = sorted(self.plane[0], key=lambda text: (not text.isascii(), abs(len(text) - self.LENGTH)))[:24]
+        likely = self.script.score(self.run, texts, np.stack([self.code_of(text) for text in texts]))
+        clearest = sorted(zip(likely / np.array([len(text) for text in texts]), texts, strict=True), reverse=True)
+        return [text for _, text in clearest[:2]]
 
     def read(self, text):
         """Checks a text that was typed; returns the words in it that the run does not know."""
@@ -164,7 +168,7 @@ class Latent:
 
     def warm(self):
         """Computes each thing once, so that no visitor waits for a compilation."""
-        first, second = self.examples()
+        first, second = self.two
         self.walk(web.Fields({"first": first, "second": second}))
         for fields in ({"count": 1}, {"count": 8}):
             self.sample(web.Fields(fields))
@@ -205,7 +209,7 @@ class Names(Latent):
 
     def warm(self):
         super().warm()
-        name = self.examples()[0][: self.run.options["positions"] - 1]
+        name = self.two[0][: self.run.options["positions"] - 1]
         for fields in ({}, {"count": 1000}, {"anchor": name}, {"prefix": name[:2]}):
             self.names(web.Fields(fields))
 

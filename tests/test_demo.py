@@ -100,7 +100,7 @@ def test_runs_are_told_with_what_they_can_do(client, tools):
 
 @pytest.mark.parametrize("run", ["sentences", "transformer_vae", "names_vae"])
 def test_texts_between_back_sampled_and_on_the_map(client, tools, run):
-    first, second = tools[f"{run}/small"].examples()
+    first, second = tools[f"{run}/small"].two
     ends = {"first": first, "second": second}
     steps = ask(client, "walk", run, **ends, points=3).json["walk"]
     assert [step["share"] for step in steps] == [0, 0.25, 0.5, 0.75, 1]

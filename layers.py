@@ -78,13 +78,13 @@ def _has_xla():
 def fused(function, part):
     """Returns a function of tensors whose many small operations are made few by XLA, with TensorFlow on a processor.
 
-    For what is drawn: no gradient passes. Compiling it takes seconds.
+    For what is drawn: no gradient passes. Compiling it takes seconds, so it is done within a graph alone.
 
     Args:
         function: of one structure of tensors.
         part: the layer whose weights it uses.
     """
-    if not (_on_tensorflow_cpu() and _has_xla()):
+    if not _on_tensorflow_cpu() or tf.executing_eagerly() or not _has_xla():
         return function
     variables = part.variables
 

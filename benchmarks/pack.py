@@ -14,6 +14,7 @@ import common
 
 import training  # isort: skip (before Keras: it keeps TensorFlow quiet)
 import importlib
+import json
 
 import keras
 import numpy as np
@@ -60,8 +61,9 @@ def main(source, target):
     )
     config["options"] |= {"name": target.name, "logdir": "runs"}
     files.write_json(target / "config.json", config)
-    for name in ("vocab.json", "history.csv"):
-        shutil.copyfile(source / name, target / name)
+    shutil.copyfile(source / "history.csv", target / "history.csv")
+    vocabulary = json.dumps(run.vocabulary.to_json(), ensure_ascii=False, separators=(",", ":"))
+    files.write_text(target / "vocab.json", vocabulary + "\n")
     size = sum(path.stat().st_size for path in target.iterdir())
     print(f"{target}: {size:,} bytes, {made['command']}, {made['seconds'] / 60:.1f} minutes")
     if size > MOST:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Trains the runs of pretrained/ anew, keeps their weights in half precision, and scores what is kept.
-# Some 40 minutes on 2 cores. One of them alone: bash benchmarks/pretrain.sh chars
+# The better part of an hour on 2 cores. One of them alone: bash benchmarks/pretrain.sh chars
 set -euo pipefail
 cd "$(dirname "$0")/.."
 only=${1:-}

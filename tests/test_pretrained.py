@@ -1,0 +1,100 @@
+"""The runs that come with the project: each is small, opens, writes, and knows what it was trained on."""
+
+import subprocess
+import sys
+
+import training  # noqa: F401  isort: skip (before Keras: it keeps TensorFlow quiet)
+import numpy as np
+import pytest
+
+import files
+import options
+import runs
+import trained
+import writing
+from util import UserError
+
+RUNS = {"sentences": "pydocs", "names_vae": "names", "transformer_vae": "pylines", "chars": "pydocs"}
+SCRIPTS = tuple(RUNS)
+
+
+def folder(script):
+    return runs.PRETRAINED / script / RUNS[script]
+
+
+def opened(script):
+    return trained.opened(str(folder(script)), "nowhere", SCRIPTS)
+
+
+def test_all_are_there_and_no_other():
+    assert sorted(runs.pretrained()) == sorted(folder(script) for script in RUNS)
+
+
+@pytest.mark.parametrize("script", RUNS)
+def test_small_and_said_how_it_was_made(script):
+    config, names = files.read_json(folder(script) / "config.json"), {path.name for path in folder(script).iterdir()}
+    assert sum(path.stat().st_size for path in folder(script).iterdir()) <= 5_000_000
+    assert names == {"config.json", "vocab.json", "history.csv", "eval.json", runs.HALF}
+    assert config["command"].startswith(f"python {script}.py") and config["seconds"] > 60 and config["processor"]
+    assert len(files.read_json(folder(script) / "eval.json")) > 2
+    _, arrays = files.load_arrays(folder(script) / runs.HALF)
+    assert {array.dtype for array in arrays.values() if array.dtype.kind == "f"} == {np.dtype("float16")}
+    # Nothing tells where it was trained.
+    assert not any(sign in str(config) for sign in ("'/", '"/', "=/", "\\\\"))
+
+
+@pytest.mark.parametrize(("script", "texts"), [
+    ("sentences", ["it returns a new list .", "this is a list of names ."]),
+    ("names_vae", ["Maria", "Johansson"]),
+    ("transformer_vae", ["return x", "for key, value in items:"]),
+])  # fmt: skip
+def test_texts_come_back_and_are_drawn(script, texts):
+    run, module = opened(script)
+    z = module.encode(run, texts)[0]
+    at_their_codes, swapped = (np.mean(module.score(run, texts, codes)) for codes in (z, z[::-1]))
+    assert at_their_codes > swapped + 3
+    drawn = module.decode(run, module.sample_prior(run, 8, seed=1))
+    assert len(set(drawn)) >= 6 and all(text.strip() for text in drawn)
+    assert drawn == module.decode(run, module.sample_prior(run, 8, seed=1))
+
+
+def test_names_and_lines_come_back_whole():
+    for script, texts in (("names_vae", ["Anna", "Peter"]), ("transformer_vae", ["return None", "import os"])):
+        run, module = opened(script)
+        assert module.decode(run, module.encode(run, texts)[0]) == texts
+
+
+def test_characters_go_on_and_are_likely():
+    run, _ = opened("chars")
+    text = "Return a new list with the names of all files.\n"
+    assert (
+        writing.score(run.model, run.vocabulary.encode(text))
+        < 2
+        < writing.score(run.model, run.vocabulary.encode(text[::-1]))
+    )
+
+
+def test_used_where_there_is_no_run_and_said_so(tmp_path, capsys):
+    assert options.find("", tmp_path, ("sentences",), to_use=True) == folder("sentences")
+    assert "comes with the project" in capsys.readouterr().err
+    assert options.find("pydocs", tmp_path, ("chars",), to_use=True) == folder("chars")
+    with pytest.raises(UserError, match=r"There is no run of sentences\.py"):
+        options.find("", tmp_path, ("sentences",))
+    own = tmp_path / "sentences" / "own"
+    own.mkdir(parents=True)
+    (own / "config.json").write_text("{}", encoding="utf-8")
+    assert options.find("", tmp_path, ("sentences",), to_use=True) == own
+
+
+@pytest.mark.parametrize("script", ["sentences", "chars"])
+def test_sample_from_the_command_line(script, tmp_path):
+    def command(*argv):
+        argv = [sys.executable, folder("chars").parents[2] / f"{script}.py", *argv, "-T", tmp_path]
+        return subprocess.run(list(map(str, argv)), capture_output=True, text=True, input="It is \n", timeout=300)
+
+    told = command("--sample")
+    assert told.returncode == 0 and len(told.stdout) > 20
+    assert told.stderr.count("comes with the project") == 1
+    refused = command("--resume", str(folder(script)))
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1) and "start a run of your own" in refused.stderr
+    assert not list(tmp_path.iterdir())

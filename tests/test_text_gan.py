@@ -1,6 +1,5 @@
 """The text GAN: what its parts must and must not see, and its gradients."""
 
-import types
 
 import training  # noqa: F401  isort: skip (before Keras: it keeps TensorFlow quiet)
 import keras
@@ -145,12 +144,11 @@ def test_penalty_of_a_linear_critic(penalty):
     model = made("--penalty", penalty)
     weights = np.random.default_rng(1).standard_normal((8, 4)).astype("float32")
     squared = model.critic.squared
-    linear = types.SimpleNamespace(squared=squared)
-    linear = type(
-        "Linear",
-        (),
-        {"squared": staticmethod(squared), "__call__": lambda self, x, there: ops.sum(x * weights, axis=(1, 2))},
-    )()
+
+    def score(self, x, there):
+        return ops.sum(x * ops.convert_to_tensor(weights), axis=(1, 2))
+
+    linear = type("Linear", (), {"squared": staticmethod(squared), "__call__": score})()
     model.__dict__["critic"] = linear
     real, fake = (
         ops.convert_to_tensor(np.random.default_rng(i).standard_normal((6, 8, 4)).astype("float32")) for i in (2, 3)

@@ -1,6 +1,5 @@
 """The text GAN: what its parts must and must not see, and its gradients."""
 
-
 import training  # noqa: F401  isort: skip (before Keras: it keeps TensorFlow quiet)
 import keras
 import numpy as np
@@ -132,7 +131,7 @@ def test_behind_the_end_nothing_is_written_and_the_critic_sees_nothing():
     behind = embedded + 3 * ~there[..., None]
     for pooling in ("none", "average", "max"):
         for hide in ("yes", "no"):
-            own = made("--hide-after-end", hide, "--pooling", pooling).critic
+            own = critic.Critic(options_of("--hide-after-end", hide, "--pooling", pooling), len(TOKENS))
             scores = [numpy(own(ops.convert_to_tensor(x), ops.convert_to_tensor(there))) for x in (embedded, behind)]
             assert np.allclose(*scores, atol=1e-5) == (hide == "yes")
     written, *_ = model.written(noise_of(model, 6), ids)

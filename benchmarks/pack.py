@@ -31,7 +31,7 @@ def command_of(config):
     """Returns the command that made a run, without where it put it."""
     argv, kept = iter(config["argv"]), []
     for word in argv:
-        if word in ("-T", "--name"):
+        if word in ("-T", "--logdir", "--tb-directory", "--name"):
             next(argv)
         else:
             kept.append(word)

@@ -6,6 +6,7 @@ RUN is the directory of a run, FOLDER where it goes, such as pretrained/sentence
 is kept there by `--eval FOLDER`, and uses it by `--sample FOLDER`; homotopy.py and demo.py use it too.
 """
 
+import argparse
 import shutil
 import sys
 from pathlib import Path
@@ -38,7 +39,8 @@ def command_of(config):
     return " ".join(["python", f"{config['script']}.py", *kept])
 
 
-def main(source, target):
+def main(args):
+    source, target = args.run, args.folder
     run = options.open_path(str(source), source.parent.parent)
     script = importlib.import_module(run.script)
     model = script.build(run.options, run.vocabulary)
@@ -71,4 +73,7 @@ def main(source, target):
 
 
 if __name__ == "__main__":
-    training.command(lambda paths: main(*map(Path, paths)), lambda: sys.argv[1:3])
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("run", type=Path, help="directory of a run")
+    parser.add_argument("folder", type=Path, help="where it is kept, such as pretrained/sentences/pydocs")
+    training.command(main, parser.parse_args)

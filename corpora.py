@@ -176,6 +176,14 @@ def of_options(options, path=None):
     return load(path=path or options.get("data"), **how)
 
 
+def if_there(options):
+    """Returns what `of_options` does, None where that text cannot be read any more."""
+    try:
+        return of_options(options)
+    except (UserError, OSError):
+        return None
+
+
 def _count(text):
     if not text.isdecimal() or int(text) == 0:
         raise ValueError(f"{text!r} is no whole number above zero.")

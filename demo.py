@@ -64,7 +64,7 @@ class Latent:
     def two(self):
         """Two texts to begin with: of those about as long, in letters that any browser has, the clearest to the run."""
         texts = sorted(self.plane[0], key=lambda text: (not text.isascii(), abs(len(text) - self.LENGTH)))[:24]
-        likely = self.script.score(self.run, texts, np.stack([self.code_of(text) for text in texts]))
+        likely = self.script.score(self.run, texts, self.script.encode(self.run, texts)[0])
         clearest = sorted(zip(likely / np.array([len(text) for text in texts]), texts, strict=True), reverse=True)
         return [text for _, text in clearest[:2]]
 
@@ -131,10 +131,7 @@ class Latent:
     @functools.cached_property
     def corpus(self):
         """The text that the run was trained on; None where it is not there any more."""
-        try:
-            return corpora.of_options(self.run.options)
-        except (UserError, OSError):
-            return None
+        return corpora.if_there(self.run.options)
 
     def texts(self):
         """Returns validation texts, or draws from the prior where the corpus is not there any more."""
@@ -303,12 +300,9 @@ def chosen(args):
         return [options.find(which, args.logdir, SCRIPTS, to_use=True) for which in args.run]
     found, any_of_them = [], argparse.Namespace(**dict.fromkeys(trained.FILTERS), keep_prob=1, data=None)
     for script in SCRIPTS:
-        paths = Path(args.logdir).glob(f"{script}/[!.]*/config.json")
-        fit = [path for path in paths if trained.unfit(path.parent, files.read_json(path), any_of_them) is None]
-        if fit:
-            found.append(max(fit, key=lambda path: path.stat().st_mtime_ns).parent)
-        else:
-            found += pretrained([script])
+        own = options.newest_first(args.logdir, [script])
+        fit = [run for run in own if trained.unfit(run, files.read_json(run / "config.json"), any_of_them) is None]
+        found += fit[:1] or pretrained([script])
     if not found:
         raise UserError(f"There is no run in {readable(args.logdir)} yet: `python sentences.py -e 20` makes one.")
     return found

@@ -24,10 +24,8 @@ def labels_of(run):
 
 def known_names(run):
     """Returns `name_scores.Known` of the names that a run learnt from, None where they are not there any more."""
-    try:
-        return name_scores.Known(corpora.of_options(run.options).train)
-    except (UserError, OSError):
-        return None
+    corpus = corpora.if_there(run.options)
+    return name_scores.Known(corpus.train) if corpus else None
 
 
 def classes_of(run, corpus):

@@ -133,7 +133,7 @@ def parse(parser, script, argv=None):
 # Finding and opening ---------------------------------------------------------------------------------------------
 
 
-def _runs(logdir, scripts=None):
+def newest_first(logdir, scripts=None):
     """Returns the directories of the runs below `logdir`, the newest first."""
     found = []
     if scripts is None:
@@ -155,7 +155,7 @@ def find(which, logdir, scripts=None, to_use=False):
     Raises:
         UserError: there is no such run; says which there are.
     """
-    found, ready = _runs(logdir, scripts), pretrained(scripts) if to_use else []
+    found, ready = newest_first(logdir, scripts), pretrained(scripts) if to_use else []
     if not which:
         if found:
             return found[0]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import training  # isort: skip (before Keras: it keeps TensorFlow quiet)
 import files
-from options import say_pretrained
+from options import newest_first, say_pretrained
 from runs import BEST, HALF, LAST, pretrained, readable
 from util import UserError
 
@@ -63,8 +63,7 @@ def unfit(directory, config, args):
 
 def newest(args):
     """Returns the directory of the newest run that fits; where there is none, of one that comes with the project."""
-    own = [path for script in SCRIPTS for path in Path(args.logdir).glob(f"{script}/[!.]*/config.json")]
-    own = [path.parent for path in sorted(own, key=lambda path: path.stat().st_mtime_ns, reverse=True)]
+    own = newest_first(args.logdir, SCRIPTS)
     found = own or pretrained(SCRIPTS)
     if not found:
         raise UserError(f"There is no run in {readable(args.logdir)} yet: `python sentences.py -e 20` makes one.")

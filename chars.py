@@ -25,18 +25,24 @@ import argparse
 import contextlib
 import time
 
-import training  # isort: skip (before Keras: it keeps TensorFlow quiet)
+from scriptorium import UserError
+from scriptorium.command_line import bounded, command, parse
+from scriptorium.data import running_text, tasks
+from scriptorium.data.batches import Batches, Streams, windows
+from scriptorium.data.vocabulary import EOS, PAD, START
+from scriptorium.decoding import language_model
+from scriptorium.nn.compiled import JIT, one_core_an_operation
+from scriptorium.nn.fast import Adam, Dropout, softmax_nll
+from scriptorium.nn.recurrent import GRU, LSTM, CarriedState, ResetState
+from scriptorium.training.fit import due, falling, fit, settle_epochs
+from scriptorium.training.opening import open_run
+from scriptorium.training.options import add_run_options, add_training_options
+
 import keras
 import numpy as np
 from keras import layers, ops
 
-import running
-import sampling
-import streams
-import util
-import writing
-from layers import GRU, LSTM, Adam, Dropout, one_core_an_operation, softmax_nll
-from util import EOS, PAD, START
+from util import add_sampling_options
 
 SCRIPT = "chars"
 TEMPERATURES = (0.5, 0.8, 1.0)  # of the samples that are shown
@@ -60,7 +66,7 @@ class CharRNN(keras.Model):
         widths = [units] * self.per_layer * count
         self.carried = None
         if not options["windows"]:
-            self.carried = streams.Carried(options["batch_size"], widths, options["forget"], options["seed"] + 1)
+            self.carried = CarriedState(options["batch_size"], widths, options["forget"], options["seed"] + 1)
         # A softmax that is tied to the embedding needs states of the embedding's width.
         self.tied = options["tied"]
         self.project = layers.Dense(width) if self.tied and width != units else None
@@ -148,15 +154,15 @@ def line_begin(run):
 
 def write(run, prompt, length, *, seed=1, **settings):
     """Returns a prompt, str, gone on with by `length` characters; settings as for `writing.Writer`."""
-    writer = writing.Writer(run.model, chunk=length, **settings)
-    ids, _ = writer.go_on(writer.start([writing.prompt_of(prompt, run.vocabulary, line_begin(run))], seed))
+    writer = language_model.Writer(run.model, chunk=length, **settings)
+    ids, _ = writer.go_on(writer.start([language_model.prompt_of(prompt, run.vocabulary, line_begin(run))], seed))
     return prompt + run.vocabulary.decode(ids[0])
 
 
 def finish(run, ids):
     """Scores a run on the ids of its test split, prints the scores and writes them to eval.json; returns them."""
     started = time.monotonic()
-    nats = float(writing.score(run.model, ids[:1000] if run.dry_run else ids))
+    nats = float(language_model.score(run.model, ids[:1000] if run.dry_run else ids))
     scores = {"nats_per_char": nats, "bits_per_char": nats / float(np.log(2)), "characters": len(ids)}
     run.console.say(f"test split of {run.name}", *(f"{name:>20}  {value:.5g}" for name, value in scores.items()))
     if not run.dry_run:
@@ -173,7 +179,7 @@ class Show(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         run, options = self.run, self.run.options
-        if not training.due(epoch, options["output_every"], self.last):
+        if not due(epoch, options["output_every"], self.last):
             return
         start = np.random.default_rng((run.seed, epoch)).integers(max(1, len(self.ids) - PROMPT))
         prompt = run.vocabulary.decode(np.asarray(self.ids[start : start + PROMPT]))
@@ -186,16 +192,51 @@ class Show(keras.callbacks.Callback):
 # Command line ---------------------------------------------------------------------------------------------------------
 
 
+def add_data_options(parser, task, window):
+    """Adds the options of the group "data" for running text: task, data, limit, max_length, top_words and level."""
+    add, count = parser.add_argument_group("data").add_argument, bounded(int, 1)
+    names = "; ".join(f"{name}: {text}" for name, text in tasks.TASKS.items())
+    add("-t", "--task", default=task, choices=tasks.TASKS, metavar="NAME", help=f"corpus by name. {names}")
+    add(
+        *("-D", "--data", "--data_dir", "--data-directory"),
+        metavar="PATH",
+        help="text file, or folder of .txt files (those named train, valid, test stay as they are), instead of a task",
+    )
+    add("-I", "--limit", type=count, metavar="N", help="read only the first N characters of the text")
+    add(
+        *("-m", "--max-length", "--max_length", "--sequence_length"),
+        type=count,
+        default=window,
+        metavar="N",
+        help="characters of a training window: so far back reach the gradients",
+    )
+    add("-w", "--top-words", "--top_words", type=count, metavar="N", help="the N most frequent characters; else <unk>")
+    add("--level", choices=("char", "byte"), default="char", help="what a token is; byte: any file, text or not")
+
+
+def read_run(run, args):
+    """Reads the running text that a command line asks for, in the vocabulary of the run or a new one.
+
+    Raises:
+        UserError: it is not the text of the run, or cannot be used.
+    """
+    settings = {"limit": args.limit, "level": args.level, "size": args.top_words}
+    text = running_text.read(args.task, args.data, vocabulary=run.vocabulary, **settings)
+    if not run.is_new and text.fingerprint != run.config["corpus"]["fingerprint"]:
+        raise UserError(f"{text.name} is not the text that {run.name} was trained on")
+    return text
+
+
 def parse_args(argv=None):
-    size, share = util.number(int, 1), util.number(float, 0, 0.99)
+    size, share = bounded(int, 1), bounded(float, 0, 0.99)
     parser = argparse.ArgumentParser(
         description=__doc__.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    running.add_data_options(parser, task="pydocs", window=100)
+    add_data_options(parser, task="pydocs", window=100)
     add = parser.add_argument_group("model").add_argument
     add("-E", "--embedding-dim", "--embedding-size", "--embedding_size", type=size, default=128, help="width of a char")
     add("-L", "--units", "--lstm-hidden-size", "--num_units", type=size, default=512, help="width of a recurrence")
-    add("-x", "--extra-layers", type=util.number(int, 0), default=0, help="recurrences besides the first")
+    add("-x", "--extra-layers", type=bounded(int, 0), default=0, help="recurrences besides the first")
     add("-R", "--rnn-type", choices=("lstm", "gru"), default="lstm", help="kind of recurrence")
     add("--one-hot", action="store_true", help="characters as one-hot vectors instead of an embedding")
     add("--tied", action="store_true", help="the embedding is the softmax's weights too")
@@ -203,10 +244,10 @@ def parse_args(argv=None):
     add("--dropout", type=share, default=0.1, help="of the outputs of each recurrence")
     add("--windows", action="store_true", help="windows that know nothing of one another, in a random order")
     add("--forget", type=share, default=0.0, help="chance that a carried state is emptied before a window in training")
-    training.add_training_options(parser, epochs=10, batch_size=64, learning_rate=2e-3)
-    sampling.add_sampling_options(parser, temperature=0.8, num_samples=1, gen_length=300, beam=False)
-    training.add_run_options(parser)
-    args = training.parse(parser, SCRIPT, argv)
+    add_training_options(parser, epochs=10, batch_size=64, learning_rate=2e-3)
+    add_sampling_options(parser, temperature=0.8, num_samples=1, gen_length=300, beam=False)
+    add_run_options(parser)
+    args = parse(parser, SCRIPT, argv)
     if args.tied and args.one_hot:
         parser.error("--tied needs an embedding: leave out --one-hot")
     return args
@@ -214,37 +255,37 @@ def parse_args(argv=None):
 
 def main(args):
     one_core_an_operation()
-    run = training.open_run(SCRIPT, args)
+    run = open_run(SCRIPT, args)
     if not run.is_new and args.resume is None:
         run.model = build(run.options, run.vocabulary)
         run.load_best(run.model)
         if args.sample is not None:
-            writing.talk(run, args, line_begin(run))
+            language_model.talk(run, args, line_begin(run))
         else:
-            finish(run, running.read_run(run, args).test)
+            finish(run, read_run(run, args).test)
         return
-    text = running.read_run(run, args)
+    text = read_run(run, args)
     if args.windows:
         train, valid = (
-            util.Batches(streams.windows(ids, args.max_length), args.batch_size, run.seed, shuffle=shuffle)
+            Batches(windows(ids, args.max_length), args.batch_size, run.seed, shuffle=shuffle)
             for ids, shuffle in ((text.train, True), (text.valid, False))
         )
     else:
-        train = streams.Streams(text.train, args.batch_size, args.max_length, run.seed)
-        valid = streams.Streams(text.valid, args.batch_size, args.max_length)
-    training.settle_epochs(run, args, train)
+        train = Streams(text.train, args.batch_size, args.max_length, run.seed)
+        valid = Streams(text.valid, args.batch_size, args.max_length)
+    settle_epochs(run, args, train)
     model = build(run.options, text.vocabulary)
-    rate = training.falling(args.learning_rate, args.decay, args.epochs * train.total)
-    model.compile(Adam(rate, global_clipnorm=args.clip_norm or None), jit_compile=sampling.JIT)
+    rate = falling(args.learning_rate, args.decay, args.epochs * train.total)
+    model.compile(Adam(rate, global_clipnorm=args.clip_norm or None), jit_compile=JIT)
     run.start(model, text.vocabulary, text)
-    callbacks = [] if args.windows else [streams.FromTheStart(model.carried, train)]
+    callbacks = [] if args.windows else [ResetState(model.carried, train)]
     callbacks.append(Show(run, text.valid, args.epochs))
     limits = {"epochs": args.epochs, "max_steps": args.max_steps, "save_minutes": args.save_minutes}
     with contextlib.closing(run):
-        training.fit(run, model, train, valid, monitor="val_nats_per_char", callbacks=callbacks, **limits)
+        fit(run, model, train, valid, monitor="val_nats_per_char", callbacks=callbacks, **limits)
         run.load_best(model)
         run.hparams(run.options, finish(run, text.test))
 
 
 if __name__ == "__main__":
-    training.command(main, parse_args)
+    command(main, parse_args)

@@ -13,23 +13,21 @@ import functools
 import ipaddress
 import logging
 import socket
-from pathlib import Path
 
-import training  # isort: skip (before Keras: it keeps TensorFlow quiet)
+from scriptorium import ROOT, UserError
+from scriptorium.command_line import bounded, command
+from scriptorium.data import corpora
+from scriptorium.data.vocabulary import START
+from scriptorium.decoding import language_model
+from scriptorium.names_vae import codec
+from scriptorium.names_vae import scores as name_scores
+from scriptorium.training import opening, storage, trained
+from scriptorium.training.console import readable
+from scriptorium.training.opening import pretrained
+from scriptorium.vae import latent
+from scriptorium.web import server
+
 import numpy as np
-
-import corpora
-import files
-import latent
-import name_scores
-import name_use
-import options
-import trained
-import util
-import web
-import writing
-from runs import pretrained, readable
-from util import START, UserError
 
 LATENT = trained.SCRIPTS
 RUNNING = ("chars", "words")
@@ -166,10 +164,10 @@ class Latent:
     def warm(self):
         """Computes each thing once, so that no visitor waits for a compilation."""
         first, second = self.two
-        self.walk(web.Fields({"first": first, "second": second}))
+        self.walk(server.Fields({"first": first, "second": second}))
         for fields in ({"count": 1}, {"count": 8}):
-            self.sample(web.Fields(fields))
-        self.between(web.Fields({"first": first, "second": second, "share": 0.5}))
+            self.sample(server.Fields(fields))
+        self.between(server.Fields({"first": first, "second": second, "share": 0.5}))
 
 
 class Names(Latent):
@@ -180,7 +178,7 @@ class Names(Latent):
 
     def __init__(self, run, script):
         super().__init__(run, script)
-        self.labels = sorted(name for kind in name_use.labels_of(run).kinds.values() for name in kind)
+        self.labels = sorted(name for kind in codec.labels_of(run).kinds.values() for name in kind)
 
     def about(self):
         return super().about() | {"languages": self.labels}
@@ -199,7 +197,7 @@ class Names(Latent):
         fields.nothing_else()
         temperature = 0.0 if anchor else self.run.options["temperature"]
         how = {"style": style or None, "anchor": anchor or None, "radius": radius, "prefix": prefix}
-        found = name_use.draw(self.run, count, seed=seed, temperature=temperature, **how)
+        found = codec.draw(self.run, count, seed=seed, temperature=temperature, **how)
         near = self.known.nearest(found) if self.known else [(None, None)] * count
         rows = [{"name": n, "nearest": near_n, "distance": d} for n, (near_n, d) in zip(found, near, strict=True)]
         return {"names": rows, "unknown": self.run.vocabulary.unknown(anchor + prefix)}
@@ -208,7 +206,7 @@ class Names(Latent):
         super().warm()
         name = self.two[0][: self.run.options["positions"] - 1]
         for fields in ({}, {"count": 1000}, {"anchor": name}, {"prefix": name[:2]}):
-            self.names(web.Fields(fields))
+            self.names(server.Fields(fields))
 
 
 class Running:
@@ -218,7 +216,7 @@ class Running:
 
     def __init__(self, run, script):
         self.run, self.script = run, script
-        self.writer = functools.lru_cache(16)(functools.partial(writing.Writer, run.model, chunk=8))
+        self.writer = functools.lru_cache(16)(functools.partial(language_model.Writer, run.model, chunk=8))
 
     def about(self):
         return {"kind": self.kind, "unit": "characters" if self.run.script == "chars" else "words"}
@@ -232,10 +230,10 @@ class Running:
         fields.nothing_else()
         begin = self.script.line_begin(self.run)
         ends = begin == START and self.run.script == "words"
-        return writing.pieces(self.run, self.writer(temperature), prompt, length, seed, begin, ends)
+        return language_model.pieces(self.run, self.writer(temperature), prompt, length, seed, begin, ends)
 
     def warm(self):
-        next(self.go_on(web.Fields({"prompt": "a", "length": 8})))
+        next(self.go_on(server.Fields({"prompt": "a", "length": 8})))
 
 
 def tool_of(run, script):
@@ -297,11 +295,11 @@ def chosen(args):
     Of a script without a run it is the one that comes with the project.
     """
     if args.run:
-        return [options.find(which, args.logdir, SCRIPTS, to_use=True) for which in args.run]
+        return [opening.find(which, args.logdir, SCRIPTS, to_use=True) for which in args.run]
     found, any_of_them = [], argparse.Namespace(**dict.fromkeys(trained.FILTERS), keep_prob=1, data=None)
     for script in SCRIPTS:
-        own = options.newest_first(args.logdir, [script])
-        fit = [run for run in own if trained.unfit(run, files.read_json(run / "config.json"), any_of_them) is None]
+        own = opening.newest_first(args.logdir, [script])
+        fit = [run for run in own if trained.unfit(run, storage.read_json(run / "config.json"), any_of_them) is None]
         found += fit[:1] or pretrained([script])
     if not found:
         raise UserError(f"There is no run in {readable(args.logdir)} yet: `python sentences.py -e 20` makes one.")
@@ -314,10 +312,10 @@ def parse_args(argv=None):
     )
     add = parser.add_argument
     add("--run", action="append", metavar="RUN", help="name or path of a run, any number of times; default: the newest")
-    runs = str(Path(__file__).resolve().parent / "runs")
+    runs = str(ROOT / "runs")
     add("-T", "--logdir", default=runs, help="folder that the runs are in")
     add("--host", default="127.0.0.1", help="address to serve at; any other than this opens the page to others")
-    add("--port", type=util.number(int, 0, 65535), default=8000, help="0: any that is free")
+    add("--port", type=bounded(int, 0, 65535), default=8000, help="0: any that is free")
     return parser.parse_args(argv)
 
 
@@ -343,7 +341,7 @@ def main(args):
             f"{args.host}:{args.port} cannot be served at: {error.strerror}. Try another --port."
         ) from error
     port = server_socket.getsockname()[1]
-    site = web.app(*answers_of(tools), names_of(args.host, port))
+    site = server.Server(*answers_of(tools), names_of(args.host, port)).site
     if not is_loopback(args.host):
         print("Others in this network can use this page and this machine: there is no password and no encryption.")
     shown = f"[{args.host}]" if ":" in args.host else args.host
@@ -352,4 +350,4 @@ def main(args):
 
 
 if __name__ == "__main__":
-    training.command(main, parse_args)
+    command(main, parse_args)

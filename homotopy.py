@@ -25,16 +25,14 @@ import secrets
 import sys
 from pathlib import Path
 
-import training  # isort: skip (before Keras: it keeps TensorFlow quiet)
-import numpy as np
+from scriptorium import UserError, pictures
+from scriptorium.command_line import command
+from scriptorium.data import corpora
+from scriptorium.training import storage, trained
+from scriptorium.training.console import readable
+from scriptorium.vae import latent
 
-import corpora
-import files
-import latent
-import pictures
-import trained
-from runs import readable
-from util import UserError
+import numpy as np
 
 MOST_POINTS = 10_000
 CLOUD = 400  # validation texts in the picture
@@ -148,7 +146,7 @@ def draw(path, run, cloud, z, rows, mode):
     labels = [(row["point"], row["text"]) for row in collapsed(run, rows)]
     title = f"{run.name}: {mode} walk over the codes of {len(cloud)} validation texts"
     figure, missing = pictures.walk(cloud, z.reshape(len(z), -1), labels, title)
-    with files.replacing(path) as temporary:
+    with storage.replacing(path) as temporary:
         pictures.save(figure, temporary)
     if missing:
         note(f"no installed font has {' '.join(missing[:10])}: {path} shows boxes in their place (try fonts-noto-cjk)")
@@ -295,4 +293,4 @@ def main(args):
 if __name__ == "__main__":
     for stream in filter(None, (sys.stdin, sys.stdout, sys.stderr)):
         stream.reconfigure(encoding="utf-8")
-    training.command(main, parse_args)
+    command(main, parse_args)

@@ -26,28 +26,30 @@ Departures from the original:
 
 import argparse
 import contextlib
-import sys
 
-import training  # isort: skip (before Keras: it keeps TensorFlow quiet)
+from scriptorium.command_line import bounded, command, parse
+from scriptorium.data.batches import Batches
+from scriptorium.data.labels import UNKNOWN
+from scriptorium.data.vocabulary import PAD, START, UNK
+from scriptorium.names_vae import codec
+from scriptorium.names_vae import report as names_report
+from scriptorium.names_vae import scores as name_scores
+from scriptorium.names_vae.codec import decode, draw, encode, sample_prior, score  # noqa: F401 (for homotopy.py)
+from scriptorium.names_vae.labels import Head, entropies
+from scriptorium.nn import made, transformer
+from scriptorium.nn.compiled import JIT
+from scriptorium.nn.fast import Adam
+from scriptorium.training import transfer
+from scriptorium.training.fit import falling, fit, settle_epochs
+from scriptorium.training.opening import open_run
+from scriptorium.training.options import add_run_options, add_training_options
+from scriptorium.vae import latent, report
+
 import keras
 import numpy as np
 from keras import layers, ops
 
-import corpora
-import inference
-import latent
-import made
-import name_scores
-import name_use
-import sampling
-import show
-import transfer
-import transformer
-import util
-from labels import UNKNOWN, Head, entropies
-from layers import Adam
-from name_use import decode, draw, encode, sample_prior, score  # noqa: F401 (what homotopy.py asks of a script)
-from util import PAD, START, UNK
+from util import add_data_options, add_sampling_options, load
 
 SCRIPT = "names_vae"
 TEMPERATURE = 0.2  # of the characters that are written from a z; of those of a language model it is 1
@@ -205,11 +207,12 @@ class Prior(layers.Layer):
 
     def call(self, z, labels):
         """Returns log p(z) of each position, given those before, in nats: (batch, time, n) -> (batch, time)."""
-        return self.density(z, self.context(z, labels))
+        mean, log_deviation = self.density(z, self.context(z, labels))
+        return latent.normal_log_prob(z, mean, 2 * log_deviation)
 
     def expected(self, z, labels):
         """Returns the mean of each number, given those before, in the shape of z."""
-        return self.density.mean_and_log_deviation(z, self.context(z, labels))[0]
+        return self.density(z, self.context(z, labels))[0]
 
     def inverse(self, u, labels, z, known):
         """Turns standard normal numbers u (batch, time, n) into draws; z is kept where `known` (batch, time) is True.
@@ -419,38 +422,15 @@ def build(options, vocabulary):
     return model
 
 
-# What is shown, and the command line ----------------------------------------------------------------------------------
-
-
-class ShowNames(show.Show):
-    """What is shown after an epoch: names with their nearest training names, and the latent space by position."""
-
-    def __init__(self, run, valid, every, last, known):
-        super().__init__(run, name_use, valid, every, last)
-        self.known = known
-
-    def show_samples(self, epoch):
-        options = self.run.options
-        settings = {name: options[name] for name in ("temperature", "top_k", "top_p")}
-        names = draw(self.run, options["num_samples"], seed=epoch, **settings)
-        self.run.shown("samples", self.known.describe(names), epoch, **settings)
-
-    def show_posterior(self, epoch):
-        valid = self.valid.part(1000)
-        z_mean, z_log_var = inference.posteriors(self.model, valid)
-        inside = np.arange(z_mean.shape[1])[None] < valid.lengths[:, None]
-        self.run.histogram("z_mean", z_mean[inside], epoch)
-        z = name_scores.drawn(z_mean, z_log_var, epoch)
-        kl = name_scores.in_batches(self.model, "kl_of_positions", z, z_mean, z_log_var, valid.labels)
-        self.run.bars("kl_of_each_position", np.sum(kl * inside, axis=0) / inside.sum(axis=0).clip(1), epoch)
+# Command line -------------------------------------------------------------------------------------------------------
 
 
 def parse_args(argv=None):
-    size, weight, share = util.number(int, 1), util.number(float, 0), util.number(float, 0, 1)
+    size, weight, share = bounded(int, 1), bounded(float, 0), bounded(float, 0, 1)
     parser = argparse.ArgumentParser(
         description=__doc__.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    corpora.add_data_options(parser, task="names", max_length=25, top_words=None)
+    add_data_options(parser, task="names", max_length=25, top_words=None)
     parser.set_defaults(level="char")
     add = parser.add_argument_group("model").add_argument
     add("-L", "--units", "--num_units", type=size, default=64, help="width of the blocks")
@@ -460,13 +440,12 @@ def parse_args(argv=None):
     add("--prior", choices=PRIORS, default="causal", help="what it is told, see the docs; normal: N(0, 1)")
     add("--prior-units", type=size, default=256, help="width of the two hidden layers of the learnt prior")
     add("--no-places", action="store_true", help="the decoder is not told the position of a key")
-    add(
-        "--no-own", action="store_true", help="the decoder looks z up by attention alone, also that of its own position"
-    )
+    about = "the decoder looks z up by attention alone, also that of its own position"
+    add("--no-own", action="store_true", help=about)
     add("--no-prefix-encoder", action="store_true", help="no encoder that guesses from the beginning of a name")
     add("--no-latent", action="store_true", help="no encoder and no z: the decoder alone, a language model")
     add = parser.add_argument_group("objective").add_argument
-    add("--dropout", type=util.number(float, 0, 0.99), default=0.1, help="dropout of the blocks")
+    add("--dropout", type=bounded(float, 0, 0.99), default=0.1, help="dropout of the blocks")
     add("--label-dropout", type=share, default=0.2, help="share of the labels that are made unknown in training")
     add("--supervision", type=weight, default=1.0, help="weight of telling the labels from latents and logits")
     add("--beta", type=weight, default=1.0, help="final weight of the KL term; 1 gives the bound")
@@ -474,34 +453,29 @@ def parse_args(argv=None):
     add("--annealing-epochs", type=weight, default=6.0, help="length of the ramp")
     add("--draws", type=size, default=4, metavar="K", help="of z a name in training; above 1: the bound of K of them")
     add("--free-bits", type=weight, default=12.0, metavar="NATS", help="KL of a name that costs nothing")
-    training.add_training_options(parser, epochs=20, batch_size=64, learning_rate=2e-3)
+    add_training_options(parser, epochs=20, batch_size=64, learning_rate=2e-3)
     parser.set_defaults(dtype="float32")  # products this small are faster so
     add = parser.add_argument_group("transfer").add_argument
-    add(
-        "--init", metavar="RUN", help="start from the weights of this run, trained on other names or on a list of words"
-    )
+    about = "start from the weights of this run, trained on other names or on a list of words"
+    add("--init", metavar="RUN", help=about)
     add("--freeze", choices=("encoder",), help="what stays as it is there: the encoders")
-    sampling.add_sampling_options(parser, temperature=TEMPERATURE, num_samples=10, gen_length=26)
-    training.add_run_options(parser)
+    add_sampling_options(parser, temperature=TEMPERATURE, num_samples=10, gen_length=26)
+    add_run_options(parser)
     add = parser.add_argument_group("use").add_argument
     add("--style", metavar="LABEL", help="names of this language, or class of any label; several with commas between")
     add("--anchor", metavar="NAME", help="names near this one")
     add("--radius", type=weight, default=1.0, help="how near: 0 gives the anchor back, 1 its posterior")
-    add(
-        "--spread",
-        type=weight,
-        default=name_use.SPREAD,
-        help="of draws from the prior: 1 as it is, less for likelier names",
-    )
-    add(
-        "--guidance",
-        type=weight,
-        default=name_use.GUIDANCE,
-        help="how far names of a --style move away from those of any",
-    )
+    about = "of draws from the prior: 1 as it is, less for likelier names"
+    add("--spread", type=weight, default=codec.SPREAD, help=about)
+    about = "how far names of a --style move away from those of any"
+    add("--guidance", type=weight, default=codec.GUIDANCE, help=about)
     add("--prefix", metavar="TEXT", default="", help="names that begin so")
-    add("--iw-samples", type=util.number(int, 0), default=100, metavar="K", help="draws for iw_nll in --eval; 0: none")
-    args = training.parse(parser, SCRIPT, argv)
+    add("--iw-samples", type=bounded(int, 0), default=100, metavar="K", help="draws for iw_nll in --eval; 0: none")
+    return settle(parser, parse(parser, SCRIPT, argv))
+
+
+def settle(parser, args):
+    """Returns the options with those set that follow from others; what does not go together is an error."""
     if not args.max_length:
         parser.error("--max-length is needed: each position has latents of its own")
     if args.no_latent and "temperature" not in args.given:
@@ -511,24 +485,8 @@ def parse_args(argv=None):
     return args
 
 
-def write(run, args, known):
-    """Prints the names that a command line asks for; what is near an anchor differs in its latents, not by chance."""
-    settings = {name: getattr(args, name) for name in ("temperature", "top_k", "top_p", "beam")}
-    if "temperature" not in args.given:
-        settings["temperature"] = 0.0 if args.anchor else run.options["temperature"]
-    unknown = run.vocabulary.unknown((args.anchor or "") + args.prefix)
-    if unknown:
-        print(f"not in the vocabulary, so read as <unk>: {' '.join(unknown)}", file=sys.stderr)
-    how = {"style": args.style, "anchor": args.anchor, "radius": args.radius, "prefix": args.prefix}
-    how |= {"spread": args.spread, "guidance": args.guidance}
-    names = draw(run, args.num_samples, seed=run.seed, **how, **settings)
-    if known is None:
-        print("the text it was trained on is not there any more: which names are new is not told", file=sys.stderr)
-    print("\n".join(known.describe(names) if known else names))
-
-
 def main(args):
-    run = training.open_run(SCRIPT, args)
+    run = open_run(SCRIPT, args)
     source = None
     if args.init and run.is_new:
         source = transfer.take_model(run, args, SCRIPT, also=("max_length", "positions"))
@@ -537,16 +495,16 @@ def main(args):
         run.model = build(run.options, run.vocabulary)
         run.load_best(run.model)
     if args.sample is not None:
-        write(run, args, name_use.known_names(run))
+        names_report.write(run, args, name_scores.known_names(run))
         return
-    corpus, vocabulary, splits = training.read_corpus(run, args, lambda corpus: name_use.classes_of(run, corpus))
+    corpus, vocabulary, splits = load(run, args, lambda corpus: codec.classes_of(run, corpus))
     if trained:
-        show.finish(run, splits["test"], args.iw_samples, name_scores.evaluate)
+        report.finish(run, splits["test"], args.iw_samples, name_scores.evaluate)
         return
     known = name_scores.Known(corpus.train)
-    train = util.Batches(splits["train"], args.batch_size, run.seed)
-    valid = util.Batches(splits["valid"], 2 * args.batch_size, shuffle=False)
-    training.settle_epochs(run, args, train)
+    train = Batches(splits["train"], args.batch_size, run.seed)
+    valid = Batches(splits["valid"], 2 * args.batch_size, shuffle=False)
+    settle_epochs(run, args, train)
     model = build(run.options, vocabulary)
     if source:
         parts = ("decoder",) if args.no_latent else ("encoder", "decoder", "prefix_encoder", "prior")
@@ -556,19 +514,19 @@ def main(args):
         if getattr(model, part):
             transfer.freeze(getattr(model, part), label_embeddings)
     model.steps_an_epoch = train.total
-    rate = training.falling(args.learning_rate, args.decay, args.epochs * train.total)
-    model.compile(Adam(rate, global_clipnorm=args.clip_norm or None), jit_compile=sampling.JIT)
+    rate = falling(args.learning_rate, args.decay, args.epochs * train.total)
+    model.compile(Adam(rate, global_clipnorm=args.clip_norm or None), jit_compile=JIT)
     run.start(model, vocabulary, corpus)
     with contextlib.closing(run):
-        show.project(run, splits["valid"])
-        callbacks = [ShowNames(run, splits["valid"], args.output_every, args.epochs, known)]
+        report.project(run, splits["valid"])
+        callbacks = [names_report.ShowNames(run, splits["valid"], args.output_every, args.epochs, known)]
         limits = {"epochs": args.epochs, "max_steps": args.max_steps, "save_minutes": args.save_minutes}
         monitor = "val_nll" if args.no_latent else "val_neg_elbo"
-        training.fit(run, model, train, valid, monitor=monitor, callbacks=callbacks, **limits)
+        fit(run, model, train, valid, monitor=monitor, callbacks=callbacks, **limits)
         run.load_best(model)
-        show.project(run, splits["valid"], picture=True)
-        run.hparams(run.options, show.finish(run, splits["test"], evaluate=name_scores.evaluate))
+        report.project(run, splits["valid"], picture=True)
+        run.hparams(run.options, report.finish(run, splits["test"], evaluate=name_scores.evaluate))
 
 
 if __name__ == "__main__":
-    training.command(main, parse_args)
+    command(main, parse_args)

@@ -25,22 +25,25 @@ import contextlib
 import itertools
 import sys
 
-import training  # isort: skip (before Keras: it keeps TensorFlow quiet)
+from scriptorium import UserError
+from scriptorium.command_line import bounded, command, parse
+from scriptorium.data.batches import Batches, encode_texts
+from scriptorium.data.vectors import start_from_vectors
+from scriptorium.data.vocabulary import PAD, START, UNK
+from scriptorium.nn.compiled import JIT
+from scriptorium.nn.fast import Adam, softmax_nll
+from scriptorium.nn.recurrent import GRU, LSTM
+from scriptorium.scores import metrics
+from scriptorium.training.fit import falling, fit, settle_epochs
+from scriptorium.training.opening import open_run
+from scriptorium.training.options import add_run_options, add_training_options
+from scriptorium.vae import collapse, inference, latent, report
+
 import keras
 import numpy as np
 from keras import layers, ops
 
-import corpora
-import inference
-import latent
-import metrics
-import remedies
-import sampling
-import show
-import textfiles
-import util
-from layers import GRU, LSTM, Adam, softmax_nll
-from util import PAD, START, UNK, UserError
+from util import add_data_options, add_sampling_options, load
 
 SCRIPT = "sentences"
 
@@ -193,7 +196,7 @@ class SentenceVAE(keras.Model):
         self.decoder = Decoder(options, vocab_size, self.embedding)
         self.encoder = None if options["no_latent"] else Encoder(options, options["share_rnn"] and self.decoder)
         self.seed = keras.random.SeedGenerator(options["seed"] + 1)
-        self.aggressive = remedies.AggressiveEncoder() if options["aggressive"] and self.encoder else None
+        self.aggressive = collapse.AggressiveEncoder() if options["aggressive"] and self.encoder else None
         names = ("nll",) if options["no_latent"] else ("nll", "kl", "neg_elbo", "mmd")[: 4 if options["mmd"] else 3]
         self.means = {name: keras.metrics.Mean(name) for name in names}
         self.perplexity = metrics.Perplexity()
@@ -282,7 +285,7 @@ def encode(run, texts):
     """Reads texts to their posteriors: z_mean and z_log_var, float32 (n, latent_dim) each."""
     if not run.model.encoder:
         raise UserError(f"{run.name} is a language model without a latent space (--no-latent): it cannot encode")
-    return inference.posteriors(run.model, util.encode_texts(texts, run.vocabulary, prompt=True))
+    return inference.posteriors(run.model, encode_texts(texts, run.vocabulary, prompt=True))
 
 
 def decode(run, z, *, temperature=0.0, top_k=0, top_p=1.0, beam=1, seed=1, max_length=None, scores=False):
@@ -300,7 +303,7 @@ def decode(run, z, *, temperature=0.0, top_k=0, top_p=1.0, beam=1, seed=1, max_l
 
 def score(run, texts, z):
     """Returns log p(text|z) in nats of n texts, each at its z (n, latent_dim): float (n,)."""
-    return -inference.likelihoods(run.model, util.encode_texts(texts, run.vocabulary, prompt=True), z)
+    return -inference.likelihoods(run.model, encode_texts(texts, run.vocabulary, prompt=True), z)
 
 
 def sample_prior(run, n, seed=1):
@@ -314,15 +317,15 @@ def sample_prior(run, n, seed=1):
 def compiled(model, args, batches):
     """Compiles a model for training: Adam with clipped gradients and a learning rate that falls to 0."""
     steps = (args.epochs + args.pretrain_epochs) * batches.total
-    rate = training.falling(args.learning_rate, args.decay, steps)
+    rate = falling(args.learning_rate, args.decay, steps)
     settings = {"learning_rate": rate, "global_clipnorm": args.clip_norm or None}
     if args.aggressive:
         control = model.aggressive
-        optimizer = remedies.AlternatingAdam(control.decoder_moves, model.decoder.trainable_variables, **settings)
+        optimizer = collapse.AlternatingAdam(control.decoder_moves, model.decoder.trainable_variables, **settings)
     else:
         optimizer = Adam(**settings)
     model.steps_an_epoch = batches.total
-    model.compile(optimizer, jit_compile=sampling.JIT)
+    model.compile(optimizer, jit_compile=JIT)
     return model
 
 
@@ -330,20 +333,20 @@ def compiled(model, args, batches):
 
 
 def _kept(text):
-    return 1 - util.number(float, 0, 1)(text)
+    return 1 - bounded(float, 0, 1)(text)
 
 
 def parse_args(argv=None):
-    size, weight, share = util.number(int, 1), util.number(float, 0), util.number(float, 0, 1)
+    size, weight, share = bounded(int, 1), bounded(float, 0), bounded(float, 0, 1)
     parser = argparse.ArgumentParser(
         description=__doc__.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    corpora.add_data_options(parser, task="pydocs", max_length=100, top_words=10_000)
+    add_data_options(parser, task="pydocs", max_length=100, top_words=10_000)
     add = parser.add_argument_group("model").add_argument
     add("-E", "--embedding-dim", "--embedding_size", "--embedding-size", type=size, default=256, help="width of a word")
     add("-L", "--units", "--num_units", "--lstm-hidden-size", type=size, default=256, help="width of a recurrence")
     add("--encoder-units", type=size, default=128, help="width of the encoder's recurrences")
-    add("-x", "--extra-layers", type=util.number(int, 0), default=0, help="recurrences of a side besides the first")
+    add("-x", "--extra-layers", type=bounded(int, 0), default=0, help="recurrences of a side besides the first")
     add("-R", "--rnn-type", choices=("lstm", "gru"), default="lstm", help="kind of recurrence")
     add("-H", "--latent-dim", "--latent_dim", "--hidden-size", type=size, default=32, help="dimensions of z")
     add("--one-way", action="store_true", help="the encoder reads forwards only")
@@ -356,7 +359,7 @@ def parse_args(argv=None):
     add = parser.add_argument_group("objective").add_argument
     add("-d", "--word-dropout", type=share, default=0.0, help="share of the decoder's input words hidden; 1: inputless")
     add("--keep_prob", dest="word_dropout", type=_kept, metavar="KEEP", default=argparse.SUPPRESS, help="1 - the above")
-    add("--dropout", type=util.number(float, 0, 0.99), default=0.5, help="dropout of the decoder's inputs and outputs")
+    add("--dropout", type=bounded(float, 0, 0.99), default=0.5, help="dropout of the decoder's inputs and outputs")
     add("--beta", type=weight, default=1.0, help="final weight of the KL term; 1 gives the bound")
     add("--kl-schedule", choices=("none", "linear", "logistic", "cyclical"), default="linear", help="how it gets there")
     add("--annealing-epochs", type=weight, default=2.0, help="length of the ramp")
@@ -364,58 +367,58 @@ def parse_args(argv=None):
     add("--posterior-norm", type=weight, default=0.6, metavar="GAMMA", help="standard deviation of z_mean; 0: as it is")
     add("--free-bits", type=weight, default=0.0, metavar="NATS", help="KL of a sentence that costs nothing")
     add("--mmd", type=weight, default=0.0, metavar="WEIGHT", help="weight of the MMD between codes and prior")
-    add("--pretrain-epochs", type=util.number(int, 0), default=0, help="epochs as an autoencoder; then a new decoder")
+    add("--pretrain-epochs", type=bounded(int, 0), default=0, help="epochs as an autoencoder; then a new decoder")
     add("--aggressive", action="store_true", help="many encoder steps for one of both, until z tells no more")
-    training.add_training_options(parser, epochs=20, batch_size=64, learning_rate=4e-3)
-    sampling.add_sampling_options(parser, temperature=0.5, num_samples=5, gen_length=60)
-    training.add_run_options(parser)
+    add_training_options(parser, epochs=20, batch_size=64, learning_rate=4e-3)
+    add_sampling_options(parser, temperature=0.5, num_samples=5, gen_length=60)
+    add_run_options(parser)
     add = parser.add_argument_group("use").add_argument
-    add("--iw-samples", type=util.number(int, 0), default=500, metavar="K", help="draws for iw_nll in --eval; 0: none")
+    add("--iw-samples", type=bounded(int, 0), default=500, metavar="K", help="draws for iw_nll in --eval; 0: none")
     add("--interactive", action="store_true", help="at the end a Python prompt with run, model, vocabulary and corpus")
     add("--save", action="store_true", help=argparse.SUPPRESS)  # older scripts': a run is always saved
     add("text", nargs="?", metavar="DATA", help="the same as --data")
-    args = training.parse(parser, SCRIPT, argv)
+    args = parse(parser, SCRIPT, argv)
     args.data, args.one_way = args.data or args.text, args.one_way or args.share_rnn
     return args
 
 
 def main(args):
-    run, codec = training.open_run(SCRIPT, args), sys.modules[__name__]
+    run, codec = open_run(SCRIPT, args), sys.modules[__name__]
     if not run.is_new and args.resume is None:
         run.model = build(run.options, run.vocabulary)
         run.load_best(run.model)
         if args.sample is not None and not args.interactive:
-            show.talk(run, codec, args)
+            report.talk(run, codec, args)
             return
-        corpus, _, splits = training.read_corpus(run, args)
+        corpus, _, splits = load(run, args)
         if args.interactive:
-            show.interact(run, codec, corpus)
+            report.interact(run, codec, corpus)
         else:
-            show.finish(run, splits["test"], args.iw_samples)
+            report.finish(run, splits["test"], args.iw_samples)
         return
-    corpus, vocabulary, splits = training.read_corpus(run, args)
-    train = util.Batches(splits["train"], args.batch_size, run.seed)
-    valid = util.Batches(splits["valid"], 2 * args.batch_size, shuffle=False)
-    training.settle_epochs(run, args, train)
+    corpus, vocabulary, splits = load(run, args)
+    train = Batches(splits["train"], args.batch_size, run.seed)
+    valid = Batches(splits["valid"], 2 * args.batch_size, shuffle=False)
+    settle_epochs(run, args, train)
     model = build(run.options, vocabulary)
     if args.embeddings and run.is_new:
-        corpus.description += textfiles.start_from_vectors(args.embeddings, vocabulary, model.embedding.embeddings)
+        corpus.description += start_from_vectors(args.embeddings, vocabulary, model.embedding.embeddings)
     compiled(model, args, train)
     epochs, monitor = args.epochs + args.pretrain_epochs, "val_nll" if args.no_latent else "val_neg_elbo"
-    callbacks = [remedies.NewDecoder(model, train, args.pretrain_epochs)] if args.pretrain_epochs else []
-    callbacks += [remedies.UntilInformed(splits["valid"])] if model.aggressive else []
+    callbacks = [collapse.NewDecoder(model, train, args.pretrain_epochs)] if args.pretrain_epochs else []
+    callbacks += [collapse.UntilInformed(splits["valid"])] if model.aggressive else []
     run.start(model, vocabulary, corpus)
     with contextlib.closing(run):
-        show.project(run, splits["valid"])
-        callbacks.append(show.Show(run, codec, splits["valid"], args.output_every, epochs))
+        report.project(run, splits["valid"])
+        callbacks.append(report.Show(run, codec, splits["valid"], args.output_every, epochs))
         limits = {"epochs": epochs, "max_steps": args.max_steps, "save_minutes": args.save_minutes}
-        training.fit(run, model, train, valid, monitor=monitor, callbacks=callbacks, **limits)
+        fit(run, model, train, valid, monitor=monitor, callbacks=callbacks, **limits)
         run.load_best(model)
-        run.hparams(run.options, show.finish(run, splits["test"]))
-        show.project(run, splits["valid"])
+        run.hparams(run.options, report.finish(run, splits["test"]))
+        report.project(run, splits["valid"])
         if args.interactive:
-            show.interact(run, codec, corpus)
+            report.interact(run, codec, corpus)
 
 
 if __name__ == "__main__":
-    training.command(main, parse_args)
+    command(main, parse_args)

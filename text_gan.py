@@ -40,23 +40,29 @@ import argparse
 import contextlib
 import functools
 
-import training  # isort: skip (before Keras: it keeps TensorFlow quiet)
+from scriptorium import UserError
+from scriptorium.command_line import bounded, command, parse
+from scriptorium.data.batches import Batches
+from scriptorium.data.vocabulary import PAD, UNK, read_vocabulary
+from scriptorium.decoding import sampling
+from scriptorium.nn.compiled import JIT, fused, in_parts, one_core_an_operation
+from scriptorium.nn.fast import Adam
+from scriptorium.text_gan import diffusion, feedback, players
+from scriptorium.text_gan.critic import Critic, present
+from scriptorium.text_gan.evaluation import Show, evaluate, judge_of, likelihood_of
+from scriptorium.text_gan.generator import Generator
+from scriptorium.text_gan.options import PRESETS, add_model_options, add_objective_options
+from scriptorium.text_gan.ppmi import components
+from scriptorium.text_gan.samples import as_text, known, settings_of, write
+from scriptorium.training.fit import falling, fit, settle_epochs
+from scriptorium.training.opening import open_run
+from scriptorium.training.options import add_run_options, add_training_options
+
 import keras
 import numpy as np
 from keras import ops
 
-import corpora
-import diffusion
-import feedback
-import gan_options
-import gan_use
-import players
-import sampling
-import util
-from critic import Critic, components, present
-from layers import Adam, fused, in_parts, one_core_an_operation
-from util import PAD, UNK, UserError
-from word_writer import Generator
+from util import add_data_options, add_sampling_options, load
 
 SCRIPT = "text_gan"
 ADVERSARIAL = 2  # epochs, after those of likelihood
@@ -356,7 +362,7 @@ def build(options, vocabulary):
 
 def compile_for(model, options, steps):
     """Gives a model its three optimizers; the rate of that of the likelihood falls in `steps` steps."""
-    rate = training.falling(options["learning_rate"], options["decay"], max(1, steps))
+    rate = falling(options["learning_rate"], options["decay"], max(1, steps))
     clip, generator = {"global_clipnorm": options["clip_norm"] or None}, model.generator
     players_own = {"beta_1": options["beta_1"], "beta_2": options["beta_2"], **clip}
     parts = {"likelihood": (Adam(rate, **clip), lambda: generator.trainable_variables)}
@@ -364,31 +370,31 @@ def compile_for(model, options, steps):
         parts["generator"] = (Adam(options["adversarial_rate"], **players_own), lambda: generator.trainable_variables)
         parts["critic"] = (Adam(options["critic_rate"], **players_own), lambda: model.critic.trainable_variables)
     shown = lambda: "likelihood" if model.phase == "likelihood" else "generator"  # noqa: E731
-    model.compile(players.Optimizers(parts, shown), jit_compile=sampling.JIT)
+    model.compile(players.Optimizers(parts, shown), jit_compile=JIT)
 
 
 # Command line ---------------------------------------------------------------------------------------------------------
 
 
 def parse_args(argv=None):
-    none, size = util.number(int, 0), util.number(int, 1)
+    none, size = bounded(int, 0), bounded(int, 1)
     parser = argparse.ArgumentParser(
         description=__doc__.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    data = corpora.add_data_options(parser, max_length=31, top_words=5000)
+    data = add_data_options(parser, max_length=31, top_words=5000)
     about = "sentences with unknown words: left out, or read with <unk> for these"
     data.add_argument("--unknown", choices=("drop", "keep"), default="drop", help=about)
     data.add_argument("--vocab", metavar="FILE", help="take these words: one a line, or rows of id,word")
-    gan_options.add_model_options(parser)
-    gan_options.add_objective_options(parser)
-    training.add_training_options(parser, epochs=10, batch_size=64, learning_rate=2e-3)
-    sampling.add_sampling_options(parser, temperature=None, num_samples=10, gen_length=None, beam=False)
-    training.add_run_options(parser)
+    add_model_options(parser)
+    add_objective_options(parser)
+    add_training_options(parser, epochs=10, batch_size=64, learning_rate=2e-3)
+    add_sampling_options(parser, temperature=None, num_samples=10, gen_length=None, beam=False)
+    add_run_options(parser)
     add = parser.add_argument_group("use").add_argument
     add("--style-seed", type=none, metavar="S", help="--sample: one noise for whole sentences, the same for all")
     add("--samples", type=size, default=10_000, metavar="N", help="--eval: sentences that are scored")
-    args = training.parse(parser, SCRIPT, argv)
-    for name, value in gan_options.PRESETS.get(args.preset, {}).items():
+    args = parse(parser, SCRIPT, argv)
+    for name, value in PRESETS.get(args.preset, {}).items():
         if name not in args.given:
             setattr(args, name, value)
     if not args.max_length:
@@ -406,29 +412,29 @@ def parse_args(argv=None):
 
 def main(args):
     one_core_an_operation()
-    run = training.open_run(SCRIPT, args)
+    run = open_run(SCRIPT, args)
     is_open = not run.is_new and args.resume is None
     if is_open:
         run.model = build(run.options, run.vocabulary)
         run.load_best(run.model)
         if args.sample is not None:
             count = args.num_samples if "num_samples" in args.given else 20
-            settings = gan_use.settings_of(vars(args)) | {"seed": args.seed, "style_seed": args.style_seed}
-            print(*gan_use.as_text(run, gan_use.write(run, count, **settings))[1], sep="\n")
+            settings = settings_of(vars(args)) | {"seed": args.seed, "style_seed": args.style_seed}
+            print(*as_text(run, write(run, count, **settings))[1], sep="\n")
             return
     if args.vocab and run.is_new:
-        run.vocabulary = gan_options.read_vocabulary(args.vocab, args.level)
-    corpus, vocabulary, splits = training.read_corpus(run, args)
+        run.vocabulary = read_vocabulary(args.vocab, args.level)
+    corpus, vocabulary, splits = load(run, args)
     if args.unknown == "drop":
-        splits = {name: gan_use.known(split) for name, split in splits.items()}
+        splits = {name: known(split) for name, split in splits.items()}
     if is_open:
-        gan_use.evaluate(run, corpus, splits["train"], args, args.samples, gan_use.likelihood_of(run, build))
+        evaluate(run, corpus, splits["train"], args, args.samples, likelihood_of(run, build))
         return
     # On JAX each length would be compiled anew.
     buckets = 1 if keras.backend.backend() == "jax" else None
-    train = util.Batches(splits["train"], args.batch_size, run.seed, buckets=buckets)
-    valid = util.Batches(splits["valid"], args.batch_size, shuffle=False, buckets=buckets)
-    training.settle_epochs(run, args, train)
+    train = Batches(splits["train"], args.batch_size, run.seed, buckets=buckets)
+    valid = Batches(splits["valid"], args.batch_size, shuffle=False, buckets=buckets)
+    settle_epochs(run, args, train)
     if len(splits["train"]) < args.batch_size:
         raise UserError(f"{len(splits['train'])} training texts have no unknown word; a batch needs {args.batch_size}")
     model = build(run.options, vocabulary)
@@ -439,16 +445,16 @@ def main(args):
     compile_for(model, run.options, (args.pretrain_epochs if model.critic else args.epochs) * train.total)
     run.start(model, vocabulary, corpus)
     with contextlib.closing(run):
-        judge = gan_use.judge_of(run, corpus, splits["train"], "valid")
+        judge = judge_of(run, corpus, splits["train"], "valid")
         limits = {"epochs": args.epochs, "max_steps": args.max_steps, "save_minutes": args.save_minutes}
         monitor = "val_nll" if args.mode == "mle" else "val_reverse_lm_score"
         done = run.saved[0]["steps"] if run.saved else 0
-        callbacks = [gan_use.Show(run, judge, args.epochs, done)]
-        training.fit(run, model, train, valid, monitor=monitor, callbacks=callbacks, **limits)
+        callbacks = [Show(run, judge, args.epochs, done)]
+        fit(run, model, train, valid, monitor=monitor, callbacks=callbacks, **limits)
         run.load_best(model)
-        likelihood = gan_use.likelihood_of(run, build)
-        run.hparams(run.options, gan_use.evaluate(run, corpus, splits["train"], args, 2000, likelihood))
+        likelihood = likelihood_of(run, build)
+        run.hparams(run.options, evaluate(run, corpus, splits["train"], args, 2000, likelihood))
 
 
 if __name__ == "__main__":
-    training.command(main, parse_args)
+    command(main, parse_args)

@@ -42,30 +42,97 @@ import math
 import re
 import sys
 
-import training  # isort: skip (before Keras: it keeps TensorFlow quiet)
+from scriptorium import UserError
+from scriptorium.command_line import bounded, command, parse
+from scriptorium.data.batches import Batches, encode_texts
+from scriptorium.data.digits import DIRECTIONS, SIDES
+from scriptorium.data.vocabulary import PAD, START, UNK
+from scriptorium.nn import transformer
+from scriptorium.nn.compiled import JIT, in_parts, one_core_an_operation, recomputed
+from scriptorium.nn.fast import Adam, Dropout, softmax_nll
+from scriptorium.nn.transformer import FUNNEL, halved, upsampled
+from scriptorium.training.fit import falling, fit, settle_epochs
+from scriptorium.training.opening import open_run
+from scriptorium.training.options import add_run_options, add_training_options
+from scriptorium.transformer_vae import experiments
+from scriptorium.transformer_vae import scores as code_scores
+from scriptorium.transformer_vae.experiments import CHECKS
+from scriptorium.transformer_vae.report import ShowCodes
+from scriptorium.vae import inference, latent, report
+
 import keras
 import numpy as np
 from keras import layers, ops
 
-import code_scores
-import corpora
-import experiments
-import inference
-import latent
-import sampling
-import show
-import transformer
-import util
-from checks import CHECKS
-from digits import DIRECTIONS, SIDES
-from funnel import FUNNEL, Encoder, table, upsampled
-from layers import Adam, Dropout, in_parts, one_core_an_operation, recomputed, softmax_nll
-from util import PAD, START, UNK, UserError
+from util import add_data_options, add_sampling_options, load
 
 SCRIPT = "transformer_vae"
 SETTINGS = ("noise",)  # of `decode`, besides those that any script has
 NOISE = 0.8  # of what is written from draws
 WAVES = 8  # cosines that tell the decoder the level of noise
+
+
+def table(rows, units, deviation=0.3):
+    return layers.Embedding(rows, units, embeddings_initializer=keras.initializers.RandomNormal(stddev=deviation))
+
+
+class Encoder(layers.Layer):
+    """Reads ids (batch, time) to z_mean and z_log_var, float32 (batch, latent_tokens, latent_dim) each."""
+
+    def __init__(self, options, embedding):
+        super().__init__()
+        self.options, self.embedding = options, embedding
+        units, heads = options["units"], options["num_heads"]
+        self.positions = table(1 + options["positions"] + FUNNEL * options["latent_tokens"], units)
+        self.groups = [
+            [transformer.Block(units, heads, options["dropout"], t5=True) for _ in range(int(n))]
+            for n in options["funnel"].split("_")
+        ]
+        self.norm = layers.RMSNormalization(epsilon=1e-6)
+        self.to_mean = layers.Dense(options["latent_dim"], dtype="float32")
+        self.to_log_var = (
+            layers.Dense(options["latent_dim"], dtype="float32") if options["code"] == "gaussian" else None
+        )
+        self.seed = keras.random.SeedGenerator(options["seed"] + 2)
+
+    def hide(self, ids, training):
+        """Replaces tokens by `<unk>`, each with probability --mask-tokens, in training."""
+        if not training or not self.options["mask_tokens"]:
+            return ids
+        hidden = keras.random.uniform(ops.shape(ids), seed=self.seed) < self.options["mask_tokens"]
+        return ops.where(ops.logical_and(hidden, ids != PAD), UNK, ids)
+
+    def call(self, ids, training=False):
+        ids = self.hide(ids, training)
+        # A first position of its own, then whole fours; at least as many as the code has where all of it is used.
+        (batch, time), tokens = ops.shape(ids), self.options["latent_tokens"]
+        fours = (time + FUNNEL - 1) // FUNNEL
+        if not self.to_log_var:
+            fours = max(fours, tokens - 1) if isinstance(fours, int) else ops.maximum(fours, tokens - 1)
+        first, rest = ops.full((batch, 1), START, ids.dtype), ops.full((batch, FUNNEL * fours - time), PAD, ids.dtype)
+        ids = ops.concatenate([first, ids, rest], axis=1)
+        mask = ids != PAD
+        x = self.embedding(ids) + self.positions(ops.arange(ops.shape(ids)[1]))[None]
+        for i, group in enumerate(self.groups):
+            for j, block in enumerate(group):
+                pool = functools.partial(halved, mask=mask) if i and not j else None
+
+                def read(x, block=block, seen=mask[:, None], pool=pool):
+                    return block(x, seen, pool=pool, training=training)
+
+                x = recomputed(read, x)[0] if self.options["recompute"] else read(x)
+                mask = halved(ops.cast(mask, "float32")[..., None], mask)[..., 0] > 0 if pool else mask
+        x, mask = self.norm(x[:, :tokens]), ops.cast(mask[:, :tokens], "float32")[..., None]
+        missing = [(0, 0), (0, tokens - ops.shape(x)[1]), (0, 0)]
+        x = ops.reshape(ops.pad(x, missing), (-1, tokens, self.options["units"]))
+        z_mean = self.to_mean(x)
+        z_mean = ops.tanh(z_mean) if self.options["tanh"] else z_mean
+        if not self.to_log_var:
+            return z_mean, None
+        # Where no token was the posterior is the prior: a code does not depend on what a text is padded to. And none is
+        # wider than the prior, which no code needs, so that it cannot run away.
+        mask = ops.pad(mask, missing)
+        return z_mean * mask, -ops.softplus(-self.to_log_var(x)) * mask
 
 
 def noised(z, noise, normal):
@@ -266,7 +333,7 @@ def build(options, vocabulary):
 
 def read(run, texts):
     """Returns `util.Sequences` of texts as they are typed, cut to the length that the model has."""
-    return util.encode_texts(texts, run.vocabulary, None, run.options["positions"] - 1, prompt=True)
+    return encode_texts(texts, run.vocabulary, None, run.options["positions"] - 1, prompt=True)
 
 
 def encode(run, texts):
@@ -339,11 +406,11 @@ def groups(text):
 
 
 def parse_args(argv=None):
-    size, weight, part = util.number(int, 1), util.number(float, 0), util.number(float, 0, 0.99)
+    size, weight, part = bounded(int, 1), bounded(float, 0), bounded(float, 0, 0.99)
     parser = argparse.ArgumentParser(
         description=__doc__.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    corpora.add_data_options(parser, task="pylines", max_length=30, top_words=4000)
+    add_data_options(parser, task="pylines", max_length=30, top_words=4000)
     parser.set_defaults(level="bpe")
     add = parser.add_argument_group("experiment").add_argument
     about = "syntax: lines of Python; semantics: headlines, whose topic is told from the code; mnist: digits as text"
@@ -363,7 +430,7 @@ def parse_args(argv=None):
     add("--decoder-layers", type=size, default=3, help="blocks of the decoder")
     add(
         "--latent-tokens",
-        type=util.number(int, 2),
+        type=bounded(int, 2),
         default=9,
         help="positions of the code, of which all but the first hold four tokens each",
     )
@@ -374,7 +441,7 @@ def parse_args(argv=None):
     add("--code", choices=("gaussian", "point"), default="gaussian", help="a draw around the mean, or the mean itself")
     add("--noisy", type=part, default=0.15, help="share of the codes read through noise in training; 0 for a point")
     add("--tanh", action="store_true", help="numbers of the mean between -1 and 1, as in the original")
-    add("--window", type=util.number(int, 0), default=0, help="tokens that the decoder's attention is cut into; 0: all")
+    add("--window", type=bounded(int, 0), default=0, help="tokens that the decoder's attention is cut into; 0: all")
     add("--dropout", type=part, default=0.1, help="dropout of the blocks")
     add("--mask-tokens", type=part, default=0.0, help="share of the encoder's tokens that are hidden in training")
     add = parser.add_argument_group("objective").add_argument
@@ -384,19 +451,23 @@ def parse_args(argv=None):
     add("--mmd", type=weight, default=0.0, metavar="WEIGHT", help="final weight of the MMD between codes and prior")
     add("--kernel", choices=("imq", "rbf", "reference"), default="imq", help="of the MMD")
     add("--no-regularizer", action="store_true", help="neither KL nor MMD")
-    training.add_training_options(parser, epochs=10, batch_size=64, learning_rate=1.2e-3)
+    add_training_options(parser, epochs=10, batch_size=64, learning_rate=1.2e-3)
     add = parser.add_argument_group("memory").add_argument
     about = "keep what every N-th block of the decoder computes and compute all others again; 0: keep all"
-    add("--recompute", type=util.number(int, 0), default=0, metavar="N", help=about)
-    sampling.add_sampling_options(parser, temperature=0.0, num_samples=5, gen_length=None)
+    add("--recompute", type=bounded(int, 0), default=0, metavar="N", help=about)
+    add_sampling_options(parser, temperature=0.0, num_samples=5, gen_length=None)
     parser.set_defaults(beam=code_scores.BEAM)
-    training.add_run_options(parser)
+    add_run_options(parser)
     add = parser.add_argument_group("use").add_argument
     about = "how little to go by a code where none was read, 0 to 1, between two texts most in the middle"
-    add("--noise", type=util.number(float, 0, 1), default=NOISE, help=about)
+    add("--noise", type=bounded(float, 0, 1), default=NOISE, help=about)
     add("--check", choices=tuple(CHECKS), help="what texts are to be; default: python for pylines, else none")
-    add("--iw-samples", type=util.number(int, 0), default=100, metavar="K", help="draws for iw_nll in --eval; 0: none")
-    args = training.parse(parser, SCRIPT, argv)
+    add("--iw-samples", type=bounded(int, 0), default=100, metavar="K", help="draws for iw_nll in --eval; 0: none")
+    return settle(parser, parse(parser, SCRIPT, argv))
+
+
+def settle(parser, args):
+    """Returns the options with those set that follow from others; what does not go together is an error."""
     experiments.settle(args)
     if not args.max_length:
         parser.error("--max-length is needed: each position is told apart")
@@ -420,7 +491,7 @@ def parse_args(argv=None):
 
 def main(args):
     one_core_an_operation()
-    run, codec = training.open_run(SCRIPT, args), sys.modules[__name__]
+    run, codec = open_run(SCRIPT, args), sys.modules[__name__]
     opened = not run.is_new and args.resume is None
     if not run.options["noisy"]:
         check_noise(run, args.noise if "noise" in args.given else 0)
@@ -429,34 +500,34 @@ def main(args):
         run.model = build(run.options, run.vocabulary)
         run.load_best(run.model)
         if args.sample is not None:
-            show.talk(run, codec, args)
+            report.talk(run, codec, args)
             return
-    kind, corpus, vocabulary, splits = experiments.read(run, args)
+    labeled = functools.partial(experiments.classes_of, experiment=args.experiment)
+    corpus, vocabulary, splits = load(run, args, labeled if args.experiment in experiments.LABELED else None)
+    kind = experiments.kind_of(run, args, corpus, vocabulary, splits)
     score_with = functools.partial(code_scores.evaluate, vocabulary=vocabulary, check=kind.valid, noise=args.noise)
     score_also = functools.partial(kind.scores, run, splits)
     if opened:
-        show.finish(run, splits["test"], args.iw_samples, score_with, score_also)
+        report.finish(run, splits["test"], args.iw_samples, score_with, score_also)
         return
-    train = util.Batches(splits["train"], args.batch_size, run.seed)
-    valid = util.Batches(splits["valid"], 2 * args.batch_size, shuffle=False)
-    training.settle_epochs(run, args, train)
+    train = Batches(splits["train"], args.batch_size, run.seed)
+    valid = Batches(splits["valid"], 2 * args.batch_size, shuffle=False)
+    settle_epochs(run, args, train)
     model = build(run.options, vocabulary)
     model.steps_an_epoch = train.total
-    rate = training.falling(args.learning_rate, args.decay, args.epochs * train.total)
-    model.compile(Adam(rate, global_clipnorm=args.clip_norm or None), jit_compile=sampling.JIT)
+    rate = falling(args.learning_rate, args.decay, args.epochs * train.total)
+    model.compile(Adam(rate, global_clipnorm=args.clip_norm or None), jit_compile=JIT)
     run.start(model, vocabulary, corpus)
     with contextlib.closing(run):
-        show.project(run, splits["valid"])
-        callbacks = [
-            code_scores.ShowCodes(run, sys.modules[__name__], splits["valid"], args.output_every, args.epochs, kind)
-        ]
+        report.project(run, splits["valid"])
+        callbacks = [ShowCodes(run, sys.modules[__name__], splits["valid"], args.output_every, args.epochs, kind)]
         limits = {"epochs": args.epochs, "max_steps": args.max_steps, "save_minutes": args.save_minutes}
         monitor = "val_neg_elbo" if model.gaussian else "val_nll"
-        training.fit(run, model, train, valid, monitor=monitor, callbacks=callbacks, **limits)
+        fit(run, model, train, valid, monitor=monitor, callbacks=callbacks, **limits)
         run.load_best(model)
-        run.hparams(run.options, show.finish(run, splits["test"], 0, score_with, score_also))
-        show.project(run, splits["valid"])
+        run.hparams(run.options, report.finish(run, splits["test"], 0, score_with, score_also))
+        report.project(run, splits["valid"])
 
 
 if __name__ == "__main__":
-    training.command(main, parse_args)
+    command(main, parse_args)

@@ -25,20 +25,25 @@ import argparse
 import contextlib
 import time
 
-import training  # isort: skip (before Keras: it keeps TensorFlow quiet)
+from scriptorium.command_line import bounded, command, parse
+from scriptorium.data import textfiles
+from scriptorium.data.batches import Batches, Sequences, Streams, encode_texts
+from scriptorium.data.vectors import start_from_vectors
+from scriptorium.data.vocabulary import EOS, PAD, START, UNK
+from scriptorium.decoding import language_model
+from scriptorium.nn.compiled import JIT, one_core_an_operation
+from scriptorium.nn.fast import Adam, softmax_nll
+from scriptorium.nn.recurrent import GRU, LSTM, CarriedState, ResetState
+from scriptorium.scores import metrics
+from scriptorium.training.fit import due, falling, fit, settle_epochs
+from scriptorium.training.opening import open_run
+from scriptorium.training.options import add_run_options, add_training_options
+
 import keras
 import numpy as np
 from keras import layers, ops
 
-import corpora
-import metrics
-import sampling
-import streams
-import textfiles
-import util
-import writing
-from layers import GRU, LSTM, Adam, one_core_an_operation, softmax_nll
-from util import EOS, PAD, START, UNK
+from util import add_data_options, add_sampling_options, load
 
 SCRIPT = "words"
 TEMPERATURES = (0.0, 0.9, 1.0, 1.1, 1.2)  # of the samples that are shown
@@ -93,7 +98,7 @@ class WordRNN(keras.Model):
         self.carried = None
         if options["stream"]:
             widths = np.repeat(self.widths, self.per_layer).tolist()
-            self.carried = streams.Carried(options["batch_size"], widths, options["forget"], options["seed"] + 1)
+            self.carried = CarriedState(options["batch_size"], widths, options["forget"], options["seed"] + 1)
         self.nll_a_sentence, self.perplexity = keras.metrics.Mean("nll"), metrics.Perplexity()
 
     def build(self, *shapes):
@@ -193,7 +198,7 @@ def likelihoods(run, sequences):
     for rows in np.split(np.argsort(sequences.lengths, kind="stable"), range(64, len(sequences), 64)):
         targets = sequences.padded(rows)
         inputs = np.concatenate([np.full_like(targets[:, :1], line_begin(run)), targets[:, :-1]], axis=1)
-        nll[rows] = writing.nll_of(run.model, inputs, targets).sum(-1)
+        nll[rows] = language_model.nll_of(run.model, inputs, targets).sum(-1)
     return nll
 
 
@@ -204,8 +209,8 @@ def line_begin(run):
 
 def write(run, n, *, prompt="", seed=1, length=None, **settings):
     """Returns n sentences that begin with a prompt, list of str; settings as for `writing.Writer`."""
-    writer = writing.Writer(run.model, chunk=length or run.options["gen_length"], **settings)
-    before = writing.prompt_of(prompt, run.vocabulary, line_begin(run))
+    writer = language_model.Writer(run.model, chunk=length or run.options["gen_length"], **settings)
+    before = language_model.prompt_of(prompt, run.vocabulary, line_begin(run))
     ids, _ = writer.go_on(writer.start([before] * n, seed))
     return [run.vocabulary.decode([*before[1:], *row]) for row in ids]
 
@@ -214,12 +219,12 @@ def finish(run, test, args):
     """Scores a run on its test split, prints the scores and writes them to eval.json; returns them."""
     started, model, options = time.monotonic(), run.model, run.options
     if run.dry_run:
-        test = util.Sequences(test.ids, test.starts[: 2 * options["batch_size"] + 1])
+        test = Sequences(test.ids, test.starts[: 2 * options["batch_size"] + 1])
     ids = test.ids[: test.starts[-1]]
-    total = writing.score(model, ids) * len(ids) if options["stream"] else likelihoods(run, test).sum()
+    total = language_model.score(model, ids) * len(ids) if options["stream"] else likelihoods(run, test).sum()
     scores = {"nll": float(total / len(test)), "perplexity": float(np.exp(total / len(ids)))}
     if options["stream"] and args.cache:
-        nats = writing.score_with_cache(model, ids, args.cache, args.cache_share, args.cache_sharpness)
+        nats = language_model.score_with_cache(model, ids, args.cache, args.cache_share, args.cache_sharpness)
         scores["perplexity_with_cache"] = float(np.exp(nats))
     scores |= {"sentences": len(test), "tokens": len(ids)}
     run.console.say(f"test split of {run.name}", *(f"{name:>22}  {value:,.6g}" for name, value in scores.items()))
@@ -261,7 +266,7 @@ class Show(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         run, options = self.run, self.run.options
-        if not training.due(epoch, options["output_every"], self.last):
+        if not due(epoch, options["output_every"], self.last):
             return
         for temperature in sorted({*TEMPERATURES, options["temperature"]}):
             settings = {"temperature": temperature, "top_k": options["top_k"], "top_p": options["top_p"]}
@@ -273,15 +278,15 @@ class Show(keras.callbacks.Callback):
 
 
 def parse_args(argv=None):
-    size, weight, share = util.number(int, 1), util.number(float, 0), util.number(float, 0, 0.99)
+    size, weight, share = bounded(int, 1), bounded(float, 0), bounded(float, 0, 0.99)
     parser = argparse.ArgumentParser(
         description=__doc__.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    corpora.add_data_options(parser, task="pydocs", max_length=None, top_words=10_000)
+    add_data_options(parser, task="pydocs", max_length=None, top_words=10_000)
     add = parser.add_argument_group("model").add_argument
     add("-E", "--embedding-dim", "--embedding-size", "--embedding_size", type=size, default=400, help="width of a word")
     add("-L", "--units", "--lstm-hidden-size", "--num_units", type=size, default=400, help="width of a recurrence")
-    add("-x", "--extra-layers", type=util.number(int, 0), default=0, help="recurrences besides the first")
+    add("-x", "--extra-layers", type=bounded(int, 0), default=0, help="recurrences besides the first")
     add("-R", "--rnn-type", choices=("lstm", "gru"), default="lstm", help="kind of recurrence")
     add("--untied", action="store_true", help="weights of the softmax apart from the word embedding")
     add("--embeddings", metavar="FILE", help="start from word vectors: text (word v1 v2 ...) or .npy in id order")
@@ -297,24 +302,24 @@ def parse_args(argv=None):
     add("--activation-reg", type=weight, default=0.0, help="weight of the size of the outputs and of their changes")
     add(
         "--average",
-        type=util.number(float, 0, 0.99999),
+        type=bounded(float, 0, 0.99999),
         default=0.0,
         metavar="MOMENTUM",
         help="score with averaged weights, such as 0.999",
     )
-    training.add_training_options(parser, epochs=10, batch_size=32, learning_rate=2e-3)
-    sampling.add_sampling_options(parser, temperature=0.9, num_samples=3, gen_length=60, beam=False)
-    training.add_run_options(parser)
+    add_training_options(parser, epochs=10, batch_size=32, learning_rate=2e-3)
+    add_sampling_options(parser, temperature=0.9, num_samples=3, gen_length=60, beam=False)
+    add_run_options(parser)
     add = parser.add_argument_group("use").add_argument
     add(
         "--score",
         metavar="FILE",
         help="print nats and tokens of each line of a file, by the run of --eval or the newest",
     )
-    add("--cache", type=util.number(int, 0), default=0, metavar="N", help="--eval with a cache of the last N words too")
+    add("--cache", type=bounded(int, 0), default=0, metavar="N", help="--eval with a cache of the last N words too")
     add("--cache-share", type=share, default=0.1, help="weight of the cache")
     add("--cache-sharpness", type=weight, default=0.3, help="how much likeness counts in it")
-    args = training.parse(parser, SCRIPT, argv)
+    args = parse(parser, SCRIPT, argv)
     if args.score is not None:
         if args.resume is not None or args.sample is not None:
             parser.error("--score takes a run from --eval, or the newest")
@@ -324,44 +329,44 @@ def parse_args(argv=None):
 
 def main(args):
     one_core_an_operation()
-    run = training.open_run(SCRIPT, args)
+    run = open_run(SCRIPT, args)
     if not run.is_new and args.resume is None:
         run.model = build(run.options, run.vocabulary)
         run.load_best(run.model)
         if args.sample is not None:
-            writing.talk(run, args, line_begin(run), ends=not run.options["stream"])
+            language_model.talk(run, args, line_begin(run), ends=not run.options["stream"])
         elif args.score is not None:
             lines = textfiles.lines_of(args.score)
-            sequences = util.encode_texts(lines, run.vocabulary, prompt=True)
+            sequences = encode_texts(lines, run.vocabulary, prompt=True)
             for line, nats, tokens in zip(lines, likelihoods(run, sequences), sequences.lengths, strict=True):
                 print(f"{nats:.3f}\t{tokens}\t{line}")
         else:
-            finish(run, training.read_corpus(run, args)[2]["test"], args)
+            finish(run, load(run, args)[2]["test"], args)
         return
-    corpus, vocabulary, splits = training.read_corpus(run, args)
+    corpus, vocabulary, splits = load(run, args)
     if args.stream:
-        train = streams.Streams(splits["train"].ids, args.batch_size, args.window, run.seed)
-        valid = streams.Streams(splits["valid"].ids, args.batch_size, args.window)
+        train = Streams(splits["train"].ids, args.batch_size, args.window, run.seed)
+        valid = Streams(splits["valid"].ids, args.batch_size, args.window)
     else:
-        train = util.Batches(splits["train"], args.batch_size, run.seed)
-        valid = util.Batches(splits["valid"], args.batch_size, shuffle=False)
-    training.settle_epochs(run, args, train)
+        train = Batches(splits["train"], args.batch_size, run.seed)
+        valid = Batches(splits["valid"], args.batch_size, shuffle=False)
+    settle_epochs(run, args, train)
     model = build(run.options, vocabulary)
     if args.embeddings and run.is_new:
-        corpus.description += textfiles.start_from_vectors(args.embeddings, vocabulary, model.embedding.embeddings)
-    rate = training.falling(args.learning_rate, args.decay, args.epochs * train.total)
+        corpus.description += start_from_vectors(args.embeddings, vocabulary, model.embedding.embeddings)
+    rate = falling(args.learning_rate, args.decay, args.epochs * train.total)
     averaged = {"use_ema": True, "ema_momentum": args.average} if args.average else {}
-    model.compile(Adam(rate, global_clipnorm=args.clip_norm or None, **averaged), jit_compile=sampling.JIT)
+    model.compile(Adam(rate, global_clipnorm=args.clip_norm or None, **averaged), jit_compile=JIT)
     run.start(model, vocabulary, corpus)
-    callbacks = [streams.FromTheStart(model.carried, train)] if model.carried else []
+    callbacks = [ResetState(model.carried, train)] if model.carried else []
     # Averaged comes last, so that the samples are of the averaged weights.
     callbacks += [Show(run, args.epochs), *([Averaged()] if args.average else [])]
     limits = {"epochs": args.epochs, "max_steps": args.max_steps, "save_minutes": args.save_minutes}
     with contextlib.closing(run):
-        training.fit(run, model, train, valid, monitor="val_perplexity", callbacks=callbacks, **limits)
+        fit(run, model, train, valid, monitor="val_perplexity", callbacks=callbacks, **limits)
         run.load_best(model)
         run.hparams(run.options, finish(run, splits["test"], args))
 
 
 if __name__ == "__main__":
-    training.command(main, parse_args)
+    command(main, parse_args)

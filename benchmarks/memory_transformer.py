@@ -31,7 +31,8 @@ WINDOWS = {"all at once": [], "windows of 128": ["--window", "128"]}
 
 def model_of(argv, length, alone=False):
     sys.path.insert(0, str(common.ROOT))
-    import training  # isort: skip
+    from scriptorium.nn.device import set_dtype
+
     import keras
     import numpy as np
 
@@ -52,7 +53,7 @@ def model_of(argv, length, alone=False):
             return keras.ops.mean(self.model.nll_of(x, y_pred))
 
     args = transformer_vae.parse_args([*argv, "--dropout", "0", "-m", str(length), "--level", "char"])
-    training.set_dtype("float32")
+    set_dtype("float32")
     keras.utils.set_random_seed(1)
     model = transformer_vae.build(common.options_of(args), range(100))
     model = Alone(model) if alone else model

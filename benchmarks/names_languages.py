@@ -17,19 +17,18 @@ import time
 from pathlib import Path
 
 import common
+from scriptorium.data import corpora
+from scriptorium.names_vae import codec
+from scriptorium.names_vae import scores as name_scores
+from scriptorium.scores import kneser_ney
+from scriptorium.training import trained
 
-import kneser_ney
-
-import trained  # isort: skip (before Keras)
 import numpy as np
 
-import corpora
-import name_scores
-import name_use
 import names_vae
 
 EACH = 400  # names drawn of each language
-OWN = {"spread": name_use.SPREAD, "temperature": names_vae.TEMPERATURE, "guidance": name_use.GUIDANCE}
+OWN = {"spread": codec.SPREAD, "temperature": names_vae.TEMPERATURE, "guidance": codec.GUIDANCE}
 SETTINGS = {
     "default": OWN,
     "guidance 0": OWN | {"guidance": 0.0},

@@ -14,8 +14,7 @@ import time
 from pathlib import Path
 
 import common
-
-import kneser_ney
+from scriptorium.scores import kneser_ney
 
 LARGER = ["--num-layers", 3, "--dropout", 0.15]
 MODELS = {"vae": [*LARGER, "--free-bits", 10], "decoder alone": [*LARGER, "--no-latent"]}

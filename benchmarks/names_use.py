@@ -12,17 +12,17 @@ import sys
 import time
 
 import common
+from scriptorium.data import corpora
+from scriptorium.names_vae import codec
+from scriptorium.names_vae import scores as name_scores
+from scriptorium.training import trained
+from scriptorium.vae import inference
 
 sys.path.insert(0, str(common.ROOT))
 
-import trained  # isort: skip (before Keras)
 import numpy as np
 from rapidfuzz.distance import Levenshtein
 
-import corpora
-import inference
-import name_scores
-import name_use
 import names_vae
 
 RADII = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
@@ -31,8 +31,8 @@ RADII = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
 def near(run, anchors, labels, radius, seed=1):
     """Returns a name near each anchor."""
     texts = [f"{label}\t{name}" for label, name in zip(labels, anchors, strict=True)]
-    z = name_use.around(run, texts, radius, seed)
-    given = {"z": z, "labels": name_use.read_names(run, texts).labels, "forced": np.zeros(z.shape[:2], "int32")}
+    z = codec.around(run, texts, radius, seed)
+    given = {"z": z, "labels": codec.read_names(run, texts).labels, "forced": np.zeros(z.shape[:2], "int32")}
     return [run.vocabulary.decode(ids) for ids in inference.write(run.model, given, z.shape[1])[0]]
 
 

@@ -7,24 +7,23 @@ is kept there by `--eval FOLDER`, and uses it by `--sample FOLDER`; homotopy.py 
 """
 
 import argparse
+import importlib
+import json
 import shutil
 import sys
 from pathlib import Path
 
 import common
+from scriptorium.command_line import command
+from scriptorium.training import opening, storage, weights
+from scriptorium.training.run import BEST, FORMAT
 
-import training  # isort: skip (before Keras: it keeps TensorFlow quiet)
-import importlib
-import json
-
-import keras
 import numpy as np
 
-import files
-import options
-import runs
-
-FACTS = ("script", "options", "seed", "versions", "backend", "started", "corpus", "parameters", "device")
+FACTS = (
+    *("format", "script", "options", "seed", "versions", "backend", "started", "corpus", "parameters", "device"),
+    *("epochs_done", "minutes"),
+)
 MOST = 5_000_000  # bytes
 
 
@@ -41,20 +40,19 @@ def command_of(config):
 
 def main(args):
     source, target = args.run, args.folder
-    run = options.open_path(str(source), source.parent.parent)
+    run = opening.open_path(str(source), source.parent.parent)
     script = importlib.import_module(run.script)
     model = script.build(run.options, run.vocabulary)
     run.load_best(model)
     arrays = {}
-    for i, variable in enumerate(model.variables):
-        array = np.array(keras.ops.convert_to_numpy(variable.value))
+    for name, array in weights.values(weights.weights_of(model)).items():
         half = array.astype("float16") if array.dtype.kind == "f" else array
         if not np.isfinite(half).all():
-            sys.exit(f"{variable.path} has no half precision: its largest number is {np.abs(array).max():g}")
-        arrays[f"model-{i:05}"] = half
-    made = {"command": command_of(run.config), "seconds": round(common.training_seconds(source))}
+            sys.exit(f"{name} has no half precision: its largest number is {np.abs(array).max():g}")
+        arrays[name] = half
+    made = {"command": command_of(run.config), "packed": True}
     target.mkdir(parents=True, exist_ok=True)
-    files.save_arrays(target / runs.HALF, made, arrays)
+    storage.save_arrays(target / BEST, {"format": FORMAT, "script": run.script}, arrays)
     # Every machine computes float32 alike, and a text that is written is the same on all.
     config = (
         {name: run.config[name] for name in FACTS}
@@ -62,12 +60,12 @@ def main(args):
         | {"processor": common.processor().split(",")[0], "dtype": "float32"}
     )
     config["options"] |= {"name": target.name, "logdir": "runs"}
-    files.write_json(target / "config.json", config)
+    storage.write_json(target / "config.json", config)
     shutil.copyfile(source / "history.csv", target / "history.csv")
     vocabulary = json.dumps(run.vocabulary.to_json(), ensure_ascii=False, separators=(",", ":"))
-    files.write_text(target / "vocab.json", vocabulary + "\n")
+    storage.write_text(target / "vocab.json", vocabulary + "\n")
     size = sum(path.stat().st_size for path in target.iterdir())
-    print(f"{target}: {size:,} bytes, {made['command']}, {made['seconds'] / 60:.1f} minutes")
+    print(f"{target}: {size:,} bytes, {made['command']}, {config['minutes']:.1f} minutes")
     if size > MOST:
         sys.exit(f"That is more than {MOST:,}: train a smaller model.")
 
@@ -76,4 +74,4 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("run", type=Path, help="directory of a run")
     parser.add_argument("folder", type=Path, help="where it is kept, such as pretrained/sentences/pydocs")
-    training.command(main, parser.parse_args)
+    command(main, parser.parse_args)

@@ -13,7 +13,8 @@ import time
 from pathlib import Path
 
 import common
-import h5py
+from scriptorium.training import storage
+
 import numpy as np
 
 SMALL = ["-I", 400_000, "-e", 3, "-E", 32, "-L", 48, "-H", 8, "-w", 2000, "-b", 32, "-o", 0, "--save-minutes", 0.02]
@@ -33,14 +34,6 @@ def train(folder, name, *argv, wait=None):
     return True
 
 
-def weights(path):
-    """Returns all arrays of an HDF5 file by name."""
-    arrays = {}
-    with h5py.File(path) as file:
-        file.visititems(lambda name, item: arrays.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
-    return arrays
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--runs", type=int, default=5, help="runs that are killed")
@@ -51,17 +44,17 @@ def main():
     whole = time.monotonic()
     train(folder, "whole", *SMALL)
     whole = time.monotonic() - whole
-    wanted = weights(folder / "sentences" / "whole" / "last.ckpt")
+    wanted = storage.load_arrays(folder / "sentences" / "whole" / "last.safetensors")[1]
     for number in range(args.runs):
         name, kills, ended = f"killed-{number}", [], False
         while not ended:
-            exists = (folder / "sentences" / name / "last.ckpt").exists()
+            exists = (folder / "sentences" / name / "last.safetensors").exists()
             if not exists:
                 shutil.rmtree(folder / "sentences" / name, ignore_errors=True)
             wait = chance.uniform(0.25, 0.75) * whole if len(kills) < args.kills else None
             ended = train(folder, None if exists else name, *(["--resume", name] if exists else SMALL), wait=wait)
             kills += [] if ended else [round(wait, 1)]
-        got = weights(folder / "sentences" / name / "last.ckpt")
+        got = storage.load_arrays(folder / "sentences" / name / "last.safetensors")[1]
         equal = got.keys() == wanted.keys() and all(np.array_equal(got[key], wanted[key]) for key in wanted)
         rows.append({"run": name, "killed after (s)": " ".join(map(str, kills)) or "-", "bitwise equal": equal})
     shutil.rmtree(folder)

@@ -55,13 +55,14 @@ def batch_of(case, step):
 def keras_step(case, kind, dtype):
     """Returns a function of a batch that makes one training step with a script's own model."""
     sys.path.insert(0, str(common.ROOT))
-    import training  # isort: skip
     import importlib
+
+    from scriptorium.nn.device import set_dtype
 
     import keras
 
     script, options, _, vocabulary = CASES[case]
-    training.set_dtype(dtype)
+    set_dtype(dtype)
     module = importlib.import_module(script)
     if kind == "own" and script != "sentences":
         module.one_core_an_operation()  # as the script's main does

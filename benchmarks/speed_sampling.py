@@ -22,14 +22,15 @@ UNITS, WIDTH, VOCABULARY = 512, 128, 65
 
 def ours(count, length):
     sys.path.insert(0, str(common.ROOT))
-    import training  # isort: skip
-    import chars
-    import writing
+    from scriptorium.decoding import language_model
+    from scriptorium.nn.device import set_dtype
 
-    training.set_dtype("auto")
+    import chars
+
+    set_dtype("auto")
     names = ("given", "groups", "flags", "argv")
     options = {name: value for name, value in vars(chars.parse_args([])).items() if name not in names}
-    writer = writing.Writer(chars.build(options, range(VOCABULARY)), chunk=length)
+    writer = language_model.Writer(chars.build(options, range(VOCABULARY)), chunk=length)
     return lambda: writer.go_on(writer.start([[4]] * count))
 
 

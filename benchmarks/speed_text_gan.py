@@ -12,20 +12,17 @@ import statistics
 import time
 
 import common
+from scriptorium.data.vocabulary import EOS, SPECIAL_TOKENS, START, Vocabulary
+from scriptorium.decoding import sampling
+from scriptorium.nn.compiled import in_parts, one_core_an_operation
+from scriptorium.nn.device import set_dtype
+from scriptorium.text_gan import feedback, players
+from scriptorium.text_gan.critic import present
 
 import text_gan  # isort: skip (before Keras)
 import keras
 import numpy as np
 from keras import ops
-
-import feedback
-import players
-import sampling
-import util
-from critic import present
-from devices import set_dtype
-from layers import in_parts, one_core_an_operation
-from util import EOS, START
 
 WORDS = 4663  # in the vocabulary, as of the COCO captions
 
@@ -66,7 +63,7 @@ def main():
     one_core_an_operation()
     options = common.options_of(text_gan.parse_args(["--critic-steps", "1", *rest]))
     reason = set_dtype(options["dtype"])
-    vocabulary = util.Vocabulary([*util.SPECIAL_TOKENS, *(f"w{i}" for i in range(WORDS))], "space")
+    vocabulary = Vocabulary([*SPECIAL_TOKENS, *(f"w{i}" for i in range(WORDS))], "space")
     real = np.random.default_rng(1).integers(4, len(vocabulary), (options["batch_size"], options["positions"]))
     steps = {}
     for name, kind in (("cached", text_gan.TextGAN), ("recomputed", Recomputing)):

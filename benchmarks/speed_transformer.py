@@ -39,11 +39,12 @@ def batch_of(case, step):
 
 def keras_language_model(kind, vocabulary, tokens):
     """Returns a language model of pre-norm blocks: of this project's, or of Keras's layers."""
+    from scriptorium.nn import transformer
+    from scriptorium.nn.compiled import in_parts
+    from scriptorium.nn.fast import softmax_nll
+
     import keras
     from keras import layers, ops
-
-    import transformer
-    from layers import in_parts, softmax_nll
 
     class KerasBlock(layers.Layer):
         def __init__(self):
@@ -89,13 +90,14 @@ def keras_language_model(kind, vocabulary, tokens):
 def keras_step(case, kind, dtype):
     """Returns a function of a batch that makes one training step."""
     sys.path.insert(0, str(common.ROOT))
-    import training  # isort: skip
+    from scriptorium.nn.device import set_dtype
+
     import keras
 
     import transformer_vae
 
     _, tokens, vocabulary = CASES[case]
-    training.set_dtype(dtype)
+    set_dtype(dtype)
     if kind == "own":
         transformer_vae.one_core_an_operation()  # as the script's main does
     Adam = keras.optimizers.Adam if kind == "keras" else transformer_vae.Adam

@@ -33,19 +33,20 @@ OTHERS = (*OTHERS, "repeated", "likelier_than_shuffled")
 
 def judged(directory, temperature, others):
     """Returns nats a token of 10,000 sentences of a run under a language model of other captions, and the first 12."""
-    import gan_use
-    import kneser_ney
-    import training
-    import util
+    from scriptorium.data.vocabulary import strip_special
+    from scriptorium.scores import kneser_ney
+    from scriptorium.text_gan.samples import as_text, write
+    from scriptorium.training.opening import open_path
+
     from text_gan import build
 
-    run = training.open_path(str(directory), directory.parent.parent, ("text_gan",))
+    run = open_path(str(directory), directory.parent.parent, ("text_gan",))
     run.model = build(run.options, run.vocabulary)
     run.load_best(run.model)
     counts = kneser_ney.KneserNey([kneser_ney.letters(run.vocabulary.encode(line)) for line in others], 5)
-    samples = gan_use.write(run, 10_000, temperature=temperature, seed=run.seed)
-    texts = [kneser_ney.letters(util.words(ids)) for ids in samples]
-    return counts.nats_a_token(texts), gan_use.as_text(run, samples[:12])[1]
+    samples = write(run, 10_000, temperature=temperature, seed=run.seed)
+    texts = [kneser_ney.letters(strip_special(ids)) for ids in samples]
+    return counts.nats_a_token(texts), as_text(run, samples[:12])[1]
 
 
 def main():

@@ -12,8 +12,7 @@ import time
 from pathlib import Path
 
 import common
-
-import kneser_ney
+from scriptorium.scores import kneser_ney
 
 SCORES = ("exact_match", "sequence_accuracy", "token_accuracy", "walk_valid", "walk_new", "sample_valid")
 SCORES = (*SCORES, "sample_unique", "kl", "neg_elbo", "iw_nll", "mmd", "mmd_threshold")
@@ -21,20 +20,20 @@ SCORES = (*SCORES, "sample_unique", "kl", "neg_elbo", "iw_nll", "mmd", "mmd_thre
 
 def likelihoods(directory):
     """Returns rows of (what, lines, share that is Python, share that is new, nats a token) of a run."""
-    import training  # isort: skip
+    from scriptorium.training import trained
+    from scriptorium.transformer_vae import scores as code_scores
+    from scriptorium.transformer_vae.experiments import is_python
+    from scriptorium.vae import inference, latent
+
     import numpy as np
 
-    import checks
-    import code_scores
-    import inference
-    import latent
-    import trained
+    from util import load
 
     run, script = trained.opened(str(directory), directory.parent.parent, ("transformer_vae",))
     args = script.parse_args([])
     for name, value in run.options.items():
         setattr(args, name, value)
-    corpus, vocabulary, splits = training.read_corpus(run, args)
+    corpus, vocabulary, splits = load(run, args)
 
     def letters(text):
         return kneser_ney.letters(vocabulary.encode(text))
@@ -66,7 +65,7 @@ def likelihoods(directory):
     rows = []
     for what, lines in found.items():
         row = {"what": what, "lines": len(lines)}
-        row |= {"Python": float(np.mean([checks.is_python(text) for text in lines]))}
+        row |= {"Python": float(np.mean([is_python(text) for text in lines]))}
         row |= {"different": len(set(lines)) / len(lines), "new": float(np.mean([text not in known for text in lines]))}
         rows.append(row | {"nats a token": counts.nats_a_token([letters(text) for text in lines])})
     return rows

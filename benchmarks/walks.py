@@ -11,18 +11,18 @@ import sys
 import time
 
 import common
+from scriptorium.data import corpora
+from scriptorium.data.batches import Sequences, encode_texts
+from scriptorium.data.vocabulary import EOS, strip_special
+from scriptorium.scores import metrics
+from scriptorium.training import trained
+from scriptorium.vae import inference, latent
 
 sys.path.insert(0, str(common.ROOT))
 
-import trained  # isort: skip (before Keras)
 import numpy as np
 
-import corpora
-import inference
-import latent
-import metrics
 import sentences
-import util
 
 
 def main():
@@ -38,7 +38,7 @@ def main():
         raise SystemExit("The two runs have different vocabularies.")
     o = run.options
     corpus = corpora.load(o["task"], o["data"], limit=o["limit"], level=o["level"], seed=1)
-    test = util.encode_texts(corpus.test, run.vocabulary, o["max_length"], o["clip_length"])
+    test = encode_texts(corpus.test, run.vocabulary, o["max_length"], o["clip_length"])
 
     def nll_a_word(sequences):
         return inference.likelihoods(judge.model, sequences, np.zeros((len(sequences), 1))) / sequences.lengths
@@ -51,17 +51,17 @@ def main():
         share: inference.write(run.model, latent.lerp(first, second, [share])[0], o["gen_length"])[0]
         for share in (0, 0.5, 1)
     }
-    middle = util.Sequences.from_list([[*util.words(ids), util.EOS] for ids in points[0.5]])
+    middle = Sequences.from_list([[*strip_special(ids), EOS] for ids in points[0.5]])
     ends = [
-        {tuple(util.words(ids)) for ids in (points[0][i], points[1][i], *(test[n] for n in pair))}
+        {tuple(strip_special(ids)) for ids in (points[0][i], points[1][i], *(test[n] for n in pair))}
         for i, pair in enumerate(pairs)
     ]
-    new = np.array([tuple(util.words(middle[i])) not in ends[i] for i in range(len(middle))])
+    new = np.array([tuple(strip_special(middle[i])) not in ends[i] for i in range(len(middle))])
     real, walked = np.median(nll_a_word(test)), nll_a_word(middle)
-    wanted = [util.words(test[i]) for i in range(len(test))]
-    again = [util.words(ids) for ids in inference.write(run.model, z_mean, o["gen_length"])[0]]
+    wanted = [strip_special(test[i]) for i in range(len(test))]
+    again = [strip_special(ids) for ids in inference.write(run.model, z_mean, o["gen_length"])[0]]
     prior = inference.write(run.model, sentences.sample_prior(run, args.pairs), o["gen_length"])[0]
-    sampled = nll_a_word(util.Sequences.from_list([[*util.words(ids), util.EOS] for ids in prior]))
+    sampled = nll_a_word(Sequences.from_list([[*strip_special(ids), EOS] for ids in prior]))
     rows = [
         {"score": "reconstruction BLEU-4", "value": metrics.bleu_4(wanted, again)},
         {"score": "reconstruction exact match", "value": metrics.exact_match(wanted, again)},
@@ -75,7 +75,7 @@ def main():
         },
         {
             "score": "different midpoints",
-            "value": len({tuple(util.words(middle[i])) for i in range(len(middle))}) / len(middle),
+            "value": len({tuple(strip_special(middle[i])) for i in range(len(middle))}) / len(middle),
         },
         {
             "score": "mean words of a held-out sentence / of a midpoint",

@@ -3,12 +3,13 @@
 import functools
 import json
 
+from scriptorium.training import storage
+
 import numpy as np
 import pytest
-from scripts import run_script
+from helpers import run_script
 
 import chars
-import files
 
 SMALL = ["-L", 12, "-E", 6, "-b", 4, "-m", 10, "-g", 20]
 
@@ -51,7 +52,7 @@ def test_a_stopped_run_ends_as_one_that_never_stopped(trained):
     folder, where, _ = trained
     run(*where, *SMALL, "-e", 2, "--name", "b", "--max-steps", 30, "-o", 0)
     run("--resume", "b", *where, "--max-steps", 1000)
-    ends = [files.load_arrays(folder / "runs" / "chars" / name / "last.ckpt")[1] for name in ("a", "b")]
+    ends = [storage.load_arrays(folder / "runs" / "chars" / name / "last.safetensors")[1] for name in ("a", "b")]
     assert ends[0].keys() == ends[1].keys()
     for name, array in ends[0].items():
         np.testing.assert_array_equal(array, ends[1][name], err_msg=name)

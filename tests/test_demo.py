@@ -6,22 +6,22 @@ import re
 import shutil
 import threading
 
-import training  # noqa: F401  isort: skip (before Keras: it keeps TensorFlow quiet)
+from scriptorium import UserError
+from scriptorium.data.vocabulary import Vocabulary
+from scriptorium.training import opening, trained
+from scriptorium.training.opening import pretrained
+from scriptorium.web import server
+
 import keras
 import numpy as np
 import pytest
+from helpers import write_run
 
 import chars
 import demo
-import files
 import names_vae
-import runs as runs_module
 import sentences
-import trained
 import transformer_vae
-import util
-import web
-from util import UserError
 
 HOST = "127.0.0.1:8000"
 RANDOM = np.random.default_rng(3)
@@ -53,16 +53,11 @@ def make_run(logdir, name):
     args = vars(script.parse_args([*argv, "-D", str(logdir / f"{name}.txt"), "--dtype", "float32"]))
     options = {k: v for k, v in args.items() if k not in ("given", "groups", "flags", "argv")} | more
     options = json.loads(json.dumps(options, default=str))
-    vocabulary = util.Vocabulary.build(texts, level)
-    directory = logdir / name / "small"
-    directory.mkdir(parents=True)
+    vocabulary = Vocabulary.build(texts, level)
     corpus = {"name": f"{name}.txt", "fingerprint": "", "description": "toy"}
-    config = {"script": name, "options": options, "seed": 1, "dtype": "float32", "corpus": corpus}
-    files.write_json(directory / "config.json", config)
-    files.write_json(directory / "vocab.json", vocabulary.to_json())
     keras.config.set_dtype_policy("float32")
     keras.utils.set_random_seed(1)
-    script.build(options, vocabulary).save_weights(directory / "best.weights.h5")
+    write_run(logdir / name / "small", name, options, vocabulary, corpus, script.build(options, vocabulary))
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +79,7 @@ def tools(runs):
 
 @pytest.fixture(scope="module")
 def client(tools):
-    return web.app(*demo.answers_of(tools), {HOST}).test_client()
+    return server.Server(*demo.answers_of(tools), {HOST}).site.test_client()
 
 
 def ask(client, name, run, **fields):
@@ -127,7 +122,7 @@ def test_a_text_goes_on_piece_by_piece(client, tools):
     found = [ask(client, "continue", "chars", prompt="it is", length=20, seed=seed) for seed in (1, 1, 2)]
     first, again, other = (response.get_data(as_text=True) for response in found)
     assert len(first) == 20 and first == again != other
-    fields = web.Fields({"prompt": "it", "length": 20})
+    fields = server.Fields({"prompt": "it", "length": 20})
     assert len(list(tools["chars/small"].go_on(fields))) > 1
 
 
@@ -144,13 +139,13 @@ def test_what_a_run_cannot_do_is_a_sentence(client):
 
 
 def test_runs_that_fit_are_opened_else_those_that_come_with_the_project(tmp_path, monkeypatch):
-    args, ready = argparse.Namespace(run=None, logdir=str(tmp_path)), runs_module.pretrained(demo.SCRIPTS)
+    args, ready = argparse.Namespace(run=None, logdir=str(tmp_path)), pretrained(demo.SCRIPTS)
     assert demo.chosen(args) == ready and len(ready) == 4
     make_run(tmp_path, "sentences")
     assert demo.chosen(args) == [tmp_path / "sentences" / "small", *ready[1:]]
-    (tmp_path / "sentences" / "small" / "best.weights.h5").unlink()
+    (tmp_path / "sentences" / "small" / "best.safetensors").unlink()
     assert demo.chosen(args) == ready
-    monkeypatch.setattr(runs_module, "PRETRAINED", tmp_path / "none")
+    monkeypatch.setattr(opening, "PRETRAINED", tmp_path / "none")
     with pytest.raises(UserError, match="no run"):
         demo.chosen(args)
 
@@ -177,10 +172,10 @@ def page(tools):
     for tool in tools.values():
         tool.warm()
     hosts = set()
-    server = waitress.server.create_server(web.app(*demo.answers_of(tools), hosts), host="127.0.0.1", port=0)
-    port = server.effective_port
+    site = waitress.server.create_server(server.Server(*demo.answers_of(tools), hosts).site, host="127.0.0.1", port=0)
+    port = site.effective_port
     hosts |= demo.names_of("127.0.0.1", port)
-    threading.Thread(target=server.run, daemon=True).start()
+    threading.Thread(target=site.run, daemon=True).start()
     with browsers.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 390, "height": 844})
@@ -193,7 +188,7 @@ def page(tools):
         page.wait_for_selector("#names-found li")
         yield page
         browser.close()
-    server.close()
+    site.close()
 
 
 def test_each_tab_in_a_browser(page):

@@ -8,16 +8,18 @@ import sys
 import types
 from pathlib import Path
 
+from scriptorium import UserError
+from scriptorium.data import corpora
+from scriptorium.data.vocabulary import Vocabulary
+from scriptorium.training import opening, storage
+from scriptorium.vae import latent
+
+import keras
 import numpy as np
 import pytest
+from helpers import write_run, write_weights
 
-import corpora
-import files
 import homotopy
-import latent
-import runs
-import util
-from util import UserError
 
 TEXTS = ["a cat sees me .", "a cat sees you .", "a dog sees you .", "a dog likes you .", "the dog likes you ."]
 
@@ -31,7 +33,7 @@ class Line(types.ModuleType):
 
     def build(self, options, vocabulary):
         options["units"] + 1  # raises where it is missing or no number
-        return types.SimpleNamespace(load_weights=lambda path: None)
+        return keras.layers.Layer()
 
     def encode(self, run, texts):
         known = [tuple(run.vocabulary.split(text)) for text in TEXTS]
@@ -54,15 +56,10 @@ class Line(types.ModuleType):
 def make_run(logdir, script="names_vae", name="line", corpus=None, vocabulary=None, weights=True, **options):
     """Makes the directory of a trained run."""
     directory = Path(logdir) / script / name
-    directory.mkdir(parents=True)
-    vocabulary = vocabulary or util.Vocabulary.build(TEXTS, "word")
-    files.write_json(directory / "vocab.json", vocabulary.to_json())
+    vocabulary = vocabulary or Vocabulary.build(TEXTS, "word")
     corpus = corpus or {"name": "toy", "fingerprint": "", "description": "toy texts"}
     options = {"units": 8, "latent_dim": 2, "word_dropout": 0.25, **options}
-    config = {"script": script, "options": options, "seed": 1, "dtype": "float32", "corpus": corpus}
-    files.write_json(directory / "config.json", config)
-    if weights:
-        (directory / "best.weights.h5").touch()
+    write_run(directory, script, options, vocabulary, corpus, keras.layers.Layer() if weights else None)
     return directory
 
 
@@ -282,12 +279,12 @@ def chinese_runs(tmp_path_factory):
     logdir = tmp_path_factory.mktemp("runs")
     args = sentences.parse_args(["-D", "toy", "-E", "8", "-L", "8", "-H", "3", "-g", "12"])
     options = {name: value for name, value in vars(args).items() if name not in ("argv", "given", "groups", "flags")}
-    vocabulary = util.Vocabulary.build(CHINESE, "char", language="zh")
+    vocabulary = Vocabulary.build(CHINESE, "char", language="zh")
     directory = make_run(logdir, "sentences", "zh", vocabulary=vocabulary)
-    config = files.read_json(directory / "config.json") | {"options": options}
-    files.write_json(directory / "config.json", config)
+    config = storage.read_json(directory / "config.json") | {"options": options}
+    storage.write_json(directory / "config.json", config)
     model = sentences.build(config["options"], vocabulary)
-    model.save_weights(directory / "best.weights.h5")
+    write_weights(directory, model)
     return logdir
 
 
@@ -334,7 +331,7 @@ def test_without_a_run_it_takes_one_that_comes_with_the_project(tmp_path):
 
 
 def test_without_any_run_it_says_how_to_make_one(tmp_path, monkeypatch):
-    monkeypatch.setattr(runs, "PRETRAINED", tmp_path)
+    monkeypatch.setattr(opening, "PRETRAINED", tmp_path)
     args = homotopy.parse_args(["a", "b", "--logdir", str(tmp_path)])
     with pytest.raises(UserError, match=r"no run .* yet: `python sentences\.py -e 20` makes one"):
         homotopy.main(args)

@@ -4,20 +4,22 @@ import functools
 import json
 from types import SimpleNamespace
 
+from scriptorium import UserError
+from scriptorium.data.batches import encode_texts
+from scriptorium.data.vocabulary import SPECIAL_TOKENS, START, Vocabulary
+from scriptorium.names_vae import codec
+from scriptorium.names_vae import scores as name_scores
+from scriptorium.training import storage
+from scriptorium.training.opening import open_path
+from scriptorium.vae import inference
+
 import keras
 import numpy as np
 import pytest
+from helpers import run_script
 from keras import ops
-from scripts import run_script
 
-import files
-import inference
-import name_scores
-import name_use
 import names_vae
-import training
-import util
-from util import START
 
 NAMES = ["anna", "bo", "carla", "dan", "emil", "fay", "gregor", "ada", "bea", "cem"] * 3
 LABELS = {"language": ["da", "en", "it"], "kind": ["f", "m"]}
@@ -30,13 +32,13 @@ def options_of(*argv, labels=LABELS):
 
 def made(*argv, labels=LABELS):
     keras.utils.set_random_seed(1)
-    vocabulary = util.Vocabulary.build(NAMES, "char")
+    vocabulary = Vocabulary.build(NAMES, "char")
     model = names_vae.build(options_of(*argv, labels=labels), vocabulary)
     random = np.random.default_rng(2)
     for weight in model.trainable_variables:
         weight.assign(weight.numpy() + random.normal(0, 0.2, weight.shape).astype("float32"))
     classes = np.stack([random.integers(0, 1 + len(kind), len(NAMES)) for kind in labels.values()] or [[0] * 30], 1)
-    return model, vocabulary, util.encode_texts(NAMES, vocabulary, labels=classes.astype("int32"))
+    return model, vocabulary, encode_texts(NAMES, vocabulary, labels=classes.astype("int32"))
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +66,7 @@ def test_weights_of_the_reference(tokens, longest, total):
         "--no-places",
         "--no-own",
     ]
-    vocabulary = util.Vocabulary([*util.SPECIAL_TOKENS, *map(chr, range(97, 93 + tokens))], "char")
+    vocabulary = Vocabulary([*SPECIAL_TOKENS, *map(chr, range(97, 93 + tokens))], "char")
     model = names_vae.build(options_of(*args, labels={}), vocabulary)
     width, positions = 64, longest + 1
     reads = tokens * width + positions * width + 2 * (12 * width**2 + 13 * width) + 2 * width
@@ -242,9 +244,9 @@ def test_the_prior_learns_below_the_free_bits_too():
 
 def test_one_batch_is_learnt_by_heart():
     keras.utils.set_random_seed(1)
-    vocabulary = util.Vocabulary.build(NAMES, "char")
+    vocabulary = Vocabulary.build(NAMES, "char")
     model = names_vae.build(options_of("--dropout", "0", "--free-bits", "60", "--draws", "1", labels={}), vocabulary)
-    ids = util.encode_texts(NAMES[:10], vocabulary).padded(np.arange(10))
+    ids = encode_texts(NAMES[:10], vocabulary).padded(np.arange(10))
     model.compile(keras.optimizers.Adam(1e-2))
     for _ in range(300):
         scores = model.train_on_batch(ids, return_dict=True)
@@ -285,7 +287,7 @@ def test_names_begin_as_asked(run):
     for prefix in ("ca", "anna", "b"):
         names = names_vae.draw(run, 20, prefix=prefix, temperature=1.0)
         assert all(name.startswith(prefix) for name in names) and len(set(names)) > 1
-    with pytest.raises(util.UserError, match="prefix has 10 characters"):
+    with pytest.raises(UserError, match="prefix has 10 characters"):
         names_vae.draw(run, 2, prefix="a" * 10)
 
 
@@ -295,7 +297,7 @@ def test_the_radius_is_that_of_the_draw(run):
     # Behind the anchor, where there is no posterior, the prior is drawn from; on it, nothing moves at 0.
     z_mean, _ = names_vae.encode(run, ["carla", "bo"])
     np.testing.assert_allclose(z_mean[:1], names_vae.encode(run, ["carla"])[0], atol=1e-3)
-    same = name_use.around(run, ["carla"] * 2, radius=0.0)
+    same = codec.around(run, ["carla"] * 2, radius=0.0)
     np.testing.assert_allclose(same[0, :6], same[1, :6], atol=1e-5)
     assert np.all(np.any(same[0, 6:] != same[1, 6:], axis=-1))
 
@@ -304,26 +306,26 @@ def test_the_radius_is_that_of_the_draw(run):
 def test_a_small_radius_moves_to_the_clearest_code(prior):
     model, vocabulary, _ = made("--prior", prior)
     run = SimpleNamespace(model=model, vocabulary=vocabulary, options=model.options, name="a")
-    names = name_use.read_names(run, ["carla", "bo"])
+    names = codec.read_names(run, ["carla", "bo"])
     z_mean, z_log_var = inference.posteriors(model, names)
-    clearest = name_use.clearest(run, names, z_mean, z_log_var)
+    clearest = codec.clearest(run, names, z_mean, z_log_var)
     at_mean, at_clearest = (inference.likelihoods(model, names, z) for z in (z_mean, clearest))
     assert np.all(at_clearest < at_mean - 0.1)
-    of_one = name_use.clearest(run, name_use.read_names(run, ["bo"]), z_mean[1:], z_log_var[1:])
+    of_one = codec.clearest(run, codec.read_names(run, ["bo"]), z_mean[1:], z_log_var[1:])
     np.testing.assert_allclose(of_one[0, :3], clearest[1, :3], atol=1e-4)
-    np.testing.assert_allclose(name_use.around(run, ["carla"], 0.0)[:, :6], clearest[:1, :6], atol=1e-4)
+    np.testing.assert_allclose(codec.around(run, ["carla"], 0.0)[:, :6], clearest[:1, :6], atol=1e-4)
     for radius, wanted in ((1.0, z_mean), (0.5, (z_mean + clearest) / 2)):
-        middle = np.mean(name_use.around(run, ["carla"], radius, times=4000)[:, :6], axis=0)
+        middle = np.mean(codec.around(run, ["carla"], radius, times=4000)[:, :6], axis=0)
         np.testing.assert_allclose(middle, wanted[0, :6], atol=0.15)
 
 
 def test_labels_that_are_not_asked_for_come_as_often_as_in_training(run):
     run.options = run.options | {"label_counts": [[1, 1, 10], [1, 2, 30], [3, 1, 60]]}
-    drawn = name_use.draw_labels(run, 4000, [0, 0])
+    drawn = codec.draw_labels(run, 4000, [0, 0])
     assert np.mean(np.all(drawn == [3, 1], axis=1)) == pytest.approx(0.6, abs=0.03)
-    drawn = name_use.draw_labels(run, 4000, [1, 0])
+    drawn = codec.draw_labels(run, 4000, [1, 0])
     assert set(drawn[:, 0]) == {1} and np.mean(drawn[:, 1] == 2) == pytest.approx(0.75, abs=0.03)
-    np.testing.assert_array_equal(name_use.draw_labels(run, 2, [2, 1]), [[2, 1]] * 2)
+    np.testing.assert_array_equal(codec.draw_labels(run, 2, [2, 1]), [[2, 1]] * 2)
 
 
 def test_the_spread_of_the_prior(run):
@@ -341,13 +343,13 @@ def test_guidance(run):
     z = names_vae.sample_prior(run, 4, labels=labels)
     both = (np.array(told, "int32") for told in (labels, [[0, 0]] * 4))
     told, unknown = (ops.convert_to_numpy(run.model.expected(z, classes)) for classes in both)
-    np.testing.assert_allclose(name_use.guided(run, z, labels, 0.5), z + 0.5 * (told - unknown), atol=1e-4)
-    np.testing.assert_array_equal(name_use.guided(run, z, labels, 0), z)
-    assert np.max(np.abs(name_use.guided(run, z, [[0, 0]] * 4, 2.0) - z)) < 1e-4
+    np.testing.assert_allclose(codec.guided(run, z, labels, 0.5), z + 0.5 * (told - unknown), atol=1e-4)
+    np.testing.assert_array_equal(codec.guided(run, z, labels, 0), z)
+    assert np.max(np.abs(codec.guided(run, z, [[0, 0]] * 4, 2.0) - z)) < 1e-4
 
 
 def test_reading_labels_and_names(run):
-    sequences = name_use.read_names(run, ["anna", "it\tf\tanna", "?\tm\tbo"])
+    sequences = codec.read_names(run, ["anna", "it\tf\tanna", "?\tm\tbo"])
     np.testing.assert_array_equal(sequences.labels, [[0, 0], [3, 1], [0, 2]])
     assert run.vocabulary.decode(sequences[1]) == "anna"
 
@@ -405,7 +407,9 @@ def test_going_on_equals_never_stopping(trained):
     folder, _ = trained
     script("-D", folder / "names", "-T", folder / "runs", *SMALL, "-e", 2, "--name", "parts", "--max-steps", 7)
     script("--resume", "parts", "-T", folder / "runs", "--max-steps", 1000)
-    last = [files.load_arrays(folder / "runs" / "names_vae" / name / "last.ckpt")[1] for name in ("a", "parts")]
+    last = [
+        storage.load_arrays(folder / "runs" / "names_vae" / name / "last.safetensors")[1] for name in ("a", "parts")
+    ]
     assert set(last[0]) == set(last[1])
     for name in last[0]:
         if name.startswith("model-"):
@@ -422,7 +426,7 @@ def test_fine_tuning_with_frozen_encoders(trained, tmp_path):
     runs = [folder / "runs" / "names_vae" / name for name in ("a", "tuned")]
     models = []
     for path in runs:
-        opened = training.open_path(str(path), folder / "runs", ("names_vae",))
+        opened = open_path(str(path), folder / "runs", ("names_vae",))
         models.append(names_vae.build(opened.options, opened.vocabulary))
         opened.load_best(models[-1])
     assert opened.options["labels"] == {"label_1": [f"q{i}" for i in range(7)]}

@@ -2,12 +2,12 @@
 
 import itertools
 
+from scriptorium import pictures
+
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
-
-import pictures
 
 
 @pytest.mark.parametrize("steps", [2, 7, 60])

@@ -3,23 +3,21 @@
 import subprocess
 import sys
 
-import training  # noqa: F401  isort: skip (before Keras: it keeps TensorFlow quiet)
+from scriptorium import UserError
+from scriptorium.decoding import language_model
+from scriptorium.training import opening, storage, trained
+from scriptorium.training.opening import PRETRAINED, pretrained
+from scriptorium.training.run import BEST
+
 import numpy as np
 import pytest
-
-import files
-import options
-import runs
-import trained
-import writing
-from util import UserError
 
 RUNS = {"sentences": "pydocs", "names_vae": "names", "transformer_vae": "pylines", "chars": "pydocs"}
 SCRIPTS = tuple(RUNS)
 
 
 def folder(script):
-    return runs.PRETRAINED / script / RUNS[script]
+    return PRETRAINED / script / RUNS[script]
 
 
 def opened(script):
@@ -27,17 +25,17 @@ def opened(script):
 
 
 def test_all_are_there_and_no_other():
-    assert sorted(runs.pretrained()) == sorted(folder(script) for script in RUNS)
+    assert sorted(pretrained()) == sorted(folder(script) for script in RUNS)
 
 
 @pytest.mark.parametrize("script", RUNS)
 def test_small_and_said_how_it_was_made(script):
-    config, names = files.read_json(folder(script) / "config.json"), {path.name for path in folder(script).iterdir()}
+    config, names = storage.read_json(folder(script) / "config.json"), {path.name for path in folder(script).iterdir()}
     assert sum(path.stat().st_size for path in folder(script).iterdir()) <= 5_000_000
-    assert names == {"config.json", "vocab.json", "history.csv", "eval.json", runs.HALF}
-    assert config["command"].startswith(f"python {script}.py") and config["seconds"] > 60 and config["processor"]
-    assert len(files.read_json(folder(script) / "eval.json")) > 2
-    _, arrays = files.load_arrays(folder(script) / runs.HALF)
+    assert names == {"config.json", "vocab.json", "history.csv", "eval.json", BEST}
+    assert config["command"].startswith(f"python {script}.py") and config["minutes"] > 1 and config["processor"]
+    assert len(storage.read_json(folder(script) / "eval.json")) > 2
+    _, arrays = storage.load_arrays(folder(script) / BEST)
     assert {array.dtype for array in arrays.values() if array.dtype.kind == "f"} == {np.dtype("float16")}
     # Nothing tells where it was trained.
     assert not any(sign in str(config) for sign in ("'/", '"/', "=/", "\\\\"))
@@ -68,22 +66,22 @@ def test_characters_go_on_and_are_likely():
     run, _ = opened("chars")
     text = "Return a new list with the names of all files.\n"
     assert (
-        writing.score(run.model, run.vocabulary.encode(text))
+        language_model.score(run.model, run.vocabulary.encode(text))
         < 2
-        < writing.score(run.model, run.vocabulary.encode(text[::-1]))
+        < language_model.score(run.model, run.vocabulary.encode(text[::-1]))
     )
 
 
 def test_used_where_there_is_no_run_and_said_so(tmp_path, capsys):
-    assert options.find("", tmp_path, ("sentences",), to_use=True) == folder("sentences")
+    assert opening.find("", tmp_path, ("sentences",), to_use=True) == folder("sentences")
     assert "comes with the project" in capsys.readouterr().err
-    assert options.find("pydocs", tmp_path, ("chars",), to_use=True) == folder("chars")
+    assert opening.find("pydocs", tmp_path, ("chars",), to_use=True) == folder("chars")
     with pytest.raises(UserError, match=r"There is no run of sentences\.py"):
-        options.find("", tmp_path, ("sentences",))
+        opening.find("", tmp_path, ("sentences",))
     own = tmp_path / "sentences" / "own"
     own.mkdir(parents=True)
     (own / "config.json").write_text("{}", encoding="utf-8")
-    assert options.find("", tmp_path, ("sentences",), to_use=True) == own
+    assert opening.find("", tmp_path, ("sentences",), to_use=True) == own
 
 
 @pytest.mark.parametrize("script", ["sentences", "chars"])

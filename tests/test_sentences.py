@@ -4,18 +4,16 @@ import functools
 import json
 from types import SimpleNamespace
 
+from scriptorium.data.batches import Batches, Sequences, encode_texts
+from scriptorium.data.vocabulary import EOS, PAD, START, UNK, Vocabulary, strip_special
+from scriptorium.vae import collapse, inference, latent, report
+
 import keras
 import numpy as np
 import pytest
-from scripts import run_script
+from helpers import run_script
 
-import inference
-import latent
-import remedies
 import sentences
-import show
-import util
-from util import EOS, PAD, START, UNK
 
 TEXTS = ["the cat sat on the mat .", "a dog ran .", "the dog sat .", "cats", "a cat ran on the mat . the end ."] * 3
 
@@ -27,13 +25,13 @@ def options_of(*argv):
 
 def made(*argv):
     keras.utils.set_random_seed(1)
-    vocabulary = util.Vocabulary.build(TEXTS, "space")
+    vocabulary = Vocabulary.build(TEXTS, "space")
     model = sentences.build(options_of(*argv), vocabulary)
     # Away from the start, where every word is as likely as any other.
     random = np.random.default_rng(2)
     for weight in model.trainable_variables:
         weight.assign(weight.numpy() + random.normal(0, 0.3, weight.shape).astype("float32"))
-    return model, vocabulary, util.encode_texts(TEXTS, vocabulary)
+    return model, vocabulary, encode_texts(TEXTS, vocabulary)
 
 
 @pytest.fixture(scope="module")
@@ -75,15 +73,13 @@ def test_padding_and_the_other_texts_change_no_score(vae):
     model, _, sequences = vae
     z = np.random.default_rng(1).normal(size=(len(sequences), 4)).astype("float32")
     together = inference.likelihoods(model, sequences, z)
-    alone = [
-        inference.likelihoods(model, util.Sequences.from_list([s]), z[i : i + 1])[0] for i, s in enumerate(sequences)
-    ]
+    alone = [inference.likelihoods(model, Sequences.from_list([s]), z[i : i + 1])[0] for i, s in enumerate(sequences)]
     np.testing.assert_allclose(together, alone, rtol=1e-5)
     wide = model.nll(sequences.padded(np.arange(5), 30), z[:5])
     np.testing.assert_allclose(wide, together[:5], rtol=1e-5)
     means, log_vars = inference.posteriors(model, sequences)
     for i in (0, 3):
-        mean, log_var = inference.posteriors(model, util.Sequences.from_list([sequences[i]]))
+        mean, log_var = inference.posteriors(model, Sequences.from_list([sequences[i]]))
         np.testing.assert_allclose([mean[0], log_var[0]], [means[i], log_vars[i]], rtol=1e-4, atol=1e-5)
 
 
@@ -172,16 +168,16 @@ def test_a_batch_overfits():
     ids = sequences.padded(np.arange(5))
     history = model.fit(ids, epochs=150, batch_size=5, verbose=0, shuffle=False)
     assert history.history["nll"][-1] < 0.5 < 5 < history.history["nll"][0]
-    z_mean, _ = inference.posteriors(model, util.Sequences.from_list([sequences[i] for i in range(5)]))
+    z_mean, _ = inference.posteriors(model, Sequences.from_list([sequences[i] for i in range(5)]))
     ids, _ = inference.write(model, z_mean, 12)
-    assert [util.words(row) for row in ids] == [util.words(sequences[i]) for i in range(5)]
+    assert [strip_special(row) for row in ids] == [strip_special(sequences[i]) for i in range(5)]
 
 
 def test_a_new_decoder_after_the_pretraining_keeps_the_encoder_and_the_embedding():
     model, _, sequences = made("--pretrain-epochs", "1")
-    batches = util.Batches(sequences, 4)
+    batches = Batches(sequences, 4)
     model.compile(keras.optimizers.Adam(0.1), jit_compile=False)
-    callback = remedies.NewDecoder(model, batches, 1)
+    callback = collapse.NewDecoder(model, batches, 1)
     callback.set_model(model)
     before = {v.path: v.numpy() for v in model.trainable_variables}
     model.fit(sequences.padded(np.arange(5)), epochs=1, verbose=0)
@@ -206,7 +202,7 @@ def test_a_collapsed_posterior_is_warned_of_once(vae):
     console = SimpleNamespace(say=said.append)
     model, vocabulary, sequences = vae
     run = SimpleNamespace(options=model.options, seed=1, vocabulary=vocabulary, console=console)
-    callback = show.Show(run, sentences, sequences, every=0, last=9)
+    callback = report.Show(run, sentences, sequences, every=0, last=9)
     callback.set_model(model)
     model.step.assign(0)
     callback.on_epoch_end(0, {"val_kl": 0.01})  # the KL weight is still 0: too early to tell
@@ -220,7 +216,7 @@ def test_a_collapsed_posterior_is_warned_of_once(vae):
 
 def test_one_text_and_one_word(vae):
     model, vocabulary, _ = vae
-    one = util.encode_texts(["cats"], vocabulary)
+    one = encode_texts(["cats"], vocabulary)
     assert one[0].tolist()[-1] == EOS and len(one[0]) == 2
     assert inference.posteriors(model, one)[0].shape == (1, 4)
     assert np.isfinite(inference.likelihoods(model, one, np.zeros((1, 4)))).all()
@@ -292,8 +288,8 @@ def test_training_from_the_command_line(trained):
     for name in (
         "config.json",
         "vocab.json",
-        "best.weights.h5",
-        "last.ckpt",
+        "best.safetensors",
+        "last.safetensors",
         "history.csv",
         "samples.txt",
         "eval.json",

@@ -1,24 +1,23 @@
 """The text GAN: what its parts must and must not see, and its gradients."""
 
-import training  # noqa: F401  isort: skip (before Keras: it keeps TensorFlow quiet)
+from scriptorium.data.batches import Sequences
+from scriptorium.data.vocabulary import EOS, PAD, SPECIAL_TOKENS, START, Vocabulary
+from scriptorium.decoding import sampling
+from scriptorium.text_gan import diffusion, feedback, players
+from scriptorium.text_gan.critic import Critic, present
+from scriptorium.text_gan.evaluation import below
+from scriptorium.text_gan.generator import draw_noise
+from scriptorium.text_gan.ppmi import components
+
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
-import critic
-import diffusion
-import feedback
-import gan_use
-import players
-import sampling
 import text_gan
-import util
-from util import EOS, PAD, START
-from word_writer import draw_noise
 
 SIZES = ["-m", "7", "-E", "8", "-L", "8", "--num-heads", "2", "--critic-embedding-dim", "4", "--dtype", "float32"]
-TOKENS = [*util.SPECIAL_TOKENS, *"abcdefgh"]
+TOKENS = [*SPECIAL_TOKENS, *"abcdefgh"]
 
 
 def options_of(*argv):
@@ -31,7 +30,7 @@ def made(*argv, fresh=False):
     keras.config.set_dtype_policy("float32")
     keras.utils.set_random_seed(1)
     options = options_of(*argv)
-    model = text_gan.build(options, util.Vocabulary(TOKENS, "space"))
+    model = text_gan.build(options, Vocabulary(TOKENS, "space"))
     text_gan.compile_for(model, options, 10)
     model.optimizer.build([])
     model.phase = "adversarial"
@@ -61,12 +60,12 @@ def numpy(x):
 
 @pytest.mark.parametrize("kind", ["normal", "uniform", "truncated"])
 def test_noise_has_mean_0_and_variance_1(kind):
-    import word_writer
+    from scriptorium.text_gan.generator import drawn_noise
 
     seed = keras.random.SeedGenerator(2)
     for noise in (
         draw_noise((40_000,), kind, np.random.default_rng(1)),
-        word_writer.drawn_noise((40_000,), kind, seed),
+        drawn_noise((40_000,), kind, seed),
     ):
         noise = numpy(noise)
         assert abs(noise.mean()) < 0.02 and noise.std() == pytest.approx(1, abs=0.02)
@@ -123,15 +122,15 @@ def test_the_gradient_passes_through_the_feedback_or_it_does_not(kind, through):
 def test_behind_the_end_nothing_is_written_and_the_critic_sees_nothing():
     model = made()
     ids = sentences()
-    there = numpy(critic.present(ids))
+    there = numpy(present(ids))
     assert (there.sum(1) == (numpy(ids) != PAD).sum(1)).all()
     after_end = ops.convert_to_tensor(np.array([[5, EOS, 6, EOS, PAD]], "int32"))
-    assert numpy(critic.present(after_end)).tolist() == [[True, True, False, False, False]]
+    assert numpy(present(after_end)).tolist() == [[True, True, False, False, False]]
     embedded = numpy(model.critic.embed(ids))
     behind = embedded + 3 * ~there[..., None]
     for pooling in ("none", "average", "max"):
         for hide in ("yes", "no"):
-            own = critic.Critic(options_of("--hide-after-end", hide, "--pooling", pooling), len(TOKENS))
+            own = Critic(options_of("--hide-after-end", hide, "--pooling", pooling), len(TOKENS))
             scores = [numpy(own(ops.convert_to_tensor(x), ops.convert_to_tensor(there))) for x in (embedded, behind)]
             assert np.allclose(*scores, atol=1e-5) == (hide == "yes")
     written, *_ = model.written(noise_of(model, 6), ids)
@@ -178,7 +177,7 @@ def test_the_critic_learns_to_tell_and_the_generator_to_please_it():
     written = model.draw(noise)
 
     def score(ids):
-        return float(ops.mean(model.critic(model.critic.embed(ids), critic.present(ids))))
+        return float(ops.mean(model.critic(model.critic.embed(ids), present(ids))))
 
     for _ in range(12):
         model.critic_turn(real, noise, written)
@@ -290,7 +289,7 @@ def test_overfits_one_batch_by_likelihood():
 def test_components_are_alike_for_words_with_the_same_neighbours():
     random = np.random.default_rng(1)
     texts = [[4 + random.integers(2), 6 + random.integers(2), 8, EOS] for _ in range(300)]  # {4, 5} {6, 7} 8
-    vectors = critic.components(util.Sequences.from_list(texts), 12, 3)
+    vectors = components(Sequences.from_list(texts), 12, 3)
     distances = np.linalg.norm(vectors[:, None] - vectors[None], axis=-1)
     assert max(distances[4, 5], distances[6, 7]) < 0.3 * min(distances[4, 6], distances[5, 7], distances[6, 8])
     assert not vectors[9:].any() or np.allclose(vectors[9], vectors[10])
@@ -299,7 +298,7 @@ def test_components_are_alike_for_words_with_the_same_neighbours():
 def test_a_generator_begins_with_the_frequencies_of_words_and_of_lengths():
     model = made("-E", "64", fresh=True)
     texts = [[4, 4, 5, 4, EOS]] * 300 + [[4, 5, 4, 4, 5, EOS]] * 300
-    model.start_from(util.Sequences.from_list(texts))
+    model.start_from(Sequences.from_list(texts))
     ids = numpy(model.draw(noise_of(model, 500)))
     assert (ids == 4).sum() / (ids == 5).sum() == pytest.approx(1800 / 900, rel=0.15)
     lengths = (ids != PAD).sum(axis=1)
@@ -318,8 +317,8 @@ def test_the_averaged_generator_writes():
 
 def test_curve_below():
     rows = [(1.0, 4.0, 5.0), (0.5, 2.0, 6.0)]
-    assert gan_use.below(rows, 3.0, 5.0) == pytest.approx(0.5)
-    assert gan_use.below(rows, 1.0, 5.0) is None
+    assert below(rows, 3.0, 5.0) == pytest.approx(0.5)
+    assert below(rows, 1.0, 5.0) is None
 
 
 @pytest.mark.parametrize(

@@ -2,17 +2,19 @@
 
 import json
 
-import training  # isort: skip (before Keras: it keeps TensorFlow quiet)
+from scriptorium import UserError
+from scriptorium.data.vocabulary import read_vocabulary
+from scriptorium.text_gan.evaluation import likelihood_of
+from scriptorium.text_gan.samples import as_text, write
+from scriptorium.training import storage
+from scriptorium.training.opening import open_path
+
+import helpers
 import numpy as np
 import pytest
-import scripts
 from test_text_gan import SIZES
 
-import files
-import gan_options
-import gan_use
 import text_gan
-from util import UserError
 
 RANDOM = np.random.default_rng(5)
 LINES = [" ".join(f"w{word}" for word in RANDOM.integers(0, 9, RANDOM.integers(4, 8))) for _ in range(320)]
@@ -47,7 +49,7 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("gan")
     (folder / "lines.txt").write_text("\n".join(LINES), encoding="utf-8")
     where = ["-D", folder / "lines.txt", "-T", folder / "runs"]
-    scripts.run_script("text_gan.py", *SMALL, *where, "--name", "whole")
+    helpers.run_script("text_gan.py", *SMALL, *where, "--name", "whole")
     return folder, where
 
 
@@ -56,20 +58,27 @@ def test_a_run_and_what_is_done_with_it(trained):
     directory = folder / "runs" / "text_gan" / "whole"
     scores = json.loads((directory / "eval.json").read_text())
     assert {"bleu_5", "self_bleu_5", "jsd_4", "copies", "unique", "lm_score", "reverse_lm_score"} <= scores.keys()
-    for name in ("history.png", "curve.png", "curve.csv", "likelihood.weights.h5", "best.weights.h5", "last.ckpt"):
+    for name in (
+        "history.png",
+        "curve.png",
+        "curve.csv",
+        "likelihood.safetensors",
+        "best.safetensors",
+        "last.safetensors",
+    ):
         assert (directory / name).stat().st_size
     header = (directory / "history.csv").read_text().splitlines()[0].split(",")
     names = {"critic_loss", "generator_loss", "gradient_penalty", "mean_difference", "critic_norm", "generator_norm"}
     assert names | {"val_nll", "val_text_score"} <= set(header)
     assert list((directory / "steps").glob("*events*"))
-    shown = scripts.run_script("text_gan.py", "--sample", "whole", "-T", folder / "runs", "--style-seed", "3").stdout
-    run = training.open_path("whole", folder / "runs", ("text_gan",))
+    shown = helpers.run_script("text_gan.py", "--sample", "whole", "-T", folder / "runs", "--style-seed", "3").stdout
+    run = open_path("whole", folder / "runs", ("text_gan",))
     run.model = text_gan.build(run.options, run.vocabulary)
     run.load_best(run.model)
-    assert gan_use.as_text(run, gan_use.write(run, 20, style_seed=3))[1] == shown.splitlines()
-    assert max(map(len, gan_use.write(run, 20, length=3))) == 3 < max(map(len, gan_use.write(run, 20)))
-    assert gan_use.write(run, 20, style_seed=4) != gan_use.write(run, 20, style_seed=3)
-    likelihood = gan_use.likelihood_of(run, text_gan.build)
+    assert as_text(run, write(run, 20, style_seed=3))[1] == shown.splitlines()
+    assert max(map(len, write(run, 20, length=3))) == 3 < max(map(len, write(run, 20)))
+    assert write(run, 20, style_seed=4) != write(run, 20, style_seed=3)
+    likelihood = likelihood_of(run, text_gan.build)
     # The best weights are of the epoch against the critic, whatever the one before it had reached.
     assert any(not np.array_equal(a, b) for a, b in zip(likelihood.weights, run.model.writing.weights, strict=True))
 
@@ -77,9 +86,11 @@ def test_a_run_and_what_is_done_with_it(trained):
 def test_resumed_is_as_if_never_stopped(trained):
     folder, where = trained
     # In the epoch against the critic, the second one; an epoch has 17 steps.
-    scripts.run_script("text_gan.py", *SMALL, *where, "--name", "stopped", "--max-steps", "25")
-    scripts.run_script("text_gan.py", "--resume", "stopped", "-T", folder / "runs", "--max-steps", "1000")
-    whole, again = (files.load_arrays(folder / "runs" / "text_gan" / n / "last.ckpt")[1] for n in ("whole", "stopped"))
+    helpers.run_script("text_gan.py", *SMALL, *where, "--name", "stopped", "--max-steps", "25")
+    helpers.run_script("text_gan.py", "--resume", "stopped", "-T", folder / "runs", "--max-steps", "1000")
+    whole, again = (
+        storage.load_arrays(folder / "runs" / "text_gan" / n / "last.safetensors")[1] for n in ("whole", "stopped")
+    )
     assert whole.keys() == again.keys() and any(key.startswith("optimizer") for key in whole)
     for key, array in whole.items():
         assert np.array_equal(array, again[key]), key
@@ -106,5 +117,5 @@ def test_words_of_a_file(tmp_path):
     (tmp_path / "words.txt").write_text("zebra\n<unk>\nquagga\nzebra\n", encoding="utf-8")
     (tmp_path / "rows.csv").write_text("0,zebra\n1,quagga\n", encoding="utf-8")
     for name in ("words.txt", "rows.csv"):
-        found = gan_options.read_vocabulary(tmp_path / name, None)
+        found = read_vocabulary(tmp_path / name, None)
         assert found.tokens[4:] == ["zebra", "quagga"] and found.level == "word"

@@ -4,21 +4,23 @@ import json
 import time
 import types
 
+from scriptorium.data.batches import encode_texts
+from scriptorium.data.vocabulary import START, Vocabulary, strip_special
+from scriptorium.nn import transformer
+from scriptorium.nn.compiled import recomputed
+from scriptorium.nn.transformer import halved, upsampled
+from scriptorium.transformer_vae import experiments
+from scriptorium.transformer_vae import scores as code_scores
+from scriptorium.vae import inference
+
+import helpers
 import keras
 import numpy as np
 import pytest
-import scripts
 import test_digits
 from keras import ops
 
-import code_scores
-import experiments
-import funnel
-import inference
-import transformer
 import transformer_vae
-import util
-from layers import recomputed
 
 TEXTS = ["return self.name", "x = y + 1", "for i in range(n):", "import os, sys", "del a[i]", "pass"] * 4
 
@@ -30,16 +32,16 @@ def made(*argv):
     args = transformer_vae.parse_args([*SMALL, *argv])
     options = {k: v for k, v in vars(args).items() if k not in ("given", "groups", "flags", "argv")}
     keras.utils.set_random_seed(1)
-    vocabulary = util.Vocabulary.build(TEXTS, "char")
+    vocabulary = Vocabulary.build(TEXTS, "char")
     model = transformer_vae.build(options, vocabulary)
-    return model, vocabulary, util.encode_texts(TEXTS, vocabulary, 20)
+    return model, vocabulary, encode_texts(TEXTS, vocabulary, 20)
 
 
 @pytest.mark.parametrize(("time", "lengths"), [(30, (15, 8)), (99, (50, 25)), (237, (119, 60)), (840, (420, 210))])
 def test_the_funnel_halves_the_length(time, lengths):
     x = np.random.default_rng(1).normal(size=(2, time, 3)).astype("float32")
     for length in lengths:
-        before, x = x, ops.convert_to_numpy(funnel.halved(x, np.ones(x.shape[:2], bool)))
+        before, x = x, ops.convert_to_numpy(halved(x, np.ones(x.shape[:2], bool)))
         assert x.shape[1] == length
         np.testing.assert_allclose(x[:, 0], before[:, 0], atol=1e-6)
         np.testing.assert_allclose(x[:, 2], before[:, 3:5].mean(axis=1), atol=1e-6)
@@ -47,12 +49,12 @@ def test_the_funnel_halves_the_length(time, lengths):
 
 def test_padding_has_no_part_in_a_mean():
     x = np.arange(5, dtype="float32").reshape(1, 5, 1)
-    found = funnel.halved(x, np.array([[True, True, True, True, False]]))
+    found = halved(x, np.array([[True, True, True, True, False]]))
     np.testing.assert_allclose(ops.convert_to_numpy(found)[0, :, 0], [0, 1.5, 3])
 
 
 def test_five_codes_become_twenty_positions():
-    found = ops.convert_to_numpy(funnel.upsampled(np.arange(1, 6, dtype="float32").reshape(1, 5, 1)))
+    found = ops.convert_to_numpy(upsampled(np.arange(1, 6, dtype="float32").reshape(1, 5, 1)))
     assert found[0, :, 0].tolist() == [1, *[2] * 4, *[3] * 4, *[4] * 4, *[5] * 4, 0, 0, 0]
 
 
@@ -78,7 +80,7 @@ def test_windows_against_a_mask(time, shift):
 
 def test_slots_hold_what_each_of_four_positions_is():
     x = np.arange(2 * 3 * 8, dtype="float32").reshape(2, 3, 8)
-    found = ops.convert_to_numpy(funnel.upsampled(x, slots=True))
+    found = ops.convert_to_numpy(upsampled(x, slots=True))
     np.testing.assert_array_equal(found[:, 0], x[:, 0, :2])
     np.testing.assert_array_equal(found[:, 1:9], x[:, 1:].reshape(2, 8, 2))
     assert found.shape == (2, 12, 2) and not found[:, 9:].any()
@@ -92,7 +94,7 @@ def test_steps_with_caches_equal_the_whole_at_once(argv):
     noise = np.array([0, 0.2, 0.6, 1], "float32")
     hidden = model.decoder(ids, z, noise)
     whole = ops.convert_to_numpy(ops.matmul(hidden, ops.transpose(model.embedding.embeddings)))
-    state, token = model.start({"z": z, "noise": noise}), np.full(4, util.START, "int32")
+    state, token = model.start({"z": z, "noise": noise}), np.full(4, START, "int32")
     for t in range(ids.shape[1]):
         logits, state = model.next(token, state)
         np.testing.assert_allclose(ops.convert_to_numpy(logits), whole[:, t], atol=1e-4)
@@ -208,9 +210,9 @@ def test_a_run_without_noise_is_not_asked_for_it(tmp_path):
     sizes = ["-L", "12", "--num-heads", "3", "-H", "4", "--decoder-layers", "1", "--max-steps", "2", "-b", "4"]
     (tmp_path / "lines.txt").write_text("\n".join(TEXTS * 9))
     where = ["-D", tmp_path / "lines.txt", "-T", tmp_path / "runs"]
-    scripts.run_script("transformer_vae.py", *where, *sizes, "--noisy", "0", "--name", "plain", "-w", "270")
+    helpers.run_script("transformer_vae.py", *where, *sizes, "--noisy", "0", "--name", "plain", "-w", "270")
     for argv in (["transformer_vae.py", "--sample", "plain", "-T"], ["homotopy.py", "a", "b", "--run", "plain", "-T"]):
-        done = scripts.run_script(*argv, tmp_path / "runs", "--noise", "0.5", status=2)
+        done = helpers.run_script(*argv, tmp_path / "runs", "--noise", "0.5", status=2)
         assert "--noise" in done.stderr and len(done.stderr.splitlines()) <= 3
 
 
@@ -224,7 +226,7 @@ def test_one_batch_is_learnt_by_heart():
     assert scores["nll"] < 0.5
     z_mean, _ = inference.posteriors(model, sequences.part(6))
     written = code_scores.write(model, z_mean, 21)
-    assert [util.words(row) for row in written] == [util.words(row) for row in ids]
+    assert [strip_special(row) for row in written] == [strip_special(row) for row in ids]
 
 
 def test_presets_are_defaults():
@@ -259,12 +261,12 @@ def test_digits_from_training_to_their_strip(tmp_path):
     np.savez(tmp_path / "x.npz", x=pictures, y=labels)
     sizes = ["-L", "12", "--num-heads", "3", "-H", "8", "--decoder-layers", "1", "-e", "1", "--name", "d"]
     where = ["-D", tmp_path / "x.npz", "-T", tmp_path / "runs"]
-    scripts.run_script("transformer_vae.py", "--experiment", "mnist", *sizes, *where)
+    helpers.run_script("transformer_vae.py", "--experiment", "mnist", *sizes, *where)
     scores = json.loads((tmp_path / "runs" / "transformer_vae" / "d" / "eval.json").read_text())
     assert scores["digit_real"] > 0.8 and 0 <= scores["digit_again"] <= 1 and "well_formed_95" in scores
-    again = scripts.run_script("transformer_vae.py", "--eval", "d", *where, "--iw-samples", "2")
+    again = helpers.run_script("transformer_vae.py", "--eval", "d", *where, "--iw-samples", "2")
     assert f"{scores['digit_real']:.4f}" in again.stdout
-    done = scripts.run_script("homotopy.py", "--run", "d", "-T", tmp_path / "runs", "--random", "-n", "2")
+    done = helpers.run_script("homotopy.py", "--run", "d", "-T", tmp_path / "runs", "--random", "-n", "2")
     assert len(done.stdout.splitlines()) == 4
 
 
@@ -277,9 +279,9 @@ def test_headlines_and_what_their_codes_tell(tmp_path):
     (tmp_path / "h.jsonl").write_text("\n".join(json.dumps({"label": a, "text": b}) for a, b in rows))
     sizes = ["-L", "12", "--num-heads", "3", "-H", "8", "--decoder-layers", "1", "-e", "1", "--name", "h", "-w", "300"]
     where = ["-D", tmp_path / "h.jsonl", "-T", tmp_path / "runs"]
-    scripts.run_script("transformer_vae.py", "--experiment", "semantics", *sizes, *where)
+    helpers.run_script("transformer_vae.py", "--experiment", "semantics", *sizes, *where)
     scores = json.loads((tmp_path / "runs" / "transformer_vae" / "h" / "eval.json").read_text())
     assert scores["svm_tf_idf"] == 1.0 and scores["svm_code"] > scores["majority"]
     (tmp_path / "plain.txt").write_text("\n".join(text for _, text in rows))
-    done = scripts.run_script("transformer_vae.py", "--experiment", "semantics", "-D", tmp_path / "plain.txt", status=2)
+    done = helpers.run_script("transformer_vae.py", "--experiment", "semantics", "-D", tmp_path / "plain.txt", status=2)
     assert "labels" in done.stderr

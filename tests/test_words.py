@@ -3,20 +3,20 @@
 import functools
 import json
 
+from scriptorium.data.vocabulary import PAD, Vocabulary
+from scriptorium.nn.recurrent import LSTM
+from scriptorium.training import storage
+
 import keras
 import numpy as np
 import pytest
+from helpers import run_script
 from keras import ops
-from scripts import run_script
 
-import files
-import util
 import words
-from layers import LSTM
-from util import PAD
 
 SMALL = ["-L", 12, "-E", 8, "-b", 8, "-g", 12]
-VOCABULARY = util.Vocabulary.build(["the cat sat on the mat . a dog ran home"], "space")
+VOCABULARY = Vocabulary.build(["the cat sat on the mat . a dog ran home"], "space")
 
 
 def made(*argv):
@@ -151,7 +151,9 @@ def test_a_stopped_run_ends_as_one_that_never_stopped(trained):
     settings = [*SMALL, "--stream", "--window", 7, "--average", 0.9]
     run(*where, *settings, "-e", 2, "--name", "stopped", "--max-steps", 20, "-o", 0)
     run("--resume", "stopped", *where, "--max-steps", 1000)
-    ends = [files.load_arrays(folder / "runs" / "words" / name / "last.ckpt")[1] for name in ("stream", "stopped")]
+    ends = [
+        storage.load_arrays(folder / "runs" / "words" / name / "last.safetensors")[1] for name in ("stream", "stopped")
+    ]
     for name, array in ends[0].items():
         np.testing.assert_array_equal(array, ends[1][name], err_msg=name)
 

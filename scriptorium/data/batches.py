@@ -1,0 +1,227 @@
+"""Ids to batches: padded sequences of similar length, or windows of running text that continue one another.
+
+Sequences hold the ids of a text and its `<eos>`; a model shifts them right by one to get its inputs.
+"""
+
+import array
+import tempfile
+
+from scriptorium import UserError
+from scriptorium.data.vocabulary import (
+    EOS,
+    PAD,
+    START,
+)
+
+import keras
+import numpy as np
+
+# Ids beyond this many are kept in a file that is mapped into memory, so that a corpus may be larger than the memory.
+IDS_IN_MEMORY = 16_000_000
+
+
+class Sequences:
+    """Sequences of ids of different lengths, end to end in one array.
+
+    Args:
+        ids: integers (total,), in memory or mapped from a file.
+        starts: int64 (sequences + 1,): sequence i is `ids[starts[i]:starts[i + 1]]`.
+        dropped: how many texts were left out as too long or empty.
+        labels: None, or the classes of each sequence, int32 (sequences, kinds).
+    """
+
+    def __init__(self, ids, starts, dropped=0, labels=None):
+        self.ids, self.starts, self.dropped, self.labels = ids, np.asarray(starts, "int64"), dropped, labels
+        self.lengths = np.diff(self.starts)
+
+    @classmethod
+    def from_list(cls, sequences):
+        ids = np.concatenate([np.asarray(s, "int32") for s in sequences]) if sequences else np.zeros(0, "int32")
+        return cls(ids, np.concatenate([[0], np.cumsum([len(s) for s in sequences])]))
+
+    def __len__(self):
+        return len(self.lengths)
+
+    def __getitem__(self, i):
+        return self.ids[self.starts[i] : self.starts[i + 1]]
+
+    def padded(self, indices, width=None):
+        """Returns the sequences at `indices` as int32 (len(indices), width), padded on the right with `<pad>`."""
+        width = width or int(self.lengths[indices].max(initial=1))
+        rows = np.full((len(indices), width), PAD, "int32")
+        for row, i in enumerate(indices):
+            rows[row, : self.lengths[i]] = self[i]
+        return rows
+
+    def inputs(self, indices, width=None):
+        """Returns what a model reads: `padded`, or with labels a dict of "ids" and "labels" (len(indices), kinds)."""
+        ids = self.padded(indices, width)
+        return ids if self.labels is None else {"ids": ids, "labels": self.labels[indices]}
+
+    def part(self, count):
+        """Returns the first `count` sequences as `Sequences`."""
+        labels = None if self.labels is None else self.labels[:count]
+        return Sequences(self.ids, self.starts[: count + 1], labels=labels)
+
+
+def encode_texts(texts, vocabulary, max_length=None, clip_length=None, prompt=False, labels=None):
+    """Encodes texts to `Sequences`, each ended by `<eos>`.
+
+    Args:
+        texts: iterable of str; read once, so it may be larger than the memory.
+        vocabulary: `Vocabulary`.
+        max_length: texts of more tokens than this are left out; None keeps all.
+        clip_length: texts are cut after this many tokens; None keeps them whole.
+        prompt: whether a person typed the texts (see `Vocabulary.split_prompt`).
+        labels: None, or the classes of each text, integers (texts, kinds).
+
+    Returns:
+        `Sequences` of ids; the lengths count `<eos>`. Empty texts are left out, except prompts.
+    """
+    small = len(vocabulary) <= np.iinfo("uint16").max
+    ids, starts, dropped, file, written = array.array("H" if small else "i"), array.array("q", [0]), [], None, 0
+    for bounded, text in enumerate(texts):
+        sequence = vocabulary.encode(text, prompt)[:clip_length]
+        if (max_length and len(sequence) > max_length) or (len(sequence) == 0 and not prompt):
+            dropped.append(bounded)
+            continue
+        ids.extend(sequence.tolist())
+        ids.append(EOS)
+        starts.append(written + len(ids))
+        if len(ids) > IDS_IN_MEMORY:
+            file = file or tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the map does)
+            ids.tofile(file)
+            written += len(ids)
+            del ids[:]
+    dtype, labels = np.dtype(ids.typecode), None if labels is None else np.delete(labels, dropped, axis=0)
+    if file is None:
+        return Sequences(np.frombuffer(ids, dtype) if ids else np.zeros(0, dtype), starts, len(dropped), labels)
+    ids.tofile(file)
+    file.flush()
+    return Sequences(np.memmap(file, dtype, "r"), starts, len(dropped), labels)
+
+
+class Batches(keras.utils.PyDataset):
+    """Padded batches of sequences of similar length, in an order that depends on (seed, epoch) alone.
+
+    Sequences are shuffled, sorted by length within pools of `pool` batches, cut into batches, and the batches are
+    shuffled. A batch is padded to the next of at most `buckets` widths; only the last one holds fewer sequences.
+
+    Args:
+        sequences: `Sequences`.
+        batch_size: sequences in a batch.
+        seed: int, for the order.
+        shuffle: False gives one order, sorted by length, for every epoch.
+        buckets: at most this many widths; None takes 10 with JAX, which compiles a step for each, and else 100, which
+            leaves little padding.
+        pool: batches whose sequences are sorted together.
+
+    Items are tuples of one, `Sequences.inputs` of a batch: ids int32 (batch_size, width), with labels a dict.
+    """
+
+    def __init__(self, sequences, batch_size, seed=1, shuffle=True, buckets=None, pool=64):
+        super().__init__()
+        buckets = buckets or (10 if keras.backend.backend() == "jax" else 100)
+        self.sequences, self.batch_size, self.seed, self.shuffle, self.pool = sequences, batch_size, seed, shuffle, pool
+        lengths = sequences.lengths if len(sequences) else np.ones(1, "int64")
+        marks = np.quantile(lengths, np.linspace(0, 1, buckets + 1)[1:], method="higher").astype(int)
+        self.widths = np.unique(np.append(-(-marks[:-1] // 2) * 2, marks[-1]))
+        self.widths = self.widths[self.widths <= marks[-1]]
+        self.total = -(-len(sequences) // batch_size)
+        self.go_to(0)
+
+    def go_to(self, epoch, first=0):
+        """Serves the order of `epoch` (from 0), from the batch numbered `first` on."""
+        self.epoch, self.first = epoch, first
+        lengths = self.sequences.lengths
+        if not self.shuffle:
+            self.order = np.argsort(lengths, kind="stable")
+            self.places = np.arange(self.total)
+            return
+        random = np.random.default_rng((self.seed, epoch))
+        order = random.permutation(len(self.sequences))
+        size = self.pool * self.batch_size
+        pools = [order[i : i + size] for i in range(0, len(order), size)]
+        # The last pool is not sorted apart: the short batch at its end would always hold its longest sequences.
+        self.order = np.concatenate([p[np.argsort(lengths[p], kind="stable")] for p in pools]) if pools else order
+        self.places = random.permutation(self.total)
+
+    def _indices(self, index):
+        place = self.places[self.first + index]
+        return self.order[place * self.batch_size : (place + 1) * self.batch_size]
+
+    def __len__(self):
+        return self.total - self.first
+
+    def __getitem__(self, index):
+        indices = self._indices(index)
+        width = self.widths[np.searchsorted(self.widths, self.sequences.lengths[indices].max())]
+        return (self.sequences.inputs(indices, width),)
+
+    def tokens(self, index):
+        """Returns how many tokens, `<eos>` counted, batch `index` asks a model to predict."""
+        return int(self.sequences.lengths[self._indices(index)].sum())
+
+    def on_epoch_end(self):
+        self.go_to(self.epoch + 1)
+
+
+class Streams(keras.utils.PyDataset):
+    """Windows of running text, in order, from `batch_size` places at once.
+
+    Args:
+        ids: integers (length,).
+        batch_size: places.
+        window: tokens that a batch asks to predict at each place.
+        seed: int. In each epoch the text is cut at other places, a function of (seed, epoch); None cuts it always at
+            the same ones.
+
+    Items are tuples of one array, int32 (batch_size, 1 + window): the token before the window, then the window; past
+    the end of a place there is padding.
+    """
+
+    def __init__(self, ids, batch_size, window, seed=None):
+        super().__init__()
+        if len(ids) < batch_size:
+            raise UserError(f"{len(ids)} tokens are too few for {batch_size} places in the text (--batch-size)")
+        self.ids, self.batch_size, self.window, self.seed = ids, batch_size, window, seed
+        self.stride = -(-len(ids) // batch_size)
+        self.total = -(-self.stride // window)
+        self.go_to(0)
+
+    def go_to(self, epoch, first=0):
+        """Serves the windows of `epoch` (from 0), from the batch numbered `first` on."""
+        self.first, shift = first, 0
+        if self.seed is not None:
+            shift = int(np.random.default_rng((self.seed, epoch)).integers(self.stride))
+        self.shift = shift
+
+    def __len__(self):
+        return self.total - self.first
+
+    def _spans(self, index):
+        """Where the windows of a batch begin and end, within the text turned round by the shift."""
+        offset = (self.first + index) * self.window
+        begin = np.arange(self.batch_size) * self.stride
+        ends = np.minimum(np.minimum(begin + self.stride, len(self.ids)), begin + offset + self.window)
+        return begin + offset, ends
+
+    def __getitem__(self, index):
+        rows = np.full((self.batch_size, 1 + self.window), PAD, "int32")
+        for row, begin, end in zip(rows, *self._spans(index), strict=True):
+            if begin < end:
+                places = np.arange(begin - 1, end) + self.shift
+                row[: len(places)] = self.ids[places % len(self.ids)]
+                if places[0] % len(self.ids) == len(self.ids) - 1:
+                    row[0] = START  # the text begins here
+        return (rows,)
+
+    def tokens(self, index):
+        """Returns how many tokens batch `index` asks a model to predict."""
+        begins, ends = self._spans(index)
+        return int(np.maximum(ends - begins, 0).sum())
+
+
+def windows(ids, length):
+    """Returns running text, integers (n,), cut into `util.Sequences` of `length` tokens; the last may be shorter."""
+    return Sequences(ids, np.append(np.arange(0, len(ids), length), len(ids)))

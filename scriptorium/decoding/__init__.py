@@ -1,0 +1,1 @@
+"""Logits to text: sampling, beam search, and continuing a text."""

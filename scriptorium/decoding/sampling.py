@@ -1,0 +1,196 @@
+"""Drawing text from a model's logits, token by token or by beam search, with its state carried along.
+
+Nothing here knows a model: `generate` and `beam_search` take the step of one as a function, and run as one compiled
+loop inside `Compiled`.
+"""
+
+from scriptorium.data.vocabulary import EOS, PAD, START, UNK
+
+import keras
+from keras import ops
+
+BLOCK = 64  # tokens that are first drawn as one, where there are many
+
+
+def filter_logits(logits, temperature=1.0, top_k=0, top_p=1.0):
+    """Scales logits by 1 / temperature and sets those outside the asked support to -1e9.
+
+    Args:
+        logits: float (..., vocab_size).
+        temperature: positive; below 1 sharpens.
+        top_k: keeps the k most likely tokens; 0 keeps all.
+        top_p: keeps the smallest set of tokens whose probability is at least p (nucleus sampling, Holtzman et al.
+            2020).
+
+    Returns:
+        float32 (..., vocab_size).
+    """
+    logits = ops.cast(logits, "float32") / temperature
+    if top_k:
+        least = ops.top_k(logits, min(int(top_k), logits.shape[-1]))[0][..., -1:]
+        logits = ops.where(logits < least, -1e9, logits)
+    if top_p < 1:
+        descending = ops.flip(ops.sort(logits, axis=-1), axis=-1)
+        probabilities = ops.softmax(descending, axis=-1)
+        # A token stays when the tokens before it hold less than p: so the most likely one always stays.
+        before = ops.cumsum(probabilities, axis=-1) - probabilities
+        least = ops.min(ops.where(before < top_p, descending, 1e9), axis=-1, keepdims=True)
+        logits = ops.where(logits < least, -1e9, logits)
+    return logits
+
+
+def sample_logits(logits, uniform, temperature=1.0, top_k=0, top_p=1.0):
+    """Draws a token from each row of logits; temperature 0 takes the most likely one.
+
+    The draw inverts the cumulative distribution, so that all that is random is drawn before a loop over the tokens.
+
+    Args:
+        logits: float (batch, vocab_size).
+        uniform: float (batch,), draws from the uniform distribution over [0, 1).
+        temperature, top_k, top_p: see `filter_logits`.
+
+    Returns:
+        int32 (batch,).
+    """
+    if temperature <= 0:
+        return ops.cast(ops.argmax(logits, axis=-1), "int32")
+    logits = filter_logits(logits, temperature, top_k, top_p)
+    weights = ops.exp(logits - ops.max(logits, axis=-1, keepdims=True))
+    # Not 0, which would draw the first token even where that is impossible.
+    uniform, blocks = ops.maximum(uniform, 1e-7), -(-logits.shape[-1] // BLOCK)
+    if blocks <= BLOCK // 8:
+        return _reached(weights, uniform * ops.sum(weights, axis=-1))[0]
+    # Many tokens: first a block of them, then one within it, so that only sums are added up along a row.
+    weights = ops.pad(weights, [(0, 0), (0, blocks * BLOCK - logits.shape[-1])])
+    weights = ops.reshape(weights, (-1, blocks, BLOCK))
+    sums = ops.sum(weights, axis=-1)
+    block, rest = _reached(sums, uniform * ops.sum(sums, axis=-1))
+    return block * BLOCK + _reached(ops.take_along_axis(weights, block[:, None, None], axis=1)[:, 0], rest)[0]
+
+
+def _reached(weights, threshold):
+    """Returns where running sums of weights (batch, n) reach a threshold (batch,) above 0, and what it lacked before.
+
+    A threshold that rounding puts above the sum of all counts as this sum: a weight of 0 is never what reaches it.
+    """
+    sums = ops.cumsum(weights, axis=-1)
+    threshold = ops.minimum(threshold[:, None], sums[:, -1:])
+    below = sums < threshold
+    before = ops.max(ops.where(below, sums, 0.0), axis=-1)
+    return ops.sum(ops.cast(below, "int32"), axis=-1), threshold[:, 0] - before
+
+
+def only_words(logits):
+    """Returns logits (..., vocab_size) that leave out what is no word of a text: `<pad>`, `<start>` and `<unk>`."""
+    return logits + ops.where(ops.arange(logits.shape[-1]) <= UNK, -1e9, 0.0)
+
+
+def generate(step, state, uniform, pick, scored=True):
+    """Writes sequences token by token, carrying the state, until all have ended or are as long as they may be.
+
+    Args:
+        step: function of (token int32 (batch,), state) that returns (logits (batch, vocab_size), state).
+        state: tuple of tensors, each (batch, ...).
+        uniform: float32 (batch, max_length), draws from the uniform distribution over [0, 1), one for each token there
+            may be, `<eos>` counted.
+        pick: function of (logits (batch, vocab_size), uniform (batch,)) that returns tokens int32 (batch,), such as
+            `sample_logits`.
+        scored: whether the log-probability is asked for.
+
+    Returns:
+        ids int32 (batch, max_length), padded after `<eos>`, and their log-probability float32 (batch,) in nats under
+        the logits as they are, 0 where that is not asked for.
+    """
+
+    def body(t, token, state, ids, log_prob):
+        logits, state = step(token, state)
+        logits = ops.cast(logits, "float32")
+        ended = ops.logical_or(ops.equal(token, EOS), ops.equal(token, PAD))
+        drawn = ops.where(ended, PAD, pick(only_words(logits), ops.take(uniform, t, axis=1)))
+        if scored:
+            chosen = ops.take_along_axis(logits, ops.expand_dims(drawn, -1), axis=-1)[:, 0]
+            log_prob = log_prob + ops.where(ended, 0.0, chosen - ops.logsumexp(logits, axis=-1))
+        ids = ops.where(ops.expand_dims(ops.equal(places, t), 0), ops.expand_dims(drawn, -1), ids)
+        return t + 1, drawn, state, ids, log_prob
+
+    def going(t, token, state, ids, log_prob):
+        alive = ops.logical_and(ops.not_equal(token, EOS), ops.not_equal(token, PAD))
+        return ops.logical_and(t < max_length, ops.any(alive))
+
+    batch, max_length = ops.shape(uniform)[0], uniform.shape[1]
+    places = ops.arange(max_length, dtype="int32")
+    first = ops.full((batch,), START, dtype="int32")
+    start = (ops.zeros((), "int32"), first, tuple(state), ops.full((batch, max_length), PAD, dtype="int32"))
+    *_, ids, log_prob = ops.while_loop(going, body, (*start, ops.zeros((batch,), "float32")))
+    return ids, log_prob
+
+
+def go_on(step, token, state, length, pick, seed):
+    """Writes on from a token, carrying the state: running text, which does not end.
+
+    Args:
+        step, pick, seed: as for `generate`.
+        token: int32 (batch,), the last one written so far.
+        state: tuple of tensors, each (batch, ...), before that token is read.
+        length: int, tokens to write.
+
+    Returns:
+        tuple: ids int32 (batch, length), then the tensors of the state before the last of them is read.
+    """
+
+    def body(t, token, state, ids):
+        logits, state = step(token, state)
+        token = pick(only_words(ops.cast(logits, "float32")), ops.take(uniform, t, axis=1))
+        return t + 1, token, state, ops.where(ops.equal(places, t)[None], token[:, None], ids)
+
+    uniform = keras.random.uniform((ops.shape(token)[0], length), seed=seed)
+    places = ops.arange(length, dtype="int32")
+    start = (ops.zeros((), "int32"), token, tuple(state), ops.broadcast_to(0 * token[:, None], ops.shape(uniform)))
+    _, _, state, ids = ops.while_loop(lambda t, *_: t < length, body, start)
+    return (ids, *state)
+
+
+def beam_search(step, state, batch, max_length, beam):
+    """Finds likely sequences by beam search; a beam of 1 is the greedy choice.
+
+    Args:
+        step, state, batch, max_length: as for `generate`. The step is called with batch * beam rows.
+        beam: hypotheses kept for each sequence.
+
+    Returns:
+        ids int32 (batch, max_length) of the most likely hypothesis found, its log-probability float32 (batch,) in nats.
+    """
+    rows = ops.arange(batch * beam, dtype="int32") // beam
+
+    def body(t, tokens, state, ids, scores):
+        logits, state = step(ops.reshape(tokens, (-1,)), state)
+        log_probs = only_words(ops.log_softmax(ops.cast(logits, "float32"), axis=-1))
+        vocab_size = log_probs.shape[-1]
+        log_probs = ops.reshape(log_probs, (batch, beam, vocab_size))
+        ended = ops.logical_or(ops.equal(tokens, EOS), ops.equal(tokens, PAD))
+        # A hypothesis that has ended goes on with padding, at no cost.
+        only_pad = ops.where(ops.equal(ops.arange(vocab_size), PAD), 0.0, -1e9)
+        log_probs = ops.where(ops.expand_dims(ended, -1), only_pad, log_probs)
+        total = ops.reshape(ops.expand_dims(scores, -1) + log_probs, (batch, beam * vocab_size))
+        scores, best = ops.top_k(total, beam)
+        parent, tokens = ops.cast(best // vocab_size, "int32"), ops.cast(best % vocab_size, "int32")
+        flat = ops.reshape(parent + beam * ops.expand_dims(ops.arange(batch, dtype="int32"), -1), (-1,))
+        state = tuple(ops.take(s, flat, axis=0) for s in state)
+        ids = ops.reshape(
+            ops.take(ops.reshape(ids, (batch * beam, max_length)), flat, axis=0), (batch, beam, max_length)
+        )
+        ids = ops.where(ops.equal(places, t), ops.expand_dims(tokens, -1), ids)
+        return t + 1, tokens, state, ids, scores
+
+    def going(t, tokens, state, ids, scores):
+        alive = ops.logical_and(ops.not_equal(tokens, EOS), ops.not_equal(tokens, PAD))
+        return ops.logical_and(t < max_length, ops.any(alive))
+
+    places = ops.arange(max_length, dtype="int32")
+    state = tuple(ops.take(s, rows, axis=0) for s in state)
+    # All hypotheses but the first start out impossible, or the beam would hold one hypothesis many times.
+    scores = ops.tile(ops.where(ops.equal(ops.arange(beam), 0), 0.0, -1e9)[None], (batch, 1))
+    tokens = ops.full((batch, beam), START, dtype="int32")
+    ids = ops.full((batch, beam, max_length), PAD, dtype="int32")
+    *_, ids, scores = ops.while_loop(going, body, (ops.zeros((), "int32"), tokens, state, ids, scores))
+    return ids[:, 0], scores[:, 0]

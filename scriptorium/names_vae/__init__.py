@@ -1,0 +1,1 @@
+"""What names_vae.py alone needs besides its model."""

@@ -1,0 +1,143 @@
+"""Dropout, a softmax's likelihood and Adam that are faster than Keras's own on a CPU, with the same numbers."""
+
+from scriptorium.nn.compiled import on_tensorflow_cpu
+
+import keras
+from keras import layers, ops
+
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+
+
+@keras.saving.register_keras_serializable("layers")
+class Dropout(layers.Dropout):
+    """Dropout (Srivastava et al. 2014): `keras.layers.Dropout`, with TensorFlow on a CPU from 16 random bits a number.
+
+    The rate then is a multiple of 2 ** -16.
+    """
+
+    def call(self, inputs, training=False):
+        if not (training and self.rate > 0 and self.noise_shape is None and on_tensorflow_cpu()):
+            return super().call(inputs, training=training)
+        count, dropped = tf.size(inputs), round(self.rate * 2**16)
+        bits = tf.random.stateless_uniform([(count + 1) // 2], self.seed_generator.next(), None, None, "uint32")
+        bits = tf.reshape(tf.reshape(tf.bitcast(bits, "int16"), [-1])[:count], tf.shape(inputs))
+        factor = tf.constant(2**16 / max(1, 2**16 - dropped), inputs.dtype)
+        return inputs * tf.where(bits >= dropped - 2**15, factor, tf.zeros_like(factor))
+
+
+def softmax_nll(hidden, kernel, bias, targets, mask=None, transposed=False):
+    """Negative log-likelihood of target ids under softmax(hidden kernel + bias).
+
+    With TensorFlow on a CPU positions that do not count are left out of the products, and the gradient uses the
+    probabilities of the forward pass, so that large arrays are passed over as seldom as possible.
+
+    Args:
+        hidden: (..., width) states, in the dtype in which to multiply.
+        kernel: (width, vocabulary) variable or tensor.
+        bias: (vocabulary,) or None.
+        targets: (...) integer ids.
+        mask: (...) bool, False where a position counts nothing and gets 0, or None.
+        transposed: whether the kernel is (vocabulary, width), as an embedding is.
+
+    Returns:
+        float32 nats, in the shape of `targets`.
+    """
+    shape, width = ops.shape(targets), hidden.shape[-1]
+    hidden, targets = ops.reshape(hidden, (-1, width)), ops.cast(ops.reshape(targets, (-1,)), "int32")
+    kernel = ops.cast(kernel, hidden.dtype)
+    bias = (
+        ops.zeros(kernel.shape[0 if transposed else 1], hidden.dtype) if bias is None else ops.cast(bias, hidden.dtype)
+    )
+    keep = None if mask is None else ops.cast(ops.reshape(mask, (-1,)), "bool")
+    if not on_tensorflow_cpu():
+        logits = ops.cast(ops.matmul(hidden, ops.transpose(kernel) if transposed else kernel) + bias, "float32")
+        chosen = ops.take_along_axis(logits, targets[:, None], -1)[:, 0]
+        nll = ops.logsumexp(logits, -1) - chosen
+        nll = nll if keep is None else ops.where(keep, nll, 0.0)
+    elif keep is None:
+        nll = _row_nll(hidden, kernel, bias, targets, transposed)
+    else:
+        # A few rows that do not count fill up, because oneDNN compiles a product anew for each number of rows.
+        counted, others = tf.where(keep), tf.where(~keep)  # (rows, 1) each
+        count = tf.shape(counted)[0]
+        rows = tf.concat([counted, others[: -count % 64]], 0)
+        nll = _row_nll(tf.gather_nd(hidden, rows), kernel, bias, tf.gather_nd(targets, rows), transposed)
+        nll *= tf.cast(tf.range(tf.shape(rows)[0]) < count, "float32")
+        nll = tf.scatter_nd(rows, nll, tf.shape(targets, tf.int64))
+    return ops.reshape(nll, shape)
+
+
+def _row_nll(hidden, kernel, bias, targets, transposed):
+    places = tf.stack([tf.range(tf.shape(targets)[0]), targets], 1)
+
+    @tf.custom_gradient
+    def likelihood(hidden, kernel, bias):
+        # The bias as a further row of the kernel: to add it afterwards would take longer than the product.
+        wide = tf.concat([hidden, tf.ones_like(hidden[:, :1])], 1)
+        rows = tf.concat([kernel, bias[:, None] if transposed else bias[None]], 1 if transposed else 0)
+        logits = tf.matmul(wide, rows, transpose_b=transposed)
+        # One oneDNN operation, several times faster than the cross-entropy operation's own softmax.
+        probabilities = tf.nn.softmax(logits)
+        chosen = tf.gather_nd(probabilities, places)
+        likely = tf.cast(chosen, tf.float32)
+
+        def from_logits():
+            wide = tf.cast(logits, tf.float32)
+            return tf.reduce_logsumexp(wide, -1) - tf.gather_nd(wide, places)
+
+        # A probability next to the smallest float has lost its digits: then go back to the logits.
+        nll = tf.cond(tf.reduce_any(likely < 1e-30), from_logits, lambda: -tf.math.log(likely))
+
+        def gradient(d_nll):
+            with tf.control_dependencies([chosen]):  # read before the array is overwritten in place
+                errors = tf.tensor_scatter_nd_sub(probabilities, places, tf.ones_like(chosen))
+            # Each row's weight goes to the narrow side of the products instead of into the wide one.
+            weights = tf.cast(d_nll, hidden.dtype)[:, None]
+            weighted = hidden * weights
+            d_hidden = tf.matmul(errors, kernel, transpose_b=not transposed) * weights
+            sides = (errors, weighted) if transposed else (weighted, errors)
+            d_bias = tf.matmul(weights, errors, transpose_a=True)[0]
+            return d_hidden, tf.matmul(*sides, transpose_a=True), d_bias
+
+        return nll, gradient
+
+    return likelihood(hidden, kernel, bias)
+
+
+class Adam(keras.optimizers.Adam):
+    """Adam (Kingma and Ba 2015): `keras.optimizers.Adam` in one pass over each variable with TensorFlow on a CPU.
+
+    Arguments, variables and numbers are those of `keras.optimizers.Adam` for dense gradients. The gradient of an
+    embedding is added up over the occurrences of a token first, as the algorithm has it; Keras squares each alone.
+    """
+
+    def apply(self, grads, trainable_variables=None):
+        """Update the variables by their gradients: see `keras.optimizers.Optimizer.apply`."""
+        if on_tensorflow_cpu():
+            grads = [None if gradient is None else tf.convert_to_tensor(gradient) for gradient in grads]
+        super().apply(grads, trainable_variables)
+
+    def update_step(self, gradient, variable, learning_rate):
+        """Update one variable in place: see `keras.optimizers.Optimizer.update_step`."""
+        if not on_tensorflow_cpu() or self.amsgrad:
+            return super().update_step(gradient, variable, learning_rate)
+        index = self._get_variable_index(variable)
+        momentum, velocity = self._momentums[index].value, self._velocities[index].value
+
+        def number(value):
+            return tf.cast(value, variable.dtype)
+
+        step, beta_1, beta_2 = number(self.iterations + 1), number(self.beta_1), number(self.beta_2)
+        return tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=momentum.handle,
+            v=velocity.handle,
+            beta1_power=tf.pow(beta_1, step),
+            beta2_power=tf.pow(beta_2, step),
+            lr=number(learning_rate),
+            beta1=beta_1,
+            beta2=beta_2,
+            epsilon=number(self.epsilon),
+            grad=number(gradient),
+        )

@@ -1,0 +1,1 @@
+"""The loops of LSTM and GRU: the equations of a step, and a loop for each backend."""

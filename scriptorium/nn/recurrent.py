@@ -1,0 +1,205 @@
+"""LSTM and GRU that train faster than Keras's own on a CPU, with the same weights and the same numbers.
+
+With TensorFlow or JAX on a CPU they run the recurrence themselves: one product projects the inputs of all steps before
+the loop, whose equations are in `recurrence/cells.py`. With torch on a CPU they run torch's own kernels where there is
+no mask. Everywhere else (a GPU, dropout, other activations) they hand over to Keras.
+
+`CarriedState` keeps the states of a recurrence from one window of a running text to the next.
+"""
+
+from scriptorium.nn.compiled import PARTS, on_jax_cpu, on_tensorflow_cpu
+from scriptorium.nn.recurrence import cells
+
+import keras
+from keras import layers, ops
+
+if keras.backend.backend() == "tensorflow":
+    from scriptorium.nn.recurrence.on_tensorflow import scan
+
+    import tensorflow as tf
+elif keras.backend.backend() == "jax":
+    from scriptorium.nn.recurrence.on_jax import scan
+elif keras.backend.backend() == "torch":
+    from scriptorium.nn.recurrence import on_torch
+
+
+class _OwnLoop:
+    """What LSTM and GRU have in common; stands before Keras's class."""
+
+    def inner_loop(self, sequences, initial_state, mask, training=False):
+        """Run the recurrence.
+
+        Args:
+            sequences: (batch, time, features).
+            initial_state: list of states, (batch, units) each.
+            mask: (batch, time) bool, False at padding, or None.
+            training: whether dropout is on.
+
+        Returns:
+            The last output (batch, units), all outputs (batch, time, units), the list of last states.
+        """
+        if self._runs_torch_kernels(sequences, mask):
+            cell, gru = self.cell, isinstance(self, layers.GRU)
+            weights = [
+                None if w is None else ops.convert_to_tensor(w) for w in (cell.kernel, cell.recurrent_kernel, cell.bias)
+            ]
+            return on_torch.scan(gru, sequences, *weights, list(initial_state), self.go_backwards)
+        if not self._runs_own_loop():
+            return super().inner_loop(sequences, initial_state, mask, training)
+        weights = self._weights()
+        # Loops of their own for parts of a batch keep two cores busy, which one small product would not. A mask comes
+        # with an encoder, whose two directions do so already.
+        if PARTS == 1 or mask is not None:
+            return self._loop(sequences, initial_state, mask, *weights)
+        batch = ops.shape(sequences)[0]
+        sizes = [batch * (i + 1) // PARTS - batch * i // PARTS for i in range(PARTS)]
+        parts = zip(*(tf.split(array, sizes) for array in (sequences, *initial_state)), strict=True)
+        done = [self._loop(own, states, None, *weights) for own, *states in parts]
+        return keras.tree.map_structure(lambda *pieces: ops.concatenate(pieces, 0), *done)
+
+    def _weights(self):
+        """Returns kernel, recurrent kernel, the bias of the inputs and that within the loop, as the loops want them."""
+        dtype, cell = self.compute_dtype, self.cell
+        halved = ops.repeat(ops.convert_to_tensor(self._equations().scales, dtype), self.units)
+        kernel, recurrent_kernel = (ops.cast(w, dtype) * halved for w in (cell.kernel, cell.recurrent_kernel))
+        if not self.use_bias:
+            return kernel, recurrent_kernel, None
+        # As a further row of the kernel a bias costs nothing. A GRU has a second one, within its loop.
+        bias = ops.cast(cell.bias, dtype) * halved
+        first, bias = (bias[0], bias[1]) if len(bias.shape) == 2 else (bias, None)
+        return ops.concatenate([kernel, first[None]], 0), recurrent_kernel, bias
+
+    def _equations(self):
+        return cells.GRU if isinstance(self, layers.GRU) else cells.LSTM
+
+    def _loop(self, sequences, initial_state, mask, kernel, recurrent_kernel, bias):
+        dtype = self.compute_dtype
+        batch, time, features = ops.shape(sequences)
+        keep = None
+        if mask is not None:
+            mask = mask[0] if isinstance(mask, (list, tuple)) else mask
+            keep = ops.transpose(ops.cast(ops.reshape(mask, (batch, time)), "bool"))  # (time, batch)
+        inputs = ops.transpose(sequences, (1, 0, 2))  # (time, batch, features)
+        if self.go_backwards:
+            inputs, keep = ops.flip(inputs, 0), None if keep is None else ops.flip(keep, 0)
+        inputs = ops.reshape(inputs, (-1, features))
+        if self.use_bias:
+            inputs = ops.concatenate([inputs, ops.ones_like(inputs[:, :1])], 1)
+        projected = ops.reshape(ops.matmul(inputs, kernel), (time, batch, kernel.shape[-1]))
+        hidden, *others = initial_state
+        others = [ops.cast(state, "float32") for state in others]
+        equations = self._equations()
+        outputs, *states = scan(equations, keep, projected, recurrent_kernel, bias, ops.cast(hidden, dtype), *others)
+        last = states[0]
+        # After a step that counts Keras repeats its output, or gives zeros. Before the first one it gives zeros, but on
+        # JAX the state that it began with.
+        if keep is not None and (self.zero_output_for_mask or not on_jax_cpu()):
+            shown = keep if self.zero_output_for_mask else ops.cumsum(ops.cast(keep, "int32"), axis=0) > 0
+            outputs = outputs * ops.cast(shown, dtype)[..., None]
+            last = outputs[-1]
+        return last, ops.transpose(outputs, (1, 0, 2)), states
+
+    def step(self, inputs, states):
+        """One time step, to decode with carried states.
+
+        Args:
+            inputs: (batch, features).
+            states: list of states, (batch, units) each: hidden state and, for an LSTM, carry.
+
+        Returns:
+            The output (batch, units) and the list of new states.
+        """
+        return self.cell(
+            ops.cast(inputs, self.compute_dtype), [ops.cast(state, self.compute_dtype) for state in states]
+        )
+
+    def _runs_own_loop(self):
+        return (on_tensorflow_cpu() or on_jax_cpu()) and self._is_plain()
+
+    def _runs_torch_kernels(self, sequences, mask):
+        on_cpu = keras.backend.backend() == "torch" and sequences.device.type == "cpu"
+        return on_cpu and mask is None and sequences.shape[1] > 0 and self._is_plain()
+
+    def _is_plain(self):
+        cell = self.cell
+        return (
+            not (self.unroll or self.stateful or cell.dropout or cell.recurrent_dropout)
+            and cell.activation is keras.activations.tanh
+            and cell.recurrent_activation is keras.activations.sigmoid
+            and getattr(cell, "reset_after", True)
+        )
+
+
+# Registered, because Bidirectional copies its layer by way of the configuration.
+@keras.saving.register_keras_serializable("layers")
+class LSTM(_OwnLoop, layers.LSTM):
+    """Long short-term memory (Hochreiter and Schmidhuber 1997): `keras.layers.LSTM`, faster to train on a CPU.
+
+    Arguments, weights and results are those of `keras.layers.LSTM`.
+    """
+
+
+@keras.saving.register_keras_serializable("layers")
+class GRU(_OwnLoop, layers.GRU):
+    """Gated recurrent unit (Cho et al. 2014): `keras.layers.GRU`, faster to train on a CPU.
+
+    Arguments, weights and results are those of `keras.layers.GRU`. With `reset_after=False` Keras's own loop runs.
+    """
+
+
+class CarriedState(layers.Layer):
+    """The states of recurrences, carried from batch to batch; they are saved with the weights.
+
+    Args:
+        batch_size: rows.
+        widths: list of int, the width of each state.
+        forget: chance that in training a row's states are emptied before a batch. Without it a model never sees the
+            beginning of a text again, and learns carries that grow for as long as it reads.
+        seed: int.
+    """
+
+    def __init__(self, batch_size, widths, forget=0.0, seed=1):
+        super().__init__(dtype="float32")
+        self.forget, self.seed = forget, keras.random.SeedGenerator(seed)
+        self.states = [
+            self.add_weight(shape=(batch_size, width), initializer="zeros", trainable=False, name=f"state-{i}")
+            for i, width in enumerate(widths)
+        ]
+
+    def read(self, training=False):
+        """Returns the states, float32 (batch_size, width) each."""
+        states = [state.value for state in self.states]
+        if training and self.forget:
+            kept = keras.random.uniform((states[0].shape[0], 1), seed=self.seed) >= self.forget
+            states = [state * ops.cast(kept, state.dtype) for state in states]
+        return states
+
+    def write(self, states):
+        """Keeps the states for the next batch; no gradient passes through them."""
+        for kept, state in zip(self.states, states, strict=True):
+            kept.assign(ops.stop_gradient(ops.cast(state, "float32")))
+
+    def reset(self):
+        """Forgets the text so far."""
+        for state in self.states:
+            state.assign(ops.zeros(state.shape))
+
+
+class ResetState(keras.callbacks.Callback):
+    """Forgets the carried state where a text begins: before an epoch and before a validation.
+
+    Args:
+        carried: `CarriedState`.
+        batches: the `Streams` that are trained on; an epoch that was stopped goes on with the state that was saved.
+    """
+
+    def __init__(self, carried, batches):
+        super().__init__()
+        self.carried, self.batches = carried, batches
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if not self.batches.first:
+            self.carried.reset()
+
+    def on_test_begin(self, logs=None):
+        self.carried.reset()

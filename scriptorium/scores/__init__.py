@@ -1,0 +1,1 @@
+"""Scores of models, of samples and of latent spaces; count models to compare with."""

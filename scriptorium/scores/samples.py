@@ -1,0 +1,153 @@
+"""How good texts are that a model has drawn: as text, and as a sample of all the texts that there are.
+
+Texts are lists of tokens, except for the divergence of characters.
+
+    lm_score            nats a token of the samples under a language model counted on the training texts: quality
+    reverse_lm_score    nats a token of held-out texts under one counted on the samples: quality and variety
+    bleu_n, self_bleu_n Texygen's (Zhu et al. 2018): against all references, and of each sample against all others
+    jsd_n               Jensen-Shannon divergence, in bits, of n characters in the first 32 of samples and of texts
+    copies, unique      shares of the samples that are training texts, and that are different
+    repeated            share of the samples in which a word stands twice in a row
+    likelier_than_shuffled
+                        share of the samples that the language model finds likelier, a token, than the median of
+                        shuffled held-out texts
+
+The language models are Kneser-Ney's of 5 tokens (see kneser_ney.py); the end of a text counts as a token.
+"""
+
+import bisect
+import collections
+import itertools
+import math
+
+from scriptorium.scores import kneser_ney
+
+import numpy as np
+
+ORDER = 5  # of the language models
+CHARACTERS = 32  # of a text that count in the divergence of characters
+EPSILON = 0.1  # of NLTK's smoothing method 1
+
+
+def _n_grams(tokens, n):
+    return collections.Counter(zip(*(tokens[i:] for i in range(n)), strict=False))
+
+
+class Bleu:
+    """Sentence BLEU of many texts against the same many references: NLTK's, with its smoothing method 1, in one pass.
+
+    What a reference adds to BLEU is the largest count of an n-gram in any of them, and their lengths; so these are
+    kept, with the second largest for the score of a reference against the others.
+
+    Args:
+        references: list of lists of tokens, at least one; two for `of_each`.
+        most: n of the longest n-grams.
+    """
+
+    def __init__(self, references, most=5):
+        self.references, self.most = references, most
+        self.lengths = collections.Counter(map(len, references))
+        self.sorted = sorted(self.lengths)
+        self.largest = [{} for _ in range(most)]  # n-gram -> (largest count, whose, largest count of the others)
+        for i, reference in enumerate(references):
+            for n, largest in enumerate(self.largest, 1):
+                for n_gram, count in _n_grams(reference, n).items():
+                    first, whose, second = largest.get(n_gram, (0, -1, 0))
+                    if count > first:
+                        largest[n_gram] = (count, i, first)
+                    elif count > second:
+                        largest[n_gram] = (first, whose, count)
+
+    def _closest(self, length, left_out):
+        """Returns the length of a reference that is closest, the shorter one of two; `left_out` counts once less."""
+        lengths = self.sorted
+        if left_out is not None and self.lengths[left_out] == 1:
+            lengths = [other for other in lengths if other != left_out]
+        place = bisect.bisect_left(lengths, length)
+        return min(lengths[max(0, place - 1) : place + 1], key=lambda other: (abs(other - length), other))
+
+    def score(self, text, reference=None):
+        """Returns BLEU-1 to BLEU-most of a text, list of float; against all but the reference of that number."""
+        logs = []
+        for n, largest in enumerate(self.largest, 1):
+            right = 0
+            for n_gram, count in _n_grams(text, n).items():
+                first, whose, second = largest.get(n_gram, (0, -1, 0))
+                right += min(count, second if whose == reference else first)
+            if n == 1 and not right:
+                return [0.0] * self.most  # an empty text too
+            logs.append(math.log((right or EPSILON) / max(1, len(text) - n + 1)))
+        closest = self._closest(len(text), None if reference is None else len(self.references[reference]))
+        brevity = 0.0 if len(text) > closest else 1 - closest / len(text)
+        return [math.exp(brevity + sum(logs[:n]) / n) for n in range(1, self.most + 1)]
+
+    def of_all(self, texts):
+        """Returns the means of `score` over texts, float (most,)."""
+        return np.mean([self.score(text) for text in texts], axis=0)
+
+    def of_each(self):
+        """Returns the means of the references' scores, each against all others: self-BLEU, float (most,)."""
+        return np.mean([self.score(text, i) for i, text in enumerate(self.references)], axis=0)
+
+
+def jensen_shannon(samples, texts, n):
+    """Returns the divergence of the n-grams of characters of two lists of str, in bits, between 0 and 1."""
+    counts = [collections.Counter(), collections.Counter()]
+    for own, lines in zip(counts, (samples, texts), strict=True):
+        for line in lines:
+            own.update(line[i : i + n] for i in range(min(len(line), CHARACTERS) - n + 1))
+    sums, total = [max(1, sum(own.values())) for own in counts], 0.0
+    for n_gram in counts[0].keys() | counts[1].keys():
+        p, q = (own[n_gram] / whole for own, whole in zip(counts, sums, strict=True))
+        total += sum(share * math.log2(2 * share / (p + q)) for share in (p, q) if share) / 2
+    return total
+
+
+class Judge:
+    """Scores lists of samples against a corpus.
+
+    Args:
+        train, test: lists of texts, each a list of token ids, unknown tokens as `<unk>`.
+        references: lists of tokens, the texts of BLEU; None leaves BLEU out.
+        lines: list of str, the training texts as they are read.
+        seed: int, for what is shuffled.
+    """
+
+    def __init__(self, train, test, references, lines, seed=1):
+        self.test, self.lines = [kneser_ney.letters(ids) for ids in test], lines
+        texts = [kneser_ney.letters(ids) for ids in train]
+        self.known, self.counts = set(texts), kneser_ney.KneserNey(texts, ORDER)
+        self.bleu = Bleu(references) if references else None
+        random = np.random.default_rng(seed)
+        self.shuffled = float(np.median([self._nats(kneser_ney.letters(random.permutation(ids))) for ids in test]))
+
+    def _nats(self, text):
+        return self.counts.nll(text) / (len(text) + 1)
+
+    def language_models(self, samples):
+        """Returns lm_score and reverse_lm_score of samples, lists of token ids."""
+        texts = [kneser_ney.letters(ids) for ids in samples]
+        return self.counts.nats_a_token(texts), kneser_ney.KneserNey(texts, ORDER).nats_a_token(self.test)
+
+    def scores(self, samples, tokens, lines):
+        """Returns the scores of samples as a dict, see the top of this file.
+
+        Args:
+            samples: list of lists of token ids.
+            tokens: the same as lists of tokens.
+            lines: the same as they are read, list of str.
+        """
+        texts = [kneser_ney.letters(ids) for ids in samples]
+        found = dict(zip(("lm_score", "reverse_lm_score"), self.language_models(samples), strict=True))
+        found["text_score"] = sum(found.values())
+        found["likelier_than_shuffled"] = float(np.mean([self._nats(text) < self.shuffled for text in texts]))
+        if self.bleu:
+            own = Bleu(tokens)
+            for name, values in (("bleu", self.bleu.of_all(tokens)), ("self_bleu", own.of_each())):
+                found |= {f"{name}_{n}": float(value) for n, value in enumerate(values, 1) if n > 1}
+        found |= {f"jsd_{n}": jensen_shannon(lines[:640], self.lines, n) for n in range(1, 5)}
+        found["copies"] = float(np.mean([text in self.known for text in texts]))
+        found["unique"] = len(set(texts)) / len(texts)
+        found["repeated"] = float(np.mean([any(a == b for a, b in itertools.pairwise(ids)) for ids in samples]))
+        found["words"] = float(np.mean([len(text) for text in texts]))
+        return found

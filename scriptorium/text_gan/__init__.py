@@ -1,0 +1,1 @@
+"""What text_gan.py alone needs besides its model."""

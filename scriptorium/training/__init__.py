@@ -1,0 +1,1 @@
+"""One training run: its options, folder, saves, console, TensorBoard and loop."""

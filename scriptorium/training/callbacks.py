@@ -1,0 +1,149 @@
+"""What happens at each step and at the end of each epoch of a training: scores are shown, the position is saved."""
+
+import math
+import time
+
+from scriptorium.training.console import duration, epoch_line
+from scriptorium.training.run import BEST
+
+import keras
+import numpy as np
+
+
+class Stop(Exception):
+    """Leaves Keras's loop at once."""
+
+
+class Watch(keras.callbacks.Callback):
+    """Comes before the callbacks of a script: position, loss, speed, the line of an epoch and the best weights."""
+
+    def __init__(self, session, history):
+        super().__init__()
+        self.session, self.history, self.compiled, self.failed = session, history, False, False
+
+    def on_epoch_begin(self, epoch, logs=None):
+        session = self.session
+        session.train.go_to(epoch, session.step)
+        session.take_metrics()
+        session.before_validation, self.first = None, session.step
+        self.seconds = self.timed = self.tokens = 0
+        self.began = session.tick = time.monotonic()
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if keras.backend.backend() == "torch":
+            # There, Dropout draws from torch's own random numbers, past every seed generator; so do data loaders.
+            import torch
+
+            position = np.random.SeedSequence((self.session.run.seed, self.session.steps))
+            torch.manual_seed(int(position.generate_state(1, "uint64")[0]))
+
+    def on_train_batch_end(self, batch, logs=None):
+        session = self.session
+        done = min(self.first + batch + 1, session.total)
+        new = done - session.step
+        session.step, session.steps = done, session.steps + new
+        # Reading the loss waits for the step, so the time until now is the step's own.
+        losses = {name: float(value) for name, value in (logs or {}).items() if name == "loss" or "loss" not in logs}
+        for name, value in losses.items():
+            if not math.isfinite(value):
+                raise session.not_finite(f"the {name}")
+        if self.compiled:
+            self.seconds += time.monotonic() - session.tick
+            self.timed += new
+            self.tokens += sum(session.train.tokens(done - self.first - i) for i in range(1, new + 1))
+            left = (session.total - done) * self.seconds / self.timed
+            session.run.console.live(
+                f"epoch {session.epoch + 1}/{session.epochs}  step {done}/{session.total}"
+                + "".join(f"  {name} {value:.4g}" for name, value in list(losses.items())[:3])
+                + f"  {self.tokens / max(self.seconds, 1e-9):,.0f} tokens/s  {duration(left)} left of the epoch"
+            )
+        # The first step of all compiles the model: it says nothing about speed.
+        self.compiled = True
+
+    def on_test_begin(self, logs=None):
+        if self.session.before_validation is None:
+            self.session.before_validation = self.session.arrays()
+
+    def on_test_batch_end(self, batch, logs=None):
+        if self.session.signal:
+            self.session.save(self.session.before_validation)
+            raise Stop
+
+    def on_epoch_end(self, epoch, logs=None):
+        session, run = self.session, self.session.run
+        scores = {name: float(value) for name, value in logs.items()}
+        if session.monitor not in scores:
+            raise ValueError(f"There is no {session.monitor} to choose the best weights by, only {', '.join(scores)}.")
+        now = session.settings()
+        if self.seconds:
+            now["tokens_per_second"] = self.tokens / self.seconds
+        seconds = time.monotonic() - self.began
+        whole = session.step >= session.total
+        left = ""
+        if self.seconds and whole:
+            # What was not training was validation; a resumed epoch trained a part of its steps only.
+            an_epoch = seconds - self.seconds + self.seconds / self.timed * session.total
+            left = f"  {duration((session.epochs - epoch - 1) * an_epoch)} left"
+        until = "" if whole else f" until step {session.steps}"
+        run.console.say(f"epoch {epoch + 1}/{session.epochs}{until}  {epoch_line(scores, now)}{left}")
+        training = {name: value for name, value in scores.items() if not name.startswith("val_")}
+        run.scalars("train", {**training, **now}, epoch + 1)
+        run.scalars("validation", {n[4:]: value for n, value in scores.items() if n.startswith("val_")}, epoch + 1)
+        run.board.flush()
+        try:
+            self.history.add({"epoch": epoch + 1, "step": session.steps, **scores, **now, "seconds": seconds})
+        except Exception as error:
+            # No training is lost for a table or a picture.
+            if not self.failed:
+                run.console.say(f"The history could not be written: {error}. Training goes on.")
+            self.failed = True
+        if scores[session.monitor] < session.best[0]:
+            session.best = (scores[session.monitor], epoch + 1)
+            with session.disk(BEST):
+                run.save_best()
+
+
+class Keep(keras.callbacks.Callback):
+    """Comes after the callbacks of a script, so that what they change is saved too."""
+
+    def __init__(self, session):
+        super().__init__()
+        self.session = session
+
+    def on_train_batch_end(self, batch, logs=None):
+        session = self.session
+        if session.signal:
+            session.save()
+            raise Stop
+        if session.max_steps and session.steps >= session.max_steps:
+            self.model.stop_training = True
+        elif time.monotonic() - session.saved > session.save_seconds and session.step < session.total:
+            session.save()
+        session.tick = time.monotonic()
+
+    def on_epoch_end(self, epoch, logs=None):
+        session = self.session
+        if session.step < session.total:
+            # It ends within the epoch: what goes on from here must not notice that there was a validation.
+            session.save(session.before_validation)
+        else:
+            session.epoch, session.step = epoch + 1, 0
+            session.save()
+        if session.signal:
+            raise Stop
+
+
+class Callbacks(keras.callbacks.CallbackList):
+    """Callbacks whose training begins and ends once, however often Keras's `fit` is called."""
+
+    def on_train_begin(self, logs=None):
+        pass
+
+    def on_train_end(self, logs=None):
+        pass
+
+    def begin(self):
+        super().on_train_begin()
+
+    def end(self):
+        super().on_train_end()

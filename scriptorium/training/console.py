@@ -1,0 +1,75 @@
+"""What a run prints: lines, and on a terminal one live line."""
+
+import contextlib
+import shutil
+import sys
+import time
+from pathlib import Path
+
+
+class Console:
+    """Lines, and on a terminal one live line that the next line takes the place of."""
+
+    def __init__(self):
+        self.shown = 0
+        self.last = 0.0
+
+    def say(self, *lines):
+        """Prints lines."""
+        self._clear()
+        print(*lines, sep="\n", flush=True)
+
+    def live(self, text):
+        """Shows a line that moves; only on a terminal, and no more than five times a second."""
+        now = time.monotonic()
+        if not sys.stdout.isatty() or now - self.last < 0.2:
+            return
+        text = text[: shutil.get_terminal_size().columns - 1]
+        print("\r" + text.ljust(self.shown), end="", flush=True)
+        self.shown, self.last = len(text), now
+
+    def _clear(self):
+        if self.shown:
+            print("\r" + " " * self.shown + "\r", end="")
+            self.shown = 0
+
+
+def duration(seconds):
+    """Returns a time in words: 45s, 12m, 3h05m."""
+    if seconds < 100:
+        return f"{seconds:.0f}s"
+    minutes = round(seconds / 60)
+    return f"{minutes}m" if minutes < 100 else f"{minutes // 60}h{minutes % 60:02}m"
+
+
+def _short(value):
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def readable(path):
+    """Returns a path as a person would type it from here."""
+    with contextlib.suppress(ValueError):
+        return str(Path(path).resolve().relative_to(Path.cwd()))
+    return str(path)
+
+
+def epoch_line(scores, now):
+    """Returns the scores of an epoch in one line: training/validation, then what was set and how fast it went.
+
+    Args:
+        scores: dict of name -> number; validation scores start with "val_".
+        now: dict that may hold kl_weight and tokens_per_second.
+    """
+    said = []
+    for name, value in scores.items():
+        # The loss is shown where there is nothing better: a model with scores of its own minimises a mixture of them.
+        if name.startswith("val_") or (name == "loss" and len(scores) > 2):
+            continue
+        said.append(
+            f"{name} {_short(value)}" + (f"/{_short(scores['val_' + name])}" if f"val_{name}" in scores else "")
+        )
+    if "kl_weight" in now:
+        said.append(f"kl_weight {now['kl_weight']:.3g}")
+    if "tokens_per_second" in now:
+        said.append(f"{now['tokens_per_second']:,.0f} tokens/s")
+    return "  ".join(said)

@@ -1,0 +1,160 @@
+"""Files that are whole or not there: text, JSON, and arrays with a checksum.
+
+A file is written under a temporary name next to its own and renamed when it has reached the disk. Arrays are kept in
+the safetensors format: plain numbers under names, and as metadata one JSON object and a SHA-256 over all of it. The
+bytes are made in memory first, so a full disk costs no more than the new file. Nothing that is read here is ever run.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+from pathlib import Path
+
+from scriptorium import UserError
+
+import numpy as np
+import safetensors
+from safetensors import numpy as safe
+
+TEMPORARY = ".writing-"
+
+
+@contextlib.contextmanager
+def replacing(path, keep=None):
+    """Gives a temporary path in the folder of `path`, which becomes `path` when the block ends without an error.
+
+    Args:
+        path: of the file.
+        keep: another name in that folder, which the file that stood at `path` takes.
+    """
+    path = Path(path)
+    # The end of the name stays: matplotlib takes the format from it.
+    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
+    try:
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        if keep is not None and path.exists():
+            os.replace(path, keep)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+    if os.name == "posix":
+        # The new name has to reach the disk too.
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def write_bytes(path, data, keep=None):
+    """Writes a file, whole or not at all; `keep` as for `replacing`."""
+    with replacing(path, keep) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_text(path, text):
+    """Writes a text file, UTF-8, whole or not at all."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path, values):
+    """Writes plain values as a JSON file, whole or not at all."""
+    write_text(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path):
+    """Returns the object in a JSON file; `UserError` when it is missing or damaged."""
+    try:
+        values = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is damaged or cannot be read: {error}") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{path} is damaged: it holds no JSON object.")
+    return values
+
+
+def _digest(facts, arrays):
+    digest = hashlib.sha256(facts.encode())
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def save_arrays(path, facts, arrays, keep=None):
+    """Writes facts and arrays to one safetensors file, with a SHA-256 over both.
+
+    Args:
+        path: of the file.
+        facts: dict of plain JSON values.
+        arrays: dict of str -> numpy array of integers, floats or booleans.
+        keep: the name under which the file that stood there before is kept.
+    """
+    facts = json.dumps(facts)
+    arrays = {name: np.require(array, requirements="C") for name, array in arrays.items()}
+    write_bytes(path, safe.save(arrays, {"facts": facts, "sha256": _digest(facts, arrays)}), keep)
+
+
+def load_arrays(path):
+    """Reads what `save_arrays` wrote.
+
+    Returns:
+        facts dict, arrays dict.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        UserError: it cannot be read, or a byte of it is not as it was written.
+    """
+    try:
+        data = Path(path).read_bytes()
+        arrays = safe.load(data)
+        size = int.from_bytes(data[:8], "little")
+        metadata = json.loads(data[8 : 8 + size])["__metadata__"]
+        if _digest(metadata["facts"], arrays) != metadata["sha256"]:
+            raise ValueError("its checksum is wrong")
+        return json.loads(metadata["facts"]), arrays
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
+        raise UserError(f"{path} is damaged: {error}") from error
+
+
+def within(part, arrays):
+    """Returns those of `arrays` whose names begin with a part and a slash, without these."""
+    return {name.removeprefix(f"{part}/"): array for name, array in arrays.items() if name.startswith(f"{part}/")}
+
+
+class Lock:
+    """Keeps a second process out of a directory; it ends with its process, however that ends.
+
+    Args:
+        path: of the file that is locked; made when it is missing, and left behind.
+
+    Raises:
+        UserError: another process holds it.
+    """
+
+    def __init__(self, path):
+        self.file = open(path, "a+b")  # noqa: SIM115 (open as long as the lock is held)
+        try:
+            try:
+                import fcntl
+            except ImportError:
+                import msvcrt
+
+                self.file.seek(0)
+                msvcrt.locking(self.file.fileno(), msvcrt.LK_NBLCK, 1)
+            else:
+                fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self.file.close()
+            raise UserError(f"Another process is training in {Path(path).parent}: wait for it, or stop it.") from error
+
+    def release(self):
+        """Lets others in."""
+        self.file.close()

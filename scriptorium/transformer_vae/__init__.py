@@ -1,0 +1,1 @@
+"""What transformer_vae.py alone needs besides its model."""

@@ -1,0 +1,74 @@
+"""Judges digits that a model wrote as text, and draws walks between them."""
+
+from scriptorium.data.digits import from_text
+
+import keras
+import numpy as np
+
+
+class Classifier:
+    """A small convolutional network that tells digits, trained on pictures of texts.
+
+    Args:
+        texts, labels: lists of str.
+        seed: int.
+        epochs: passes over the texts.
+    """
+
+    def __init__(self, texts, labels, seed=1, epochs=8):
+        kept = [
+            (picture, label)
+            for text, label in zip(texts, labels, strict=True)
+            if (picture := from_text(text)) is not None and label
+        ]
+        pictures, labels = (list(column) for column in zip(*kept, strict=True))
+        self.classes = sorted(set(labels))
+        keras.utils.set_random_seed(seed)
+        layers, side = keras.layers, len(pictures[0])
+        self.side = side
+        hidden = [layers.Conv2D(32, 3, padding="same", activation="relu") for _ in range(2 if side < 20 else 3)]
+        pools = [layers.MaxPooling2D() for _ in hidden]
+        parts = [layer for pair in zip(hidden, pools, strict=True) for layer in pair]
+        classes = layers.Dense(len(self.classes), activation="softmax", dtype="float32")
+        parts += [layers.Flatten(), layers.Dropout(0.3), layers.Dense(128, activation="relu"), classes]
+        self.model = keras.Sequential([layers.Input((side, side, 1), dtype="float32"), *parts])
+        self.model.compile(keras.optimizers.Adam(2e-3), "sparse_categorical_crossentropy")
+        y = np.array([self.classes.index(label) for label in labels])
+        self.model.fit(np.stack(pictures)[..., None], y, epochs=epochs, batch_size=64, verbose=0)
+
+    def tell(self, texts):
+        """Returns the likeliest label of each text and its probability: list of str, float (n,).
+
+        What is no picture of the size that it knows has the label "" and the probability 0.
+        """
+        pictures = [from_text(text) for text in texts]
+        good = [i for i, picture in enumerate(pictures) if picture is not None and len(picture) == self.side]
+        labels, sure = [""] * len(texts), np.zeros(len(texts))
+        if good:
+            told = self.model.predict(np.stack([pictures[i] for i in good])[..., None], batch_size=256, verbose=0)
+            for i, row in zip(good, told, strict=True):
+                labels[i], sure[i] = self.classes[int(row.argmax())], float(row.max())
+        return labels, sure
+
+
+def strip(walks):
+    """Draws walks between digits, one a row, as a `matplotlib.figure.Figure`.
+
+    Args:
+        walks: list of lists of (text, title); what is no picture is left empty.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    columns = max(len(walk) for walk in walks)
+    figure = Figure((columns * 0.9, len(walks) * 1.15), dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(walks), columns, squeeze=False)
+    for row, walk in zip(axes, walks, strict=True):
+        for place, (text, title) in zip(row, walk, strict=False):
+            picture = from_text(text)
+            place.imshow(np.zeros((2, 2)) if picture is None else picture, cmap="gray", vmin=0, vmax=1)
+            place.set_title(title, fontsize=8)
+        for place in row:
+            place.set_axis_off()
+    return figure

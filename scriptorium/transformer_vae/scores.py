@@ -1,0 +1,160 @@
+"""Scores of an autoencoder of texts: how much of a text its code holds, what codes between and beside these write.
+
+Besides what `inference.py` asks of a model it has `right` and `gaussian`.
+"""
+
+import math
+
+from scriptorium.data.vocabulary import PAD, strip_special
+from scriptorium.scores import metrics
+from scriptorium.vae import inference, latent
+
+import numpy as np
+from keras import ops
+
+PAIRS, POINTS, SAMPLES = 200, 9, 1000  # pairs of texts, points between the two, draws from the prior
+LEVEL = 0.05  # of the permutation test
+BEAM = 4  # hypotheses of the scores that end in _beam
+
+
+def interval(successes, count):
+    """Returns the 95 % confidence interval of a share (Wilson 1927): lower and upper bound."""
+    if not count:
+        return 0.0, 1.0
+    z, share = 1.959964, successes / count
+    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    half = z * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2)) / (1 + z**2 / count)
+    return middle - half, middle + half
+
+
+def share(name, flags):
+    """Returns a share of True by its name, and as name_95 its confidence interval."""
+    low, high = interval(int(np.sum(flags)), len(flags))
+    return {name: float(np.mean(flags)) if len(flags) else 0.0, f"{name}_95": f"{low:.3f} .. {high:.3f}"}
+
+
+def drawn(z_mean, z_log_var, random):
+    """Returns a draw from each posterior, float32 (n, *latent_shape), by a `numpy.random.Generator`."""
+    return z_mean + np.exp(0.5 * z_log_var) * random.standard_normal(z_mean.shape, "float32")
+
+
+def teacher_forced(model, sequences, z, batch_size=128):
+    """Returns the shares of tokens and of whole texts whose likeliest tokens, each told those before, are right."""
+    right, tokens, found = inference.compiled(model, "right"), [], []
+    for i in range(0, len(sequences), batch_size):
+        rows = np.arange(i, min(i + batch_size, len(sequences)))
+        ids = sequences.inputs(rows)
+        each = np.asarray(right.predict_on_batch((ids, np.asarray(z[rows], "float32"))))
+        tokens.append(each[ids != PAD])
+        found.append(each.all(axis=1))
+    return float(np.concatenate(tokens).mean()), np.concatenate(found)
+
+
+def mmd_test(codes, seed=1, permutations=200, most=500, kernel="imq"):
+    """Tests whether codes are draws from N(0, 1) by their MMD (Gretton et al. 2012).
+
+    Args:
+        codes: float (n, d).
+        permutations: of the joint sample, from which the threshold is found.
+        most: codes that take part.
+
+    Returns:
+        The MMD between codes and as many draws, and the value that it has less than 5 % of the time when both samples
+        are of one distribution.
+    """
+    random = np.random.default_rng(seed)
+    codes = codes[random.permutation(len(codes))[:most]].astype("float32")
+    both = np.concatenate([codes, random.standard_normal(codes.shape, "float32")])
+    n = len(codes)
+
+    def value(order):
+        joint = ops.convert_to_tensor(both[order])
+        return float(latent.mmd(joint[:n], joint[n:], kernel))
+
+    null = [value(random.permutation(2 * n)) for _ in range(permutations)]
+    return value(np.arange(2 * n)), float(np.quantile(null, 1 - LEVEL))
+
+
+def walks(z, pairs, points=POINTS):
+    """Returns the points between pairs of codes, the ends left out, and the share of the way of each.
+
+    Shapes: float32 (pairs * points, *latent_shape) and (pairs * points,).
+    """
+    shares = np.linspace(0, 1, points + 2)[1:-1]
+    between = np.concatenate([latent.slerp(z[a], z[b], shares) for a, b in pairs])
+    return between.astype("float32"), np.tile(shares, len(pairs))
+
+
+def on_the_way(shares, noise):
+    """Returns the level of noise at shares of the way between two texts: 0 at the ends, `noise` in the middle."""
+    return 4 * noise * shares * (1 - shares)
+
+
+def given(z, noise=0.0):
+    """Returns what a model starts from: codes z (n, *latent_shape), and their noise, one level or (n,)."""
+    return {"z": np.asarray(z, "float32"), "noise": np.broadcast_to(np.asarray(noise, "float32"), len(z))}
+
+
+def write(model, z, max_length, noise=0.0, beam=1):
+    """Returns the ids (n, max_length) of what codes z (n, *latent_shape) write at a level of noise, or one for each."""
+    return inference.write(model, given(z, noise), max_length, beam=beam)[0]
+
+
+def evaluate(model, sequences, max_length, iw_samples=0, seed=1, progress=None, vocabulary=None, check=None, noise=0.0):
+    """Scores a model on texts.
+
+    Args:
+        model: `TransformerVAE`.
+        sequences: `util.Sequences`.
+        max_length: tokens of a text at most.
+        iw_samples: K of iw_nll; 0 leaves it out, as does a code without a deviation.
+        vocabulary: `util.Vocabulary`.
+        check: function of a list of texts that says of each whether it is valid, or None.
+        noise: level at which draws from the prior and the middles of walks are written.
+
+    Returns:
+        dict of scores: nats a text (nll, kl, neg_elbo, iw_nll), shares with their intervals (accuracies and exact_match
+        at the mean of the code, walk_*, sample_*), bleu_4, active_units, mmd and its mmd_threshold. Texts are written
+        greedily, and for the names that end in _beam by a beam search of BEAM.
+    """
+    random = np.random.default_rng(seed)
+    z_mean, z_log_var = inference.posteriors(model, sequences)
+    z = drawn(z_mean, z_log_var, random)
+    nll = inference.likelihoods(model, sequences, z)
+    scores = {"nll": float(nll.mean())}
+    if model.gaussian:
+        kl = inference.kl_of_each(z_mean, z_log_var).sum(axis=(1, 2))
+        scores |= {"kl": float(kl.mean()), "neg_elbo": float((nll + kl).mean())}
+        if iw_samples:
+            bound = inference.importance_weighted(
+                model, sequences, z_mean, z_log_var, iw_samples, seed, progress=progress
+            )
+            scores |= {"iw_nll": float(bound.mean()), "iw_samples": iw_samples}
+    scores["token_accuracy"], whole = teacher_forced(model, sequences, z_mean)
+    scores |= share("sequence_accuracy", whole)
+    scores["mmd"], scores["mmd_threshold"] = mmd_test(z.reshape(len(z), -1), seed)
+    scores["active_units"] = metrics.active_units(z_mean.reshape(len(z), -1))
+    texts = [vocabulary.decode(sequences[i]) for i in range(len(sequences))]
+    wanted = [strip_special(sequences[i]) for i in range(len(sequences))]
+    pairs = random.integers(len(texts), size=(PAIRS, 2))
+    between, shares = walks(z_mean, pairs)
+    prior = random.standard_normal((SAMPLES, *model.latent_shape), "float32")
+    for how, beam in (("", 1), ("_beam", BEAM)):
+        again, walked, sampled = (
+            write(model, codes, max_length, level, beam)
+            for codes, level in ((z_mean, 0.0), (between, on_the_way(shares, noise)), (prior, noise))
+        )
+        again = [strip_special(ids) for ids in again]
+        scores |= share(f"exact_match{how}", [a == b for a, b in zip(wanted, again, strict=True)])
+        if not how:
+            scores["bleu_4"] = metrics.bleu_4(wanted, again)
+        walked, sampled = ([vocabulary.decode(ids) for ids in rows] for rows in (walked, sampled))
+        new = [text not in [texts[j] for j in pairs[i // POINTS]] for i, text in enumerate(walked)]
+        scores |= share(f"walk_new{how}", new)
+        scores[f"sample_unique{how}"] = len(set(sampled)) / len(sampled)
+        if check:
+            scores |= share(
+                f"walk_valid{how}", check([text for text, is_new in zip(walked, new, strict=True) if is_new])
+            )
+            scores |= share(f"sample_valid{how}", check(sampled))
+    return scores

@@ -1,0 +1,1 @@
+"""What every VAE of texts shares: latent space, inference, reports, remedies against collapse."""

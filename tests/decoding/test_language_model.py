@@ -1,0 +1,149 @@
+"""Scores of running text and going on with it, by the models of chars.py and words.py."""
+
+from scriptorium.data.vocabulary import EOS, PAD, START, Vocabulary
+from scriptorium.decoding import language_model
+
+import keras
+import numpy as np
+import pytest
+
+import chars
+import words
+
+TEXT = "the cat sat on the mat. a dog ran to the end of the road, and the cat saw it there. " * 6
+
+
+def made(script, argv, vocabulary):
+    keras.utils.set_random_seed(1)
+    args = script.parse_args(["-E", "8", "-L", "12", "-b", "2", *argv])
+    options = {name: value for name, value in vars(args).items() if name not in ("given", "groups", "flags", "argv")}
+    model = script.build(options, vocabulary)
+    random = np.random.default_rng(2)
+    for weight in model.trainable_variables:
+        weight.assign(weight.numpy() + random.normal(0, 0.3, weight.shape).astype("float32"))
+    return model
+
+
+CHARACTERS = Vocabulary.build([TEXT], "char")
+MODELS = {
+    "plain": (chars, []),
+    "gru in layers": (chars, ["-R", "gru", "-x", "1", "--layer-norm"]),
+    "tied": (chars, ["--tied"]),
+    "one-hot": (chars, ["--one-hot"]),
+    "words": (words, ["--stream", "-x", "1"]),
+    "untied words": (words, ["--stream", "--untied", "-R", "gru"]),
+}
+
+
+@pytest.fixture(params=MODELS)
+def model(request):
+    script, argv = MODELS[request.param]
+    return made(script, argv, CHARACTERS)
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return made(chars, [], CHARACTERS)
+
+
+def probabilities(model, ids):
+    """log p of what comes after each of ids, by reading one at a time: float64 (len(ids), vocabulary)."""
+    states, rows = model.zeros(1), []
+    for token in ids:
+        logits, states = model.next(keras.ops.convert_to_tensor([token], "int32"), states)
+        logits = np.asarray(logits, "float64")[0]
+        rows.append(logits - np.log(np.exp(logits - logits.max()).sum()) - logits.max())
+    return np.array(rows)
+
+
+def test_reading_step_by_step_is_reading_at_once(model):
+    ids = np.append(START, CHARACTERS.encode(TEXT[:40])).astype("int32")
+    features = np.asarray(model.read(ids[None], model.zeros(1))[0])[0]
+    kernel = np.asarray(model.embedding.embeddings).T if model.tied else np.asarray(model.kernel)
+    at_once = features @ kernel + np.asarray(model.bias)
+    at_once = at_once[:, EOS + 1 :] - at_once[:, EOS + 1 :].max(-1, keepdims=True)
+    one_by_one = probabilities(model, ids)[:, EOS + 1 :]
+    np.testing.assert_allclose(at_once, one_by_one - one_by_one.max(-1, keepdims=True), atol=1e-4)
+
+
+def test_a_text_in_windows_scores_as_a_text_in_one_piece(model):
+    ids = CHARACTERS.encode(TEXT)[:60]
+    whole = np.append(START, ids).astype("int32")
+    at_once = language_model.nll_of(model, whole[None, :-1], whole[None, 1:])[0].mean()
+    assert language_model.score(model, ids) == pytest.approx(at_once, rel=1e-5)
+    # As training sees it: both rows read the same text, ten tokens at a time.
+    model.carried.reset()
+    windows = [np.tile(whole[None, i : i + 11], (2, 1)) for i in range(0, 60, 10)]
+    carried = [model(window) for window in windows]
+    carried = np.array([np.asarray(nll["nll"] if isinstance(nll, dict) else nll).mean() for nll in carried])
+    assert carried.mean() == pytest.approx(at_once, rel=1e-4)
+    model.carried.reset()
+
+
+def test_pieces_and_places_change_no_score(plain, monkeypatch):
+    ids = CHARACTERS.encode(TEXT)
+    once = language_model.score(plain, ids)
+    monkeypatch.setattr(language_model, "PIECE", 17)
+    assert language_model.score(plain, ids) == pytest.approx(once, rel=1e-5)
+    # Four places, each with all that is before it.
+    assert language_model.score(plain, ids, row=len(ids) // 4, warm=len(ids)) == pytest.approx(once, rel=1e-4)
+
+
+def test_cache_against_its_formula(plain):
+    ids, size, share, sharpness = CHARACTERS.encode(TEXT)[:90], 20, 0.3, 0.7
+    inputs = np.append(START, ids[:-1]).astype("int32")
+    features = np.asarray(plain.read(inputs[None], plain.zeros(1))[0], "float64")[0]
+    nll = language_model.nll_of(plain, inputs[None], ids[None].astype("int32"))[0].astype("float64")
+    expected = []
+    for t in range(90):
+        places = range(max(0, t - size), t)
+        weights = np.exp([sharpness * features[t] @ features[i] for i in places])
+        cached = sum(w for w, i in zip(weights, places, strict=True) if ids[i] == ids[t]) / max(sum(weights), 1e-30)
+        expected.append(-np.log((1 - share) * np.exp(-nll[t]) + share * cached))
+    assert language_model.score_with_cache(plain, ids, size, share, sharpness) == pytest.approx(
+        np.mean(expected), rel=1e-4
+    )
+    assert language_model.score_with_cache(plain, ids, size, 0.0, sharpness) == pytest.approx(
+        language_model.score(plain, ids)
+    )
+
+
+def test_greedy_writing_takes_the_likeliest_each_time(model):
+    before = language_model.prompt_of("the ca", CHARACTERS)
+    ids, _ = (writer := language_model.Writer(model, temperature=0, chunk=6)).go_on(writer.start([before]))
+    expected = before.tolist()
+    for _ in range(6):
+        log_p = probabilities(model, expected)[-1]
+        log_p[: START + 2] = -np.inf
+        expected.append(int(log_p.argmax()))
+    assert ids[0].tolist() == expected[len(before) :]
+
+
+def test_writing_goes_on_where_it_stopped(plain):
+    prompts = [language_model.prompt_of(text, CHARACTERS) for text in ("the cat", "a")]
+    longer, shorter = (
+        language_model.Writer(plain, temperature=0, chunk=12),
+        language_model.Writer(plain, temperature=0, chunk=4),
+    )
+    whole, _ = longer.go_on(longer.start(prompts))
+    parts, place = [], shorter.start(prompts)
+    for _ in range(3):
+        ids, place = shorter.go_on(place)
+        parts.append(ids)
+    np.testing.assert_array_equal(whole, np.concatenate(parts, axis=1))
+
+
+def test_a_seed_draws_the_same_text_again(plain):
+    prompt = [language_model.prompt_of("the", CHARACTERS)]
+    writer = language_model.Writer(plain, chunk=30)
+    first, again, other = (writer.go_on(writer.start(prompt, seed))[0] for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+    assert (first > EOS).all()
+
+
+def test_text_of_ids_has_a_line_for_each_sentence():
+    vocabulary = Vocabulary.build(["a b"], "space")
+    a, b = vocabulary.encode("a b").tolist()
+    assert language_model.text_of([a, EOS, b, a], vocabulary) == "a\nb a"
+    assert language_model.text_of([a, PAD, PAD], vocabulary) == "a"

@@ -1,0 +1,550 @@
+import csv
+import errno
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+from scriptorium import ROOT, UserError
+from scriptorium.command_line import command
+from scriptorium.data.batches import Batches, Sequences
+from scriptorium.data.vocabulary import SPECIAL_TOKENS
+from scriptorium.training import storage
+from scriptorium.training.fit import DRY_RUN_BATCHES, fit
+from scriptorium.training.history import History
+
+import keras
+import numpy as np
+import pytest
+import tiny_script
+from tiny_script import arguments
+
+STEPS = 18  # steps of an epoch: 70 lines in batches of 4
+
+
+@pytest.fixture(autouse=True)
+def plain_policy():
+    yield
+    keras.config.set_dtype_policy("float32")
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """A run of three epochs that never stopped: (directory, history)."""
+    run, history = go(tmp_path_factory.mktemp("straight"), "--name", "straight")
+    return run.directory, history
+
+
+def go(logdir, *argv, callbacks=()):
+    return tiny_script.main(arguments(logdir, *argv), callbacks)
+
+
+def state(directory):
+    return storage.load_arrays(directory / "last.safetensors")
+
+
+def assert_same_outcome(directory, straight):
+    """Every weight, optimizer variable, seed and metric, the best score and the history are the same to the bit."""
+    (facts, arrays), (expected_facts, expected) = state(directory), state(straight[0])
+    assert facts == expected_facts
+    assert arrays.keys() == expected.keys()
+    for name, array in expected.items():
+        assert array.tobytes() == arrays[name].tobytes(), name
+    assert rows(directory) == rows(straight[0])
+
+
+def rows(directory):
+    with open(directory / "history.csv", newline="") as file:
+        table = list(csv.DictReader(file))
+    return [{k: v for k, v in row.items() if k not in ("seconds", "tokens_per_second")} for row in table]
+
+
+class At(keras.callbacks.Callback):
+    """Calls a function at a step of the process (from 1), or at a batch of its validation."""
+
+    def __init__(self, step, function, validation=False):
+        super().__init__()
+        self.left, self.function, self.validation, self.tests = step, function, validation, 0
+
+    def count(self):
+        self.left -= 1
+        if self.left == 0:
+            self.function()
+
+    def on_train_batch_end(self, batch, logs=None):
+        if not self.validation:
+            self.count()
+
+    def on_test_batch_end(self, batch, logs=None):
+        self.tests += 1
+        if self.validation:
+            self.count()
+
+
+def send(number):
+    return lambda: os.kill(os.getpid(), number)
+
+
+# Stopping and going on --------------------------------------------------------------------------------------------
+
+
+def test_the_checkpoint_holds_every_kind_of_state(straight):
+    facts, arrays = state(straight[0])
+    assert facts["epoch"] == 3 and facts["step"] == 0 and facts["steps"] == 3 * STEPS
+    # Of the model, of Dropout and of Noise, in a list.
+    seeds = {"model/seed", "model/dropout/seed_generator", "model/noise/seeds/0"}
+    assert {name for name in arrays if name.startswith("model/") and arrays[name].shape == (2,)} == seeds
+    assert int(arrays["optimizer/iteration"]) == 3 * STEPS
+    assert {"optimizer/momentum/embedding/embeddings", "optimizer/velocity/logits/bias"} <= arrays.keys()
+    assert {"metric/perplexity/total", "metric/perplexity/tokens"} <= arrays.keys()
+
+
+def test_two_equal_runs_are_equal(tmp_path, straight):
+    assert_same_outcome(go(tmp_path)[0].directory, straight)
+
+
+@pytest.mark.parametrize("steps", [5, STEPS - 1, STEPS, STEPS + 3])
+def test_resume_equals_no_stop(tmp_path, straight, steps):
+    run, _ = go(tmp_path, "--max-steps", str(steps))
+    assert state(run.directory)[0]["steps"] == steps
+    run, _ = go(tmp_path, "--resume", "--max-steps", "1000")
+    assert_same_outcome(run.directory, straight)
+
+
+def test_a_run_that_has_ended_says_so(tmp_path, capsys):
+    go(tmp_path, "-e", "1")
+    capsys.readouterr()
+    _, history = go(tmp_path, "--resume")
+    assert history["epoch"] == [1] and "It has had its 1 epochs, 18 steps" in capsys.readouterr().out
+
+
+def test_resume_after_resume_in_one_epoch(tmp_path, straight):
+    go(tmp_path, "--max-steps", "4")
+    go(tmp_path, "--resume", "--max-steps", "9")
+    run, history = go(tmp_path, "--resume", "--max-steps", "1000")
+    assert_same_outcome(run.directory, straight)
+    assert history["val_neg_elbo"] == straight[1]["val_neg_elbo"]
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_the_position_without_a_validation(tmp_path, straight, capsys, number, status):
+    handler, stop = signal.getsignal(number), At(STEPS + 7, send(number))
+    with pytest.raises(SystemExit) as stopped:
+        go(tmp_path, "--name", "mine", callbacks=[stop])
+    assert stopped.value.code == status
+    assert stop.tests == 3  # batches of the one validation of the first epoch
+    assert signal.getsignal(number) is handler
+    assert "python tiny.py --resume mine" in capsys.readouterr().out
+    facts = state(tmp_path / "tiny" / "mine")[0]
+    assert (facts["epoch"], facts["step"]) == (1, 7)
+    assert_same_outcome(go(tmp_path, "--resume", "mine")[0].directory, straight)
+
+
+def test_a_signal_in_the_validation_keeps_the_epoch(tmp_path, straight):
+    with pytest.raises(SystemExit):
+        go(tmp_path, "--name", "mine", callbacks=[At(5, send(signal.SIGINT), validation=True)])
+    facts = state(tmp_path / "tiny" / "mine")[0]
+    assert (facts["epoch"], facts["step"]) == (1, STEPS)
+    assert_same_outcome(go(tmp_path, "--resume", "mine")[0].directory, straight)
+
+
+def test_a_second_signal_stops_at_once(tmp_path):
+    def twice():
+        send(signal.SIGINT)()
+        send(signal.SIGINT)()
+
+    with pytest.raises(KeyboardInterrupt):
+        go(tmp_path, "--name", "mine", callbacks=[At(3, twice)])
+    assert not (tmp_path / "tiny" / "mine" / "last.safetensors").exists()
+
+
+def test_a_killed_process_goes_on(tmp_path, straight):
+    command = [
+        sys.executable,
+        str(Path(tiny_script.__file__)),
+        "-T",
+        str(tmp_path),
+        "--name",
+        "killed",
+        "--dtype",
+        "float32",
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    # It saves after each step, so that the kill finds it in the middle of a save as like as not.
+    process = subprocess.Popen([*command, "--save-minutes", "0", "-e", "100000"], env=environment)
+    last = tmp_path / "tiny" / "killed" / "last.safetensors"
+    try:
+        wait_for(lambda: last.exists() and state(last.parent)[0]["steps"] >= 5)
+    finally:
+        process.kill()
+        process.wait()
+    steps = state(last.parent)[0]["steps"]
+    assert steps < 3 * STEPS, "the machine was too slow to kill it in time"
+    run, _ = go(tmp_path, "--resume", "killed", "-e", "3")
+    assert_same_outcome(run.directory, straight)
+    assert not list(run.directory.glob(f"{storage.TEMPORARY}*"))
+
+
+def wait_for(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            if condition():
+                return
+        except (OSError, UserError):
+            pass
+        time.sleep(0.02)
+    raise AssertionError("It did not happen in time.")
+
+
+# What goes wrong --------------------------------------------------------------------------------------------------
+
+
+def damage_byte(path):
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("damage", [damage_byte, truncate, empty])
+def test_a_damaged_save_falls_back_to_the_one_before(tmp_path, straight, capsys, damage):
+    run, _ = go(tmp_path, "-e", "2")
+    damage(run.directory / "last.safetensors")
+    capsys.readouterr()
+    run, _ = go(tmp_path, "--resume", "-e", "3")
+    said = [line for line in capsys.readouterr().out.splitlines() if "is damaged" in line]
+    assert len(said) == 1 and "going on from the save before it, in epoch 2 after step 0" in said[0]
+    assert_same_outcome(run.directory, straight)
+
+
+def test_when_all_saves_are_damaged_it_says_so(tmp_path):
+    run, _ = go(tmp_path, "-e", "2")
+    truncate(run.directory / "last.safetensors")
+    damage_byte(run.directory / "previous.safetensors")
+    with pytest.raises(UserError, match=r"last\.safetensors is damaged.*previous\.safetensors is damaged"):
+        go(tmp_path, "--resume")
+
+
+def test_the_best_weights_survive_and_damage_is_named(tmp_path):
+    run, _ = go(tmp_path, "-e", "1")
+    expected = run.model.get_weights()
+    run.model.set_weights([np.zeros_like(w) for w in expected])
+    run.load_best(run.model)
+    for weight, value in zip(run.model.get_weights(), expected, strict=True):
+        np.testing.assert_array_equal(weight, value)
+    truncate(run.directory / "best.safetensors")
+    with pytest.raises(UserError, match=r"best\.safetensors is damaged"):
+        run.load_best(run.model)
+    (run.directory / "best.safetensors").unlink()
+    run.model.set_weights([np.zeros_like(w) for w in expected])
+    run.load_best(run.model)  # from last.safetensors
+    np.testing.assert_array_equal(run.model.get_weights()[0], expected[0])
+    for name in ("last.safetensors", "previous.safetensors"):
+        (run.directory / name).unlink(missing_ok=True)
+    with pytest.raises(UserError, match="no weights yet"):
+        run.load_best(run.model)
+
+
+def test_a_loss_that_is_not_finite_stops_training(tmp_path):
+    def spoil():
+        stop.model.logits.bias.assign(np.full(stop.model.logits.bias.shape, np.nan))
+
+    stop = At(STEPS + 4, spoil)
+    with pytest.raises(UserError, match=f"Step {STEPS + 5}: the loss is not finite.*--learning-rate") as error:
+        go(tmp_path, "--name", "mine", callbacks=[stop])
+    assert "--resume mine" in str(error.value)
+    facts, arrays = state(tmp_path / "tiny" / "mine")
+    assert facts["steps"] == STEPS
+    assert all(np.isfinite(array).all() for array in arrays.values())
+
+
+def test_weights_that_are_not_finite_are_never_saved(tmp_path):
+    def spoil():
+        stop.model.logits.bias.assign(np.full(stop.model.logits.bias.shape, np.nan))
+
+    stop = At(2, spoil)
+    with pytest.raises(UserError, match=r"Step 2: a weight is not finite.*--resume mine"):
+        go(tmp_path, "--name", "mine", "--save-minutes", "0", callbacks=[stop])
+    assert state(tmp_path / "tiny" / "mine")[0]["steps"] == 1
+
+
+def full_disk(monkeypatch):
+    def fsync(file):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+
+
+def test_a_full_disk_stops_training_and_the_last_save_stands(tmp_path, monkeypatch, capsys):
+    def main(args):
+        tiny_script.main(args, [At(STEPS + 5, lambda: full_disk(monkeypatch))])
+
+    with pytest.raises(SystemExit) as stopped:
+        command(main, lambda: arguments(tmp_path, "--name", "mine"))
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err.splitlines()
+    assert len(error) == 1 and "No space left on device" in error[0] and "--resume mine" in error[0]
+    directory = tmp_path / "tiny" / "mine"
+    assert state(directory)[0]["steps"] == STEPS
+    assert not list(directory.glob(f"{storage.TEMPORARY}*"))
+
+
+def test_a_full_disk_at_the_start_leaves_nothing(tmp_path, monkeypatch):
+    full_disk(monkeypatch)
+    with pytest.raises(OSError, match="No space"):
+        tiny_script.start(arguments(tmp_path, "--name", "mine"))
+    assert list((tmp_path / "tiny").iterdir()) == []
+
+
+def test_history_and_pictures_never_break_training(tmp_path, monkeypatch, capsys):
+    def fail(self):
+        raise ValueError("no fonts")
+
+    monkeypatch.setattr("scriptorium.training.history.History.draw", fail)
+    go(tmp_path, "-e", "2")
+    assert capsys.readouterr().out.count("The history could not be written: no fonts") == 1
+
+
+def test_a_history_that_cannot_be_read_is_written_anew(tmp_path):
+    run, _ = go(tmp_path, "-e", "1")
+    for content in (b"\xff\x00", b"epoch\nx\n", b""):
+        (run.directory / "history.csv").write_bytes(content)
+        assert History(run.directory, 1).rows == []
+    go(tmp_path, "--resume", "-e", "2")
+    assert [row["epoch"] for row in rows(run.directory)] == ["2"]
+
+
+def test_a_second_process_is_refused(tmp_path):
+    args = arguments(tmp_path, "--name", "mine", "--max-steps", "2")
+    run, _, _ = tiny_script.start(args)
+    with pytest.raises(UserError, match="Another process is training"):
+        tiny_script.start(arguments(tmp_path, "--resume", "mine"))
+    run.close()
+    again, _, _ = tiny_script.start(arguments(tmp_path, "--resume", "mine"))
+    again.close()
+
+
+def test_nothing_to_train_on(tmp_path):
+    run, train, valid = tiny_script.start(arguments(tmp_path))
+    none = Batches(Sequences.from_list([]), 4)
+    with pytest.raises(UserError, match="no text to validate on"):
+        fit(run, run.model, train, none, epochs=1)
+    with pytest.raises(UserError, match="no text to train on"):
+        fit(run, run.model, none, valid, epochs=1)
+    run.close()
+
+
+# Data -------------------------------------------------------------------------------------------------------------
+
+
+class Given:
+    """A dataset of given batches, in reverse in every second epoch."""
+
+    def __init__(self, items):
+        self.items, self.total, self.epoch, self.first = items, len(items), 0, 0
+
+    def go_to(self, epoch, first=0):
+        self.epoch, self.first = epoch, first
+
+    def order(self, epoch):
+        return self.items[:: -1 if epoch % 2 else 1]
+
+    def __len__(self):
+        return self.total - self.first
+
+    def __getitem__(self, index):
+        return (self.order(self.epoch)[self.first + index],)
+
+    def tokens(self, index):
+        return int((self[index][0] != 0).sum())
+
+
+@pytest.mark.parametrize("widths", [[3, 3, 5, 2, 7], [4, 4, 4], [6]])
+def test_each_batch_is_served_once_in_its_order(tmp_path, widths):
+    run, _, valid = tiny_script.start(arguments(tmp_path))
+    seen, random = [], np.random.default_rng(0)
+    compute_loss = run.model.compute_loss
+
+    def watched(x, y, y_pred, sample_weight=None, training=True):
+        if training:
+            seen.append(np.array(x))
+        return compute_loss(x, y, y_pred, sample_weight, training)
+
+    run.model.compute_loss = watched
+    run.model.compile("adam", run_eagerly=True)
+    data = Given([random.integers(4, 30, (2, width)).astype("int32") for width in widths])
+    fit(run, run.model, data, valid, epochs=2)
+    run.close()
+    expected = data.order(0) + data.order(1)
+    assert [x.tolist() for x in seen] == [x.tolist() for x in expected]
+    assert int(run.model.optimizer.iterations.value) == len(expected)
+
+
+def test_batches_of_new_widths_do_not_stop_a_compiled_model(tmp_path):
+    run, _, valid = tiny_script.start(arguments(tmp_path))
+    data = Given([np.full((2, width), 5, "int32") for width in (3, 3, 9, 1)])
+    traces, compute_loss = [], run.model.compute_loss
+
+    def traced(x, *rest, **more):
+        traces.append(x.shape)
+        return compute_loss(x, *rest, **more)
+
+    run.model.compute_loss = traced
+    after_epoch = []
+    count = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: after_epoch.append(len(traces)))
+    fit(run, run.model, data, valid, epochs=3, callbacks=[count])
+    run.close()
+    if keras.backend.backend() == "tensorflow":
+        assert after_epoch[0] == 2  # once for training, once for validation
+    if keras.backend.backend() != "torch":
+        assert after_epoch[2] == after_epoch[0]
+
+
+# What a run shows -------------------------------------------------------------------------------------------------
+
+
+def test_the_files_of_a_run(straight):
+    directory, history = straight
+    config = json.loads((directory / "config.json").read_text())
+    assert config["script"] == "tiny" and config["options"]["units"] == 8 and config["options"]["epochs"] == 3
+    assert config["corpus"]["fingerprint"] == "70-0" and config["dtype"] == "float32" and config["parameters"] > 0
+    assert json.loads((directory / "vocab.json").read_text())["tokens"][:4] == list(SPECIAL_TOKENS)
+    assert (directory / "history.png").read_bytes().startswith(b"\x89PNG")
+    assert [row["epoch"] for row in rows(directory)] == ["1", "2", "3"]
+    assert [row["step"] for row in rows(directory)] == ["18", "36", "54"]
+    assert history["val_neg_elbo"][2] < history["val_neg_elbo"][0]
+    assert set(history) >= {"neg_elbo", "perplexity", "kl_weight", "learning_rate", "tokens_per_second", "seconds"}
+
+
+def test_the_best_epoch_is_kept(tmp_path):
+    class Worse(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                self.best = self.model.get_weights()
+                self.model.logits.bias.assign(np.linspace(-20, 20, self.model.logits.bias.shape[0]))
+
+    worse = Worse()
+    run, history = go(tmp_path, "-e", "2", callbacks=[worse])
+    assert history["val_neg_elbo"][1] > history["val_neg_elbo"][0]
+    run.load_best(run.model)
+    for weight, value in zip(run.model.get_weights(), worse.best, strict=True):
+        np.testing.assert_array_equal(weight, value)
+    assert state(run.directory)[0]["best"][1] == 1
+
+
+def test_banner_and_epoch_lines(tmp_path, capsys):
+    go(tmp_path, "--name", "mine", "-e", "2")
+    said = capsys.readouterr().out
+    assert "\r" not in said
+    lines = said.splitlines()
+    assert [line.split()[0] for line in lines] == ["corpus", "model", "device", "run", "epoch", "epoch"]
+    assert "float32: as asked" in lines[2] and "seed 1" in lines[3]
+    for word in ("1/2", "neg_elbo", "perplexity", "kl_weight", "tokens/s", "left"):
+        assert word in lines[4]
+
+
+def test_samples_are_kept(tmp_path, capsys):
+    run, _, _ = tiny_script.start(arguments(tmp_path))
+    run.shown("samples", ["one two", "三"], 1, temperature=0.5)
+    run.shown("samples", ["four"], 2)
+    run.close()
+    kept = (run.directory / "samples.txt").read_text(encoding="utf-8")
+    assert kept == "[epoch 1] samples (temperature 0.5)\none two\n三\n\n[epoch 2] samples\nfour\n\n"
+    assert "    one two" in capsys.readouterr().out
+
+
+def test_a_dry_run_leaves_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    run, history = go(tmp_path / "runs", "--dry-run")
+    assert history["step"] == [DRY_RUN_BATCHES]
+    assert not run.directory.exists() and not (tmp_path / "runs").exists()
+    assert list((tmp_path / "temporary").iterdir()) == []
+    assert "nothing is kept" in capsys.readouterr().out
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def test_a_tensorboard_server_shows_it_all(tmp_path):
+    run, train, valid = tiny_script.start(arguments(tmp_path, "--name", "board", "--max-steps", "20"))
+    codes = np.random.default_rng(0).normal(size=(5, 3))
+    run.projector(codes, ["a\tb", "c", "", "三", "e"])
+    fit(run, run.model, train, valid, epochs=3, max_steps=20)
+    run.shown("samples", ["one <b>two</b>"], 1)
+    run.histogram("z_mean", codes, 1)
+    run.bars("kl_of_dimension", [0.1, 2.0, 0.3], 1)
+    run.hparams(run.options, {"neg_elbo": 3.0})
+    run.close()
+    # It goes on: what the epoch that was cut short had shown is not there twice.
+    go(tmp_path, "--resume", "board", "-e", "2", "--max-steps", "1000")
+    port = free_port()
+    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(tmp_path), "--port", str(port)]
+    log = open(tmp_path / "server.log", "w")  # noqa: SIM115 (the server writes to it until the end)
+    server = subprocess.Popen([*command, "--host", "127.0.0.1"], stdout=log, stderr=log)
+
+    def ask(path):
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/data/{path}", timeout=20) as answer:
+            return json.load(answer)
+
+    train_run, valid_run = "tiny/board/train", "tiny/board/validation"
+    try:
+        wait_for(lambda: set(ask("runs")) == {train_run, valid_run})
+        wait_for(lambda: "neg_elbo" in ask("plugin/scalars/tags").get(valid_run, {}))
+        wait_for(lambda: "score/neg_elbo" in ask("plugin/scalars/tags").get(train_run, {}))
+        tags = ask("plugin/scalars/tags")
+        assert {"neg_elbo", "perplexity", "kl_weight", "learning_rate", "tokens_per_second"} <= set(tags[train_run])
+        assert {"neg_elbo", "perplexity"} <= set(tags[valid_run]) and "kl_weight" not in tags[valid_run]
+        points = ask(f"plugin/scalars/scalars?run={valid_run}&tag=neg_elbo")
+        assert [step for _, step, _ in points] == [1, 2]
+        assert ask("plugin/text/tags")[train_run] == ["samples"]
+        assert "one &lt;b&gt;two" in json.dumps(ask(f"plugin/text/text?run={train_run}&tag=samples"))
+        assert list(ask("plugin/images/tags")[train_run]) == ["kl_of_dimension"]
+        assert list(ask("plugin/histograms/tags")[train_run]) == ["z_mean"]
+        embedding = ask(f"plugin/projector/info?run={train_run}")["embeddings"][0]
+        assert embedding["tensorShape"] == [5, 3]
+        address = f"http://127.0.0.1:{port}/data/plugin/projector/metadata?run={train_run}&name=z_mean"
+        with urllib.request.urlopen(address, timeout=20) as answer:
+            assert answer.read().decode().split("\n")[:4] == ["a b", "c", "-", "三"]
+    finally:
+        server.kill()
+        server.wait()
+        log.close()
+
+
+# The command line -------------------------------------------------------------------------------------------------
+
+
+def test_errors_are_one_line(capsys, monkeypatch):
+    def main(args):
+        raise UserError("first\nsecond")
+
+    monkeypatch.setattr(sys, "argv", ["/somewhere/tiny.py"])
+    with pytest.raises(SystemExit) as stopped:
+        command(main, lambda: None)
+    assert stopped.value.code == 2 and capsys.readouterr().err == "tiny.py: error: first second\n"
+
+
+def test_the_console_holds_only_our_lines(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment.pop("TF_CPP_MIN_LOG_LEVEL", None)
+    command = [sys.executable, str(Path(tiny_script.__file__)), "-T", str(tmp_path), "-e", "1"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert len(done.stdout.splitlines()) == 5

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import tomllib
 
 from scriptorium import ROOT
 
@@ -120,6 +121,13 @@ def test_nothing_is_too_long(path):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             lines = node.end_lineno - node.lineno + 1
             assert lines <= FUNCTION_LINES, f"{named(path)}: {node.name} has {lines} lines, more than {FUNCTION_LINES}"
+
+
+def test_both_ways_to_install_ask_for_the_same():
+    lines = (ROOT / "requirements.txt").read_text("utf-8").splitlines()
+    wanted = [line for line in lines if line and not line.startswith("#")]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert project["dependencies"] == wanted and project["name"] == "scriptorium"
 
 
 def test_pages_are_not_too_long():

@@ -36,14 +36,14 @@ from scriptorium.names_vae import report as names_report
 from scriptorium.names_vae import scores as name_scores
 from scriptorium.names_vae.codec import decode, draw, encode, sample_prior, score  # noqa: F401 (for homotopy.py)
 from scriptorium.names_vae.labels import Head, entropies
-from scriptorium.nn import made, transformer
+from scriptorium.nn import transformer
 from scriptorium.nn.compiled import JIT
 from scriptorium.nn.fast import Adam
 from scriptorium.training import transfer
 from scriptorium.training.fit import falling, fit, settle_epochs
 from scriptorium.training.opening import open_run
 from scriptorium.training.options import add_run_options, add_training_options
-from scriptorium.vae import latent, report
+from scriptorium.vae import latent, made, report
 
 import keras
 import numpy as np
@@ -207,12 +207,11 @@ class Prior(layers.Layer):
 
     def call(self, z, labels):
         """Returns log p(z) of each position, given those before, in nats: (batch, time, n) -> (batch, time)."""
-        mean, log_deviation = self.density(z, self.context(z, labels))
-        return latent.normal_log_prob(z, mean, 2 * log_deviation)
+        return self.density(z, self.context(z, labels))
 
     def expected(self, z, labels):
         """Returns the mean of each number, given those before, in the shape of z."""
-        return self.density(z, self.context(z, labels))[0]
+        return self.density.mean_and_log_deviation(z, self.context(z, labels))[0]
 
     def inverse(self, u, labels, z, known):
         """Turns standard normal numbers u (batch, time, n) into draws; z is kept where `known` (batch, time) is True.

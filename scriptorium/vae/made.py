@@ -5,13 +5,15 @@ In the place of a standard normal prior it lets the prior fit the posterior, not
 
 import itertools
 
+from scriptorium.vae import latent
+
 import keras
 import numpy as np
 from keras import layers, ops
 
 
 class MADE(layers.Layer):
-    """The conditional Gaussians of n numbers at each position: z float32 (batch, time, n) -> mean, log deviation.
+    """log p(z) in nats of n numbers at each position: z float32 (batch, time, n) -> (batch, time).
 
     u_i = (z_i - mean_i(z_<i)) / deviation_i(z_<i) is standard normal; masks let output i of the network see no numbers
     of z but those before i.
@@ -42,11 +44,8 @@ class MADE(layers.Layer):
             self.first = self.add_weight(shape=(self.context, self.sizes[1]), initializer=small, name="first")
             self.last = self.add_weight(shape=(self.context, self.sizes[-1]), initializer=small, name="last")
 
-    def call(self, z, context=None):
-        """Returns the mean and the log deviation of each number, given those before it: float32 (batch, time, n) each.
-
-        The context is float (batch or 1, time, context).
-        """
+    def mean_and_log_deviation(self, z, context=None):
+        """Returns both of each number, given those before it: float32 (batch, time, n) each."""
         x, last = z, len(self.kernels) - 1
         for i, (kernel, bias, mask) in enumerate(zip(self.kernels, self.biases, self.masks, strict=True)):
             x = ops.matmul(x, kernel * mask) + bias
@@ -55,6 +54,11 @@ class MADE(layers.Layer):
             x = ops.relu(x) if i < last else x
         mean, log_deviation = ops.split(x, 2, axis=-1)
         return mean, self.LOG_DEVIATION * ops.tanh(log_deviation / self.LOG_DEVIATION)
+
+    def call(self, z, context=None):
+        """Returns log p(z | context) in nats, (batch, time), of z and a context (batch or 1, time, context)."""
+        mean, log_deviation = self.mean_and_log_deviation(z, context)
+        return latent.normal_log_prob(z, mean, 2 * log_deviation)
 
     def inverter(self):
         """Returns the function that turns u and a context into z, all of them numpy arrays, see `call`.

@@ -57,7 +57,8 @@ class Block(layers.Layer):
                 layers.Dense(width),
             )
             # How much noise each number of a word gets is learnt (StyleGAN).
-            self.strength = self.add_weight(shape=(width,), initializer=keras.initializers.Constant(0.1))
+            tenth = keras.initializers.Constant(0.1)
+            self.strength = self.add_weight(shape=(width,), initializer=tenth, name="strength")
         self.built = True  # its parts build themselves, in `apply`
 
     def residual(self, place, x, function):

@@ -1,17 +1,52 @@
-"""Runs a script as its user does, and makes runs without training, for tests."""
+"""Runs a script as its user does, in a process of its own or in this one, and makes runs without training, for tests."""
 
+import contextlib
+import io
+import random
 import subprocess
 import sys
+from types import SimpleNamespace
+from unittest import mock
 
 from scriptorium import ROOT
+from scriptorium.command_line import command
 from scriptorium.training import storage, weights
 from scriptorium.training.run import BEST, FORMAT
+
+import keras
+import numpy as np
 
 
 def run_script(name, *argv, text="", status=0):
     """Runs a script by its file's name and returns the finished process, whose exit status must be `status`."""
-    command = [sys.executable, ROOT / name, *map(str, argv)]
-    done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=300, check=False)
+    argv = [sys.executable, ROOT / name, *map(str, argv)]
+    done = subprocess.run(argv, input=text, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == status, done.stderr
+    return done
+
+
+def run_here(module, *argv, text="", status=0):
+    """Does the same in this process, which has TensorFlow already, by the script's module; leaves no global state."""
+    done = SimpleNamespace(returncode=0)
+    streams = {name: io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for name in ("stdin", "stdout", "stderr")}
+    streams["stdin"].write(text)
+    streams["stdin"].seek(0)
+    states = random.getstate(), np.random.get_state()
+    try:
+        with contextlib.ExitStack() as replaced:
+            for name, stream in streams.items():
+                replaced.enter_context(mock.patch.object(sys, name, stream))
+            replaced.enter_context(mock.patch.object(sys, "argv", [f"{module.__name__}.py", *map(str, argv)]))
+            command(module.main, module.parse_args)
+    except SystemExit as stopped:
+        done.returncode = stopped.code or 0
+    finally:
+        keras.config.set_dtype_policy("float32")
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+    for name in ("stdout", "stderr"):
+        streams[name].seek(0)
+        setattr(done, name, streams[name].read())
     assert done.returncode == status, done.stderr
     return done
 

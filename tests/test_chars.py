@@ -7,14 +7,14 @@ from scriptorium.training import storage
 
 import numpy as np
 import pytest
-from helpers import run_script
+from helpers import run_here
 
 import chars
 
 SMALL = ["-L", 12, "-E", 6, "-b", 4, "-m", 10, "-g", 20]
 
 
-run = functools.partial(run_script, "chars.py")
+run = functools.partial(run_here, chars)
 
 
 @pytest.fixture(scope="module")

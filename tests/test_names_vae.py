@@ -16,9 +16,10 @@ from scriptorium.vae import inference
 import keras
 import numpy as np
 import pytest
-from helpers import run_script
+from helpers import run_here
 from keras import ops
 
+import homotopy
 import names_vae
 
 NAMES = ["anna", "bo", "carla", "dan", "emil", "fay", "gregor", "ada", "bea", "cem"] * 3
@@ -362,7 +363,7 @@ def test_what_is_known_of_a_name():
     assert known.shares(["bo", "bo", "be", "ba"]) == {"unique": 0.75, "new": 0.5}
 
 
-script = functools.partial(run_script, "names_vae.py")
+script = functools.partial(run_here, names_vae)
 SMALL = ["-L", 16, "-H", 8, "--prior-units", 16, "-b", 16, "-m", 12]
 
 
@@ -399,7 +400,7 @@ def test_names_from_the_command_line(trained):
 
 def test_walks_between_names(trained):
     folder, _ = trained
-    done = run_script("homotopy.py", "-T", folder / "runs", "abaca", "xyxyo", "-n", 3)
+    done = run_here(homotopy, "-T", folder / "runs", "abaca", "xyxyo", "-n", 3)
     assert len(done.stdout.splitlines()) == 5
 
 

@@ -11,7 +11,7 @@ from scriptorium.vae import collapse, inference, latent, report
 import keras
 import numpy as np
 import pytest
-from helpers import run_script
+from helpers import run_here
 
 import sentences
 
@@ -266,7 +266,7 @@ def test_the_older_scripts_command_lines_parse(line):
         assert (args.units, args.latent_dim, args.top_words, args.max_length, args.seed) == (99, 8, 9, 7, 3)
 
 
-run = functools.partial(run_script, "sentences.py")
+run = functools.partial(run_here, sentences)
 
 
 @pytest.fixture(scope="module")

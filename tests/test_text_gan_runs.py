@@ -9,9 +9,9 @@ from scriptorium.text_gan.samples import as_text, write
 from scriptorium.training import storage
 from scriptorium.training.opening import open_path
 
-import helpers
 import numpy as np
 import pytest
+from helpers import run_here
 from test_text_gan import SIZES
 
 import text_gan
@@ -49,7 +49,7 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("gan")
     (folder / "lines.txt").write_text("\n".join(LINES), encoding="utf-8")
     where = ["-D", folder / "lines.txt", "-T", folder / "runs"]
-    helpers.run_script("text_gan.py", *SMALL, *where, "--name", "whole")
+    run_here(text_gan, *SMALL, *where, "--name", "whole")
     return folder, where
 
 
@@ -71,7 +71,7 @@ def test_a_run_and_what_is_done_with_it(trained):
     names = {"critic_loss", "generator_loss", "gradient_penalty", "mean_difference", "critic_norm", "generator_norm"}
     assert names | {"val_nll", "val_text_score"} <= set(header)
     assert list((directory / "steps").glob("*events*"))
-    shown = helpers.run_script("text_gan.py", "--sample", "whole", "-T", folder / "runs", "--style-seed", "3").stdout
+    shown = run_here(text_gan, "--sample", "whole", "-T", folder / "runs", "--style-seed", "3").stdout
     run = open_path("whole", folder / "runs", ("text_gan",))
     run.model = text_gan.build(run.options, run.vocabulary)
     run.load_best(run.model)
@@ -86,8 +86,8 @@ def test_a_run_and_what_is_done_with_it(trained):
 def test_resumed_is_as_if_never_stopped(trained):
     folder, where = trained
     # In the epoch against the critic, the second one; an epoch has 17 steps.
-    helpers.run_script("text_gan.py", *SMALL, *where, "--name", "stopped", "--max-steps", "25")
-    helpers.run_script("text_gan.py", "--resume", "stopped", "-T", folder / "runs", "--max-steps", "1000")
+    run_here(text_gan, *SMALL, *where, "--name", "stopped", "--max-steps", "25")
+    run_here(text_gan, "--resume", "stopped", "-T", folder / "runs", "--max-steps", "1000")
     whole, again = (
         storage.load_arrays(folder / "runs" / "text_gan" / n / "last.safetensors")[1] for n in ("whole", "stopped")
     )

@@ -13,13 +13,14 @@ from scriptorium.transformer_vae import experiments
 from scriptorium.transformer_vae import scores as code_scores
 from scriptorium.vae import inference
 
-import helpers
 import keras
 import numpy as np
 import pytest
 import test_digits
+from helpers import run_here
 from keras import ops
 
+import homotopy
 import transformer_vae
 
 TEXTS = ["return self.name", "x = y + 1", "for i in range(n):", "import os, sys", "del a[i]", "pass"] * 4
@@ -210,9 +211,9 @@ def test_a_run_without_noise_is_not_asked_for_it(tmp_path):
     sizes = ["-L", "12", "--num-heads", "3", "-H", "4", "--decoder-layers", "1", "--max-steps", "2", "-b", "4"]
     (tmp_path / "lines.txt").write_text("\n".join(TEXTS * 9))
     where = ["-D", tmp_path / "lines.txt", "-T", tmp_path / "runs"]
-    helpers.run_script("transformer_vae.py", *where, *sizes, "--noisy", "0", "--name", "plain", "-w", "270")
-    for argv in (["transformer_vae.py", "--sample", "plain", "-T"], ["homotopy.py", "a", "b", "--run", "plain", "-T"]):
-        done = helpers.run_script(*argv, tmp_path / "runs", "--noise", "0.5", status=2)
+    run_here(transformer_vae, *where, *sizes, "--noisy", "0", "--name", "plain", "-w", "270")
+    for argv in ([transformer_vae, "--sample", "plain", "-T"], [homotopy, "a", "b", "--run", "plain", "-T"]):
+        done = run_here(*argv, tmp_path / "runs", "--noise", "0.5", status=2)
         assert "--noise" in done.stderr and len(done.stderr.splitlines()) <= 3
 
 
@@ -261,12 +262,12 @@ def test_digits_from_training_to_their_strip(tmp_path):
     np.savez(tmp_path / "x.npz", x=pictures, y=labels)
     sizes = ["-L", "12", "--num-heads", "3", "-H", "8", "--decoder-layers", "1", "-e", "1", "--name", "d"]
     where = ["-D", tmp_path / "x.npz", "-T", tmp_path / "runs"]
-    helpers.run_script("transformer_vae.py", "--experiment", "mnist", *sizes, *where)
+    run_here(transformer_vae, "--experiment", "mnist", *sizes, *where)
     scores = json.loads((tmp_path / "runs" / "transformer_vae" / "d" / "eval.json").read_text())
     assert scores["digit_real"] > 0.8 and 0 <= scores["digit_again"] <= 1 and "well_formed_95" in scores
-    again = helpers.run_script("transformer_vae.py", "--eval", "d", *where, "--iw-samples", "2")
+    again = run_here(transformer_vae, "--eval", "d", *where, "--iw-samples", "2")
     assert f"{scores['digit_real']:.4f}" in again.stdout
-    done = helpers.run_script("homotopy.py", "--run", "d", "-T", tmp_path / "runs", "--random", "-n", "2")
+    done = run_here(homotopy, "--run", "d", "-T", tmp_path / "runs", "--random", "-n", "2")
     assert len(done.stdout.splitlines()) == 4
 
 
@@ -279,9 +280,9 @@ def test_headlines_and_what_their_codes_tell(tmp_path):
     (tmp_path / "h.jsonl").write_text("\n".join(json.dumps({"label": a, "text": b}) for a, b in rows))
     sizes = ["-L", "12", "--num-heads", "3", "-H", "8", "--decoder-layers", "1", "-e", "1", "--name", "h", "-w", "300"]
     where = ["-D", tmp_path / "h.jsonl", "-T", tmp_path / "runs"]
-    helpers.run_script("transformer_vae.py", "--experiment", "semantics", *sizes, *where)
+    run_here(transformer_vae, "--experiment", "semantics", *sizes, *where)
     scores = json.loads((tmp_path / "runs" / "transformer_vae" / "h" / "eval.json").read_text())
     assert scores["svm_tf_idf"] == 1.0 and scores["svm_code"] > scores["majority"]
     (tmp_path / "plain.txt").write_text("\n".join(text for _, text in rows))
-    done = helpers.run_script("transformer_vae.py", "--experiment", "semantics", "-D", tmp_path / "plain.txt", status=2)
+    done = run_here(transformer_vae, "--experiment", "semantics", "-D", tmp_path / "plain.txt", status=2)
     assert "labels" in done.stderr

@@ -10,7 +10,7 @@ from scriptorium.training import storage
 import keras
 import numpy as np
 import pytest
-from helpers import run_script
+from helpers import run_here
 from keras import ops
 
 import words
@@ -98,7 +98,7 @@ def test_averaged_weights_are_in_the_model_from_validation_to_the_end_of_the_epo
 # The command line --------------------------------------------------------------------------------------------------
 
 
-run = functools.partial(run_script, "words.py")
+run = functools.partial(run_here, words)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,35 @@
+"""Each script in a process of its own, as its user runs it; most other tests run scripts in the process of the tests."""
+
+import pytest
+from helpers import run_script
+
+TINY = {
+    "chars": ["-L", 8, "-E", 6, "-b", 4, "-m", 10],
+    "words": ["-L", 8, "-E", 6, "-b", 4],
+    "sentences": ["-L", 8, "-E", 6, "-H", 3, "-b", 4],
+    "names_vae": ["-L", 16, "-H", 8, "--prior-units", 16, "-b", 4, "-m", 9],
+    "transformer_vae": ["-L", 12, "--num-heads", 3, "-H", 4, "--decoder-layers", 1, "-b", 4, "-m", 40],
+    "text_gan": ["-m", 9, "-E", 8, "-L", 8, "-b", 4, "--B_gen", 1, "--O_gen", 0, "--M_gen", 1, "--mode", "mle"],
+}
+
+
+@pytest.mark.parametrize("script", TINY)
+def test_training(script, tmp_path):
+    texts = {f"the {a} saw the {b} ." for a in ("cat", "dog", "bird", "king") for b in "abcdefghijklmnop"}
+    if script == "names_vae":
+        texts = {a + b + c + "a" for a in "abcd" for b in "efgh" for c in "ijkl"}
+    (tmp_path / "texts.txt").write_text("\n".join(sorted(texts)), encoding="utf-8")
+    done = run_script(f"{script}.py", "-D", tmp_path / "texts.txt", "-T", tmp_path / "runs", *TINY[script], "--dry-run")
+    assert not done.stderr and "nothing is kept" in done.stdout and "val" not in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("script", [*TINY, "homotopy", "demo"])
+def test_wrong_options_are_refused(script):
+    done = run_script(f"{script}.py", "--no-such-option", status=2)
+    assert done.stderr.splitlines()[-1].startswith(f"{script}.py: error: ") and not done.stdout
+
+
+@pytest.mark.parametrize("script", ["homotopy", "demo"])
+def test_help(script):
+    assert f"usage: {script}.py" in run_script(f"{script}.py", "--help").stdout

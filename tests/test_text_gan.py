@@ -3,6 +3,7 @@
 from scriptorium.data.batches import Sequences
 from scriptorium.data.vocabulary import EOS, PAD, SPECIAL_TOKENS, START, Vocabulary
 from scriptorium.decoding import sampling
+from scriptorium.nn import compiled
 from scriptorium.text_gan import diffusion, feedback, players
 from scriptorium.text_gan.critic import Critic, present
 from scriptorium.text_gan.evaluation import below
@@ -17,7 +18,16 @@ from keras import ops
 import text_gan
 
 SIZES = ["-m", "7", "-E", "8", "-L", "8", "--num-heads", "2", "--critic-embedding-dim", "4", "--dtype", "float32"]
+SIZES += ["--B_gen", "1", "--O_gen", "1", "--M_gen", "1", "--B_disc", "1", "--O_disc", "1"]
 TOKENS = [*SPECIAL_TOKENS, *"abcdefgh"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_part():
+    """Does not halve batches, which takes twice as long where models are tiny."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiled, "PARTS", 1)
+        yield
 
 
 def options_of(*argv):
@@ -75,7 +85,7 @@ def test_noise_has_mean_0_and_variance_1(kind):
 @pytest.mark.parametrize("token_input", ["last", "noise", "constant"])
 @pytest.mark.parametrize("norm", ["pre", "post"])
 def test_a_word_at_a_time_is_all_at_once_and_sees_no_later_word(token_input, norm):
-    model = made("--token-input", token_input, "--norm", norm)
+    model = made("--token-input", token_input, "--norm", norm, "--B_gen", "2")
     generator, noise, ids = model.generator, noise_of(model, 6), sentences()
     logits = numpy(generator.logits(generator.states(ids, noise)))
     state, before = generator.start(noise), ops.full((6,), START, "int32")
@@ -130,7 +140,7 @@ def test_behind_the_end_nothing_is_written_and_the_critic_sees_nothing():
     behind = embedded + 3 * ~there[..., None]
     for pooling in ("none", "average", "max"):
         for hide in ("yes", "no"):
-            own = Critic(options_of("--hide-after-end", hide, "--pooling", pooling), len(TOKENS))
+            own = Critic(options_of("--hide-after-end", hide, "--pooling", pooling, "--B_disc", "2"), len(TOKENS))
             scores = [numpy(own(ops.convert_to_tensor(x), ops.convert_to_tensor(there))) for x in (embedded, behind)]
             assert np.allclose(*scores, atol=1e-5) == (hide == "yes")
     written, *_ = model.written(noise_of(model, 6), ids)
@@ -141,7 +151,7 @@ def test_behind_the_end_nothing_is_written_and_the_critic_sees_nothing():
 def test_penalty_of_a_linear_critic(penalty):
     model = made("--penalty", penalty)
     weights = np.random.default_rng(1).standard_normal((8, 4)).astype("float32")
-    squared = model.critic.squared
+    squared, kernel = model.critic.squared, numpy(model.critic.kernel)
 
     def score(self, x, there):
         return ops.sum(x * ops.convert_to_tensor(weights), axis=(1, 2))
@@ -152,10 +162,7 @@ def test_penalty_of_a_linear_critic(penalty):
         ops.convert_to_tensor(np.random.default_rng(i).standard_normal((6, 8, 4)).astype("float32")) for i in (2, 3)
     )
     there = ops.ones((6, 8), "bool")
-    gradient = weights
-    if penalty == "rows":
-        model_kernel = numpy(made("--penalty", penalty).critic.kernel)
-        gradient = weights @ model_kernel.T
+    gradient = weights @ kernel.T if penalty == "rows" else weights
     wanted = (np.linalg.norm(gradient) - 1) ** 2
     found = float(text_gan.TextGAN.gradient_penalty(model, real, fake, there, there))
     assert found == pytest.approx(wanted, rel=1e-4)
@@ -235,14 +242,16 @@ def test_diffusion_keeps_clear_sentences_at_depth_0_and_finds_its_depth():
 
 @pytest.mark.parametrize(("kind", "mode"), [("draw", "gan"), ("both", "gan"), ("score", "diffusion")])
 def test_likelihood_counts_in_the_generators_step(kind, mode):
-    found = []
-    for weight in ("0", "1"):
-        model = made("--feedback", kind, "--mode", mode, "--likelihood", weight, "--dropout", "0")
-        gradients = []
-        model.optimizer.update = lambda name, given, kept=gradients: kept.extend(given)
-        noise = noise_of(model, 6)
-        model.generator_turn(sentences(), noise, model.draw(noise))
-        found.append(np.concatenate([numpy(gradient).ravel() for gradient in gradients]))
+    model, found = made("--feedback", kind, "--mode", mode, "--dropout", "0"), []
+    model.optimizer.update = lambda name, gradients: found.append(
+        np.concatenate([numpy(gradient).ravel() for gradient in gradients])
+    )
+    noise, seed = noise_of(model, 6), numpy(model.seed.state)
+    ids = model.draw(noise)
+    for weight in (0.0, 1.0):
+        model.options["likelihood"] = weight
+        model.seed.state.assign(seed)
+        model.generator_turn(sentences(), noise, ids)
     alone, both = found
     assert np.linalg.norm(alone) > 0 and np.linalg.norm(both - alone) > 0.1 * np.linalg.norm(both)
 
@@ -275,6 +284,21 @@ def test_likelihood_alone_goes_on_beyond_the_epochs_that_were_asked_for():
     model = made("--mode", "mle", "-e", "3")
     model.begin_epoch(5)
     assert model.phase == "likelihood" and model.names() == ("nll",)
+
+
+def test_halves_side_by_side_are_the_whole(monkeypatch):
+    model, found = made("--dropout", "0", "--average", "0"), []
+    model.optimizer.update = lambda name, gradients: found.append([numpy(gradient) for gradient in gradients])
+    noise, seed = noise_of(model, 6), numpy(model.seed.state)
+    for parts in (1, 2):
+        monkeypatch.setattr(compiled, "PARTS", parts)
+        model.seed.state.assign(seed)
+        found.append([numpy(model.draw(noise))])
+        model.likelihood_step(sentences())
+        model.generator_turn(sentences(), noise, model.draw(noise))
+    for whole, halves in zip(found[:3], found[3:], strict=True):
+        for a, b in zip(whole, halves, strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-5)
 
 
 def test_overfits_one_batch_by_likelihood():
@@ -312,7 +336,8 @@ def test_the_averaged_generator_writes():
     weight.assign(weight + 1.0)
     model.average(0.5)
     np.testing.assert_allclose(numpy(weight) - numpy(average), 0.5, atol=1e-6)
-    assert made("--average", "0").writing is not None and made("--average", "0").averaged is None
+    plain = made("--average", "0")
+    assert plain.writing is not None and plain.averaged is None
 
 
 def test_curve_below():

@@ -4,6 +4,7 @@ import json
 
 from scriptorium import UserError
 from scriptorium.data.vocabulary import read_vocabulary
+from scriptorium.text_gan import evaluation
 from scriptorium.text_gan.evaluation import likelihood_of
 from scriptorium.text_gan.samples import as_text, write
 from scriptorium.training import storage
@@ -12,7 +13,7 @@ from scriptorium.training.opening import open_path
 import numpy as np
 import pytest
 from helpers import run_here
-from test_text_gan import SIZES
+from test_text_gan import SIZES, one_part  # noqa: F401 (a fixture)
 
 import text_gan
 
@@ -45,11 +46,14 @@ SMALL = [*SMALL, "--critic-warmup", "2"]
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def trained(tmp_path_factory, one_part):  # noqa: F811
     folder = tmp_path_factory.mktemp("gan")
     (folder / "lines.txt").write_text("\n".join(LINES), encoding="utf-8")
     where = ["-D", folder / "lines.txt", "-T", folder / "runs"]
-    run_here(text_gan, *SMALL, *where, "--name", "whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluation, "SCORED", 200)
+        patch.setattr(text_gan, "evaluate", lambda *args: evaluation.evaluate(*args[:4], 200, args[5]))
+        run_here(text_gan, *SMALL, *where, "--name", "whole")
     return folder, where
 
 
@@ -83,8 +87,10 @@ def test_a_run_and_what_is_done_with_it(trained):
     assert any(not np.array_equal(a, b) for a, b in zip(likelihood.weights, run.model.writing.weights, strict=True))
 
 
-def test_resumed_is_as_if_never_stopped(trained):
+def test_resumed_is_as_if_never_stopped(trained, monkeypatch):
     folder, where = trained
+    monkeypatch.setattr(evaluation, "SCORED", 200)  # its score chooses the best weights, so as many as in the other run
+    monkeypatch.setattr(text_gan, "evaluate", lambda *args: {})
     # In the epoch against the critic, the second one; an epoch has 17 steps.
     run_here(text_gan, *SMALL, *where, "--name", "stopped", "--max-steps", "25")
     run_here(text_gan, "--resume", "stopped", "-T", folder / "runs", "--max-steps", "1000")

@@ -17,7 +17,7 @@ from scriptorium.vae import latent
 import keras
 import numpy as np
 import pytest
-from helpers import write_run, write_weights
+from helpers import run_here, write_run, write_weights
 
 import homotopy
 
@@ -311,9 +311,7 @@ def test_the_options_of_a_training_choose_the_run(chinese_runs):
     options = "--embedding_size {} --num_units 8 --learning_rate {} --latent_dim 3 --keep_prob 1.0 {}"
     rate = json.loads((chinese_runs / "sentences" / "zh" / "config.json").read_text())["options"]["learning_rate"]
     argv = options.format(8, rate, "--json --random").split()
-    status, out, err = command(*argv, "--logdir", chinese_runs)
-    assert status == 0, err
-    found = json.loads(out)
+    found = json.loads(run_here(homotopy, *argv, "--logdir", chinese_runs).stdout)
     assert found["run"].endswith("zh") and len(found["walk"]) == 7
     assert all(np.isfinite(row["log_prob"]) and row["log_prob"] <= 0 for row in found["walk"])
     argv = "--embedding_size 350 --num_units 200 --learning_rate 2e-4 --latent_dim 13 --batch_size 64"
@@ -324,10 +322,10 @@ def test_the_options_of_a_training_choose_the_run(chinese_runs):
 
 
 def test_without_a_run_it_takes_one_that_comes_with_the_project(tmp_path):
-    status, out, err = command("it is a list .", "it returns a new string .", "-n", "2", "--logdir", tmp_path)
-    assert status == 0 and out.count("\n") == 4 and "sentences/pydocs comes with the project" in err
-    status, out, err = command("a", "b", "-L", "7", "--logdir", tmp_path)
-    assert (status, out) == (2, "") and err.count("\n") == 1 and "pydocs has units 256, not 7" in err
+    done = run_here(homotopy, "it is a list .", "it returns a new string .", "-n", "2", "--logdir", tmp_path)
+    assert done.stdout.count("\n") == 4 and "sentences/pydocs comes with the project" in done.stderr
+    done = run_here(homotopy, "a", "b", "-L", "7", "--logdir", tmp_path, status=2)
+    assert done.stdout == "" and done.stderr.count("\n") == 1 and "pydocs has units 256, not 7" in done.stderr
 
 
 def test_without_any_run_it_says_how_to_make_one(tmp_path, monkeypatch):

@@ -419,12 +419,13 @@ def test_going_on_equals_never_stopping(trained, monkeypatch):
             np.testing.assert_array_equal(last[0][name], last[1][name])
 
 
-def test_fine_tuning_with_frozen_encoders(trained, tmp_path):
+def test_fine_tuning_with_frozen_encoders(trained, tmp_path, monkeypatch):
     folder, _ = trained
+    monkeypatch.setattr(names_vae.report, "finish", lambda *args, **settings: {})  # no score is asked for
     names = tmp_path / "others.txt"
     names.write_text("\n".join(f"q{i % 7}\tab{'cd'[i % 2]}{'xyzw'[i % 4]}{i}" for i in range(60)), encoding="utf-8")
     where = ["-T", folder / "runs", "-b", 16]
-    done = script("-D", names, "--init", "a", "--freeze", "encoder", "-e", 1, *where, "--name", "tuned")
+    done = script("-D", names, "--init", "a", "--freeze", "encoder", "-e", 1, "-o", 0, *where, "--name", "tuned")
     assert "starts from a" in done.stdout
     runs = [folder / "runs" / "names_vae" / name for name in ("a", "tuned")]
     models = []

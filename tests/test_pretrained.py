@@ -1,7 +1,6 @@
 """The runs that come with the project: each is small, opens, writes, and knows what it was trained on."""
 
-import subprocess
-import sys
+import importlib
 
 from scriptorium import UserError
 from scriptorium.decoding import language_model
@@ -11,6 +10,7 @@ from scriptorium.training.run import BEST
 
 import numpy as np
 import pytest
+from helpers import run_here
 
 RUNS = {"sentences": "pydocs", "names_vae": "names", "transformer_vae": "pylines", "chars": "pydocs"}
 SCRIPTS = tuple(RUNS)
@@ -86,13 +86,9 @@ def test_used_where_there_is_no_run_and_said_so(tmp_path, capsys):
 
 @pytest.mark.parametrize("script", ["sentences", "chars"])
 def test_sample_from_the_command_line(script, tmp_path):
-    def command(*argv):
-        argv = [sys.executable, folder("chars").parents[2] / f"{script}.py", *argv, "-T", tmp_path]
-        return subprocess.run(list(map(str, argv)), capture_output=True, text=True, input="It is \n", timeout=300)
-
-    told = command("--sample")
-    assert told.returncode == 0 and len(told.stdout) > 20
-    assert told.stderr.count("comes with the project") == 1
-    refused = command("--resume", str(folder(script)))
-    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1) and "start a run of your own" in refused.stderr
+    module = importlib.import_module(script)
+    told = run_here(module, "--sample", "-T", tmp_path, text="It is \n")
+    assert len(told.stdout) > 20 and told.stderr.count("comes with the project") == 1
+    refused = run_here(module, "--resume", folder(script), "-T", tmp_path, status=2)
+    assert refused.stderr.count("\n") == 1 and "start a run of your own" in refused.stderr
     assert not list(tmp_path.iterdir())

@@ -20,14 +20,7 @@ import text_gan
 SIZES = ["-m", "7", "-E", "8", "-L", "8", "--num-heads", "2", "--critic-embedding-dim", "4", "--dtype", "float32"]
 SIZES += ["--B_gen", "1", "--O_gen", "1", "--M_gen", "1", "--B_disc", "1", "--O_disc", "1"]
 TOKENS = [*SPECIAL_TOKENS, *"abcdefgh"]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_part():
-    """Does not halve batches, which takes twice as long where models are tiny."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compiled, "PARTS", 1)
-        yield
+pytestmark = pytest.mark.usefixtures("one_part")
 
 
 def options_of(*argv):

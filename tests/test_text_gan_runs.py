@@ -13,7 +13,7 @@ from scriptorium.training.opening import open_path
 import numpy as np
 import pytest
 from helpers import run_here
-from test_text_gan import SIZES, one_part  # noqa: F401 (a fixture)
+from test_text_gan import SIZES
 
 import text_gan
 
@@ -46,7 +46,7 @@ SMALL = [*SMALL, "--critic-warmup", "2"]
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory, one_part):  # noqa: F811
+def trained(tmp_path_factory, one_part):
     folder = tmp_path_factory.mktemp("gan")
     (folder / "lines.txt").write_text("\n".join(LINES), encoding="utf-8")
     where = ["-D", folder / "lines.txt", "-T", folder / "runs"]

@@ -1,12 +1,13 @@
 """The transformer autoencoder: lengths, windows, writing step by step, recomputation, and its objective."""
 
+import functools
 import json
 import time
 import types
 
 from scriptorium.data.batches import encode_texts
 from scriptorium.data.vocabulary import START, Vocabulary, strip_special
-from scriptorium.nn import transformer
+from scriptorium.nn import compiled, transformer
 from scriptorium.nn.compiled import recomputed
 from scriptorium.nn.transformer import halved, upsampled
 from scriptorium.transformer_vae import experiments
@@ -16,7 +17,7 @@ from scriptorium.vae import inference
 import keras
 import numpy as np
 import pytest
-import test_digits
+from data.test_digits import drawn
 from helpers import run_here
 from keras import ops
 
@@ -27,6 +28,17 @@ TEXTS = ["return self.name", "x = y + 1", "for i in range(n):", "import os, sys"
 
 
 SMALL = ["-L", "12", "--num-heads", "3", "--latent-tokens", "3", "-H", "5", "-m", "20", "--dropout", "0"]
+
+
+pytestmark = pytest.mark.usefixtures("one_part")
+
+
+@pytest.fixture
+def few_samples(monkeypatch):
+    """Scores fewer walks, draws and permutations than a user wants."""
+    monkeypatch.setattr(code_scores, "PAIRS", 4)
+    monkeypatch.setattr(code_scores, "SAMPLES", 20)
+    monkeypatch.setattr(code_scores, "mmd_test", functools.partial(code_scores.mmd_test, permutations=20))
 
 
 def made(*argv):
@@ -140,7 +152,8 @@ def step_of(model, sequences):
     return [w.numpy() - old for w, old in zip(model.trainable_variables, before, strict=True)]
 
 
-def test_recomputed_gradients_equal_plain_ones():
+def test_recomputed_gradients_equal_plain_ones(monkeypatch):
+    monkeypatch.setattr(compiled, "PARTS", 2)  # as on two cores
     plain, again = (step_of(*made("--recompute", str(n))[::2]) for n in (0, 2))
     assert max(np.abs(step).max() for step in plain) > 1e-3
     for a, b in zip(plain, again, strict=True):
@@ -207,8 +220,24 @@ def test_lines_near_a_line_are_its_code_through_half_of_the_noise():
     assert len(transformer_vae.decode(run, z, **how)) == 3
 
 
-def test_a_run_without_noise_is_not_asked_for_it(tmp_path):
-    sizes = ["-L", "12", "--num-heads", "3", "-H", "4", "--decoder-layers", "1", "--max-steps", "2", "-b", "4"]
+def test_a_run_without_noise_is_not_asked_for_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(transformer_vae.report, "finish", lambda *args: {})  # its scores are not asked for
+    sizes = [
+        "-L",
+        "12",
+        "--num-heads",
+        "3",
+        "-H",
+        "4",
+        "--decoder-layers",
+        "1",
+        "--max-steps",
+        "2",
+        "-b",
+        "4",
+        "-o",
+        "0",
+    ]
     (tmp_path / "lines.txt").write_text("\n".join(TEXTS * 9))
     where = ["-D", tmp_path / "lines.txt", "-T", tmp_path / "runs"]
     run_here(transformer_vae, *where, *sizes, "--noisy", "0", "--name", "plain", "-w", "270")
@@ -257,8 +286,8 @@ def test_experiments_are_defaults_too():
     assert transformer_vae.parse_args(["--experiment", "syntax", "-D", "x.txt"]).check == "python"
 
 
-def test_digits_from_training_to_their_strip(tmp_path):
-    pictures, labels = test_digits.drawn(200)
+def test_digits_from_training_to_their_strip(tmp_path, few_samples):
+    pictures, labels = drawn(200)
     np.savez(tmp_path / "x.npz", x=pictures, y=labels)
     sizes = ["-L", "12", "--num-heads", "3", "-H", "8", "--decoder-layers", "1", "-e", "1", "--name", "d"]
     where = ["-D", tmp_path / "x.npz", "-T", tmp_path / "runs"]
@@ -271,7 +300,7 @@ def test_digits_from_training_to_their_strip(tmp_path):
     assert len(done.stdout.splitlines()) == 4
 
 
-def test_headlines_and_what_their_codes_tell(tmp_path):
+def test_headlines_and_what_their_codes_tell(tmp_path, few_samples):
     random = np.random.default_rng(1)
     words = {"news": ["bank", "vote", "war", "oil"], "fun": ["cat", "quiz", "star", "cake"]}
     rows = [

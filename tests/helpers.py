@@ -1,4 +1,4 @@
-"""Runs a script as its user does, in a process of its own or in this one, and makes runs without training, for tests."""
+"""Runs scripts as users do, in processes of their own or in this one, and makes runs without training, for tests."""
 
 import contextlib
 import io

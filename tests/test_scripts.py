@@ -1,4 +1,4 @@
-"""Each script in a process of its own, as its user runs it; most other tests run scripts in the process of the tests."""
+"""Each script in a process of its own, as its user runs it; most other tests run scripts in their own process."""
 
 import pytest
 from helpers import run_script
@@ -7,8 +7,23 @@ TINY = {
     "chars": ["-L", 8, "-E", 6, "-b", 4, "-m", 10],
     "words": ["-L", 8, "-E", 6, "-b", 4],
     "sentences": ["-L", 8, "-E", 6, "-H", 3, "-b", 4],
-    "names_vae": ["-L", 16, "-H", 8, "--prior-units", 16, "-b", 4, "-m", 9],
-    "transformer_vae": ["-L", 12, "--num-heads", 3, "-H", 4, "--decoder-layers", 1, "-b", 4, "-m", 40],
+    "names_vae": ["-L", 16, "-H", 8, "--prior-units", 16, "--num-layers", 1, "-b", 4, "-m", 9],
+    "transformer_vae": [
+        "-L",
+        12,
+        "--num-heads",
+        3,
+        "-H",
+        4,
+        "--decoder-layers",
+        1,
+        "-b",
+        4,
+        "-m",
+        40,
+        "--code",
+        "point",
+    ],
     "text_gan": ["-m", 9, "-E", 8, "-L", 8, "-b", 4, "--B_gen", 1, "--O_gen", 0, "--M_gen", 1, "--mode", "mle"],
 }
 

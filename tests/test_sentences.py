@@ -166,8 +166,10 @@ def test_a_batch_overfits():
     model, _, sequences = made("--dropout", "0", "--posterior-norm", "0", "-L", "32", "--beta", "0")
     model.compile(keras.optimizers.Adam(0.02), jit_compile=False)
     ids = sequences.padded(np.arange(5))
-    history = model.fit(ids, epochs=150, batch_size=5, verbose=0, shuffle=False)
-    assert history.history["nll"][-1] < 0.5 < 5 < history.history["nll"][0]
+    before = model.train_on_batch(ids, return_dict=True)["nll"]
+    model.fit(np.tile(ids, (148, 1)), batch_size=5, verbose=0, shuffle=False)
+    model.reset_metrics()
+    assert model.train_on_batch(ids, return_dict=True)["nll"] < 0.5 < 5 < before
     z_mean, _ = inference.posteriors(model, Sequences.from_list([sequences[i] for i in range(5)]))
     ids, _ = inference.write(model, z_mean, 12)
     assert [strip_special(row) for row in ids] == [strip_special(sequences[i]) for i in range(5)]

@@ -222,22 +222,8 @@ def test_lines_near_a_line_are_its_code_through_half_of_the_noise():
 
 def test_a_run_without_noise_is_not_asked_for_it(tmp_path, monkeypatch):
     monkeypatch.setattr(transformer_vae.report, "finish", lambda *args: {})  # its scores are not asked for
-    sizes = [
-        "-L",
-        "12",
-        "--num-heads",
-        "3",
-        "-H",
-        "4",
-        "--decoder-layers",
-        "1",
-        "--max-steps",
-        "2",
-        "-b",
-        "4",
-        "-o",
-        "0",
-    ]
+    sizes = ["-L", "12", "--num-heads", "3", "-H", "4", "--decoder-layers", "1", "-b", "4"]
+    sizes += ["--max-steps", "2", "-o", "0"]
     (tmp_path / "lines.txt").write_text("\n".join(TEXTS * 9))
     where = ["-D", tmp_path / "lines.txt", "-T", tmp_path / "runs"]
     run_here(transformer_vae, *where, *sizes, "--noisy", "0", "--name", "plain", "-w", "270")
@@ -247,7 +233,7 @@ def test_a_run_without_noise_is_not_asked_for_it(tmp_path, monkeypatch):
 
 
 def test_one_batch_is_learnt_by_heart():
-    model, _, sequences = made("--code", "point", "-L", "24", "-H", "8")
+    model, _, sequences = made("--code", "point", "-L", "24", "-H", "8", "--decoder-layers", "1")
     model.compile(keras.optimizers.Adam(1e-2))
     ids = sequences.padded(np.arange(6))
     for _ in range(200):

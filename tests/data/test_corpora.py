@@ -2,6 +2,7 @@ import argparse
 import collections
 import csv
 import json
+import importlib.util
 import os
 import pathlib
 import re
@@ -365,7 +366,7 @@ def test_other_bad_input(tmp_path):
     ],
 )
 def test_level_and_language_are_found(tmp_path, monkeypatch, form, level, language):
-    monkeypatch.setattr(corpora.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     path = write(tmp_path / "file.txt", numbered(50, form))
     corpus = corpora.load(path=path)
     assert (corpus.level, corpus.language) == (level, language)
@@ -459,7 +460,7 @@ def test_a_corpus_that_cannot_be_fetched_is_told_in_one_line(tmp_path, monkeypat
 
 def test_nltk_says_nothing_of_its_own_without_a_network(tmp_path):
     # A proxy that refuses at once stands for a machine without a network.
-    program = "import tasks, sys; sys.exit(0 if tasks._download('no_such_corpus') else 7)"
+    program = "import sys; from scriptorium.data import tasks; sys.exit(0 if tasks._download('no_such_corpus') else 7)"
     environment = os.environ | {"NLTK_DATA": str(tmp_path), "HOME": str(tmp_path), "https_proxy": "http://127.0.0.1:9"}
     environment |= {"TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=100)

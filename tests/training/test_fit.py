@@ -2,6 +2,7 @@ import csv
 import errno
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -38,6 +39,22 @@ def straight(tmp_path_factory):
     """A run of three epochs that never stopped: (directory, history)."""
     run, history = go(tmp_path_factory.mktemp("straight"), "--name", "straight")
     return run.directory, history
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory):
+    """Returns a function that puts a copy of a run of one or of two epochs into a logdir."""
+    made = {}
+
+    def put(logdir, epochs):
+        if epochs not in made:
+            run, _ = go(tmp_path_factory.mktemp("ended"), "--name", "ended", "-e", str(epochs))
+            made[epochs] = run
+        directory = logdir / "tiny" / "ended"
+        shutil.copytree(made[epochs].directory, directory)
+        return directory
+
+    return put
 
 
 def go(logdir, *argv, callbacks=()):
@@ -116,8 +133,8 @@ def test_resume_equals_no_stop(tmp_path, straight, steps):
     assert_same_outcome(run.directory, straight)
 
 
-def test_a_run_that_has_ended_says_so(tmp_path, capsys):
-    go(tmp_path, "-e", "1")
+def test_a_run_that_has_ended_says_so(tmp_path, ended, capsys):
+    ended(tmp_path, 1)
     capsys.readouterr()
     _, history = go(tmp_path, "--resume")
     assert history["epoch"] == [1] and "It has had its 1 epochs, 18 steps" in capsys.readouterr().out
@@ -220,9 +237,8 @@ def empty(path):
 
 
 @pytest.mark.parametrize("damage", [damage_byte, truncate, empty])
-def test_a_damaged_save_falls_back_to_the_one_before(tmp_path, straight, capsys, damage):
-    run, _ = go(tmp_path, "-e", "2")
-    damage(run.directory / "last.safetensors")
+def test_a_damaged_save_falls_back_to_the_one_before(tmp_path, straight, ended, capsys, damage):
+    damage(ended(tmp_path, 2) / "last.safetensors")
     capsys.readouterr()
     run, _ = go(tmp_path, "--resume", "-e", "3")
     said = [line for line in capsys.readouterr().out.splitlines() if "is damaged" in line]
@@ -230,10 +246,10 @@ def test_a_damaged_save_falls_back_to_the_one_before(tmp_path, straight, capsys,
     assert_same_outcome(run.directory, straight)
 
 
-def test_when_all_saves_are_damaged_it_says_so(tmp_path):
-    run, _ = go(tmp_path, "-e", "2")
-    truncate(run.directory / "last.safetensors")
-    damage_byte(run.directory / "previous.safetensors")
+def test_when_all_saves_are_damaged_it_says_so(tmp_path, ended):
+    directory = ended(tmp_path, 2)
+    truncate(directory / "last.safetensors")
+    damage_byte(directory / "previous.safetensors")
     with pytest.raises(UserError, match=r"last\.safetensors is damaged.*previous\.safetensors is damaged"):
         go(tmp_path, "--resume")
 
@@ -318,13 +334,13 @@ def test_history_and_pictures_never_break_training(tmp_path, monkeypatch, capsys
     assert capsys.readouterr().out.count("The history could not be written: no fonts") == 1
 
 
-def test_a_history_that_cannot_be_read_is_written_anew(tmp_path):
-    run, _ = go(tmp_path, "-e", "1")
+def test_a_history_that_cannot_be_read_is_written_anew(tmp_path, ended):
+    directory = ended(tmp_path, 1)
     for content in (b"\xff\x00", b"epoch\nx\n", b""):
-        (run.directory / "history.csv").write_bytes(content)
-        assert History(run.directory, 1).rows == []
+        (directory / "history.csv").write_bytes(content)
+        assert History(directory, 1).rows == []
     go(tmp_path, "--resume", "-e", "2")
-    assert [row["epoch"] for row in rows(run.directory)] == ["2"]
+    assert [row["epoch"] for row in rows(directory)] == ["2"]
 
 
 def test_a_second_process_is_refused(tmp_path):

@@ -1,8 +1,8 @@
 import argparse
 import collections
 import csv
-import json
 import importlib.util
+import json
 import os
 import pathlib
 import re

@@ -48,11 +48,8 @@ def ended(tmp_path_factory):
 
     def put(logdir, epochs):
         if epochs not in made:
-            run, _ = go(tmp_path_factory.mktemp("ended"), "--name", "ended", "-e", str(epochs))
-            made[epochs] = run
-        directory = logdir / "tiny" / "ended"
-        shutil.copytree(made[epochs].directory, directory)
-        return directory
+            made[epochs] = go(tmp_path_factory.mktemp("ended"), "-e", str(epochs))[0].directory
+        return shutil.copytree(made[epochs], logdir / "tiny" / "ended")
 
     return put
 
@@ -181,16 +178,8 @@ def test_a_second_signal_stops_at_once(tmp_path):
 
 
 def test_a_killed_process_goes_on(tmp_path, straight):
-    command = [
-        sys.executable,
-        str(Path(tiny_script.__file__)),
-        "-T",
-        str(tmp_path),
-        "--name",
-        "killed",
-        "--dtype",
-        "float32",
-    ]
+    options = ["-T", str(tmp_path), "--name", "killed", "--dtype", "float32"]
+    command = [sys.executable, tiny_script.__file__, *options]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     # It saves after each step, so that the kill finds it in the middle of a save as like as not.
     process = subprocess.Popen([*command, "--save-minutes", "0", "-e", "100000"], env=environment)

@@ -4,12 +4,12 @@ import pytest
 from helpers import run_script
 
 TINY = {
-    "chars": ["-L", 8, "-E", 6, "-b", 4, "-m", 10],
-    "words": ["-L", 8, "-E", 6, "-b", 4],
-    "sentences": ["-L", 8, "-E", 6, "-H", 3, "-b", 4],
-    "names_vae": ["-L", 16, "-H", 8, "--prior-units", 16, "--num-layers", 1, "-b", 4, "-m", 9],
-    "transformer_vae": [*"-L 12 --num-heads 3 -H 4 --decoder-layers 1 -b 4 -m 9 --level word --code point".split()],
-    "text_gan": ["-m", 9, "-E", 8, "-L", 8, "-b", 4, "--B_gen", 1, "--O_gen", 0, "--M_gen", 1, "--mode", "mle"],
+    "chars": "-L 8 -E 6 -b 4 -m 10",
+    "words": "-L 8 -E 6 -b 4",
+    "sentences": "-L 8 -E 6 -H 3 -b 4",
+    "names_vae": "-L 16 -H 8 --prior-units 16 --num-layers 1 -b 4 -m 9",
+    "transformer_vae": "-L 12 --num-heads 3 -H 4 --decoder-layers 1 -b 4 -m 9 --level word --code point",
+    "text_gan": "-m 9 -E 8 -L 8 -b 4 --B_gen 1 --O_gen 0 --M_gen 1 --mode mle",
 }
 
 
@@ -19,7 +19,8 @@ def test_training(script, tmp_path):
     if script == "names_vae":
         texts = {a + b + c + "a" for a in "abcd" for b in "efgh" for c in "ijkl"}
     (tmp_path / "texts.txt").write_text("\n".join(sorted(texts)), encoding="utf-8")
-    done = run_script(f"{script}.py", "-D", tmp_path / "texts.txt", "-T", tmp_path / "runs", *TINY[script], "--dry-run")
+    where = ["-D", tmp_path / "texts.txt", "-T", tmp_path / "runs"]
+    done = run_script(f"{script}.py", *where, *TINY[script].split(), "--dry-run")
     assert not done.stderr and "nothing is kept" in done.stdout
     assert not (tmp_path / "runs").exists()
 

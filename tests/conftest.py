@@ -2,6 +2,7 @@
 
 import gc
 import importlib
+import sys
 
 import pytest
 
@@ -12,6 +13,19 @@ def rare_garbage_collection():
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 50, 50)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_is_kept():
+    """Lets go of the models of a file: the package keeps each that it has compiled, as a script has but one or two."""
+    yield
+    for module in [module for name, module in sys.modules.items() if name.startswith("scriptorium.")]:
+        for cached in list(vars(module).values()):
+            if hasattr(cached, "cache_clear"):
+                cached.cache_clear()
+    if "keras" in sys.modules:
+        sys.modules["keras"].utils.clear_session()
+    gc.collect()
 
 
 @pytest.fixture(scope="module")

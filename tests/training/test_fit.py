@@ -41,6 +41,12 @@ def straight(tmp_path_factory):
     return run.directory, history
 
 
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch):
+    """Draws no history but those of the runs that many tests share: it takes longer than the epoch."""
+    monkeypatch.setattr(History, "draw", lambda self: None)
+
+
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory):
     """Returns a function that puts a copy of a run of one or of two epochs into a logdir."""

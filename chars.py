@@ -1,40 +1,44 @@
-"""Character RNN: a recurrent language model that writes text letter by letter (Graves 2013; Karpathy 2015).
+"""Character RNN: give it any text, and it learns to write more text of that kind, one letter at a time.
 
-An LSTM (or GRU) reads the text one character at a time and gives, at each, the distribution of the next one:
+A recurrent network, an LSTM or a GRU, reads the text character by character and predicts the next one at each step
+(Graves 2013; Karpathy 2015). To write, draw a character from the prediction, feed it back in, and repeat. The score:
 
     nats_per_char = mean of -log p(next character | all characters before it);   bits_per_char = nats_per_char / log 2
 
-It is trained on windows of the running text. The state at the end of a window is where the next window begins, so what
-the model knows reaches further back than its gradients (truncated backpropagation through time).
+Training uses windows of the running text. The state at the end of a window is the initial state of the next one, so
+the model can use the whole past, while gradients reach back one window (truncated backpropagation through time).
 
 Shapes: ids (batch, 1 + time), characters (batch, time, embedding_dim), hidden states (batch, units).
 
 Try:
-    python chars.py                                 trains on English prose that needs no download
-    python chars.py -D my.txt -e 10                 your own text; --level byte takes any file
-    echo "The list of " | python chars.py --sample
+    python chars.py                                     train on English prose, no download
+    python chars.py -D my.txt -e 10                     train on your own text; --level byte takes any file
+    python chars.py --eval                              score the newest run on the test split
+    echo "The list of" | python chars.py --sample       continue this text
 
-Departures from the papers:
-    1. Adam, with a learning rate that falls to 0, in place of RMSProp.
-    2. Characters pass through an embedding; `--one-hot` feeds them as they do.
-    3. The text is cut at other places in each epoch.
-    4. `--windows` cuts it into sequences that know nothing of one another, each from a state of zeros.
+Departures from the papers (details in docs/chars.md):
+    1. Adam with a learning rate that decays to 0, instead of RMSProp.
+    2. Characters pass through an embedding; `--one-hot` feeds them in as one-hot vectors.
+    3. The text is cut into windows at different places in each epoch.
+    4. The state is carried from window to window; `--independent-windows` starts each from zeros.
+    5. `--layer-norm` normalizes the outputs of a recurrent layer, not the activations inside it.
 """
 
 import argparse
-import contextlib
 import time
 
 from scriptorium import UserError
-from scriptorium.command_line import bounded, command, parse
-from scriptorium.data import running_text, tasks
+from scriptorium.command_line import Parser, bounded, command
+from scriptorium.data import running_text
 from scriptorium.data.batches import Batches, Streams, windows
 from scriptorium.data.vocabulary import EOS, PAD, START
 from scriptorium.decoding import language_model
-from scriptorium.nn.compiled import JIT, one_core_an_operation
+from scriptorium.decoding.language_model import LanguageModel
+from scriptorium.decoding.sampling import sampling_settings
+from scriptorium.nn.compiled import JIT, limit_ops_to_one_core
 from scriptorium.nn.fast import Adam, Dropout, softmax_nll
 from scriptorium.nn.recurrent import GRU, LSTM, CarriedState, ResetState
-from scriptorium.training.fit import due, falling, fit, settle_epochs
+from scriptorium.training.fit import epochs_for_max_steps, fit_run, is_reporting_epoch, learning_rate_schedule
 from scriptorium.training.opening import open_run
 from scriptorium.training.options import add_run_options, add_training_options
 
@@ -42,63 +46,68 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from util import add_sampling_options
+from util import add_sampling_options, add_source_options, extra_layers
 
 SCRIPT = "chars"
-TEMPERATURES = (0.5, 0.8, 1.0)  # of the samples that are shown
-PROMPT = 40  # characters of the text that these go on from
+RNNS = {"lstm": LSTM, "gru": GRU}
+TEMPERATURES = (0.5, 0.8, 1.0)  # of the samples in a report
+PROMPT = 40  # characters of the text that the samples continue
 
 
 class CharRNN(keras.Model):
-    """Recurrences over characters, a softmax over the next one, and their objective: nats a character."""
+    """Recurrent layers over characters, a softmax over the next one, and the objective: nats per character.
 
-    def __init__(self, options, vocab_size):
+    Args:
+        vocab_size: number of characters.
+        units, num_layers, rnn_type: of the recurrent layers.
+        embedding_dim: width of the character embedding; None for one-hot vectors.
+        tied: whether embedding and softmax share their weights.
+        layer_norm: whether to normalize the outputs of each recurrent layer.
+        dropout: rate on these outputs.
+        carried: `CarriedState` for consecutive windows; None for independent windows.
+    """
+
+    def __init__(
+        self, vocab_size, units, num_layers=1, rnn_type="lstm", embedding_dim=128, tied=False, layer_norm=False,
+        dropout=0.0, carried=None,
+    ):  # fmt: skip
         super().__init__()
-        self.options, self.vocab_size, units = options, vocab_size, options["units"]
-        width = options["embedding_dim"]
-        self.embedding = None if options["one_hot"] else layers.Embedding(vocab_size, width)
-        count = 1 + options["extra_layers"]
-        kind = {"lstm": LSTM, "gru": GRU}[options["rnn_type"]]
-        self.recurrences = [kind(units, return_sequences=True, return_state=True) for _ in range(count)]
-        self.dropouts = [Dropout(options["dropout"]) for _ in range(count)]
-        self.norms = [layers.LayerNormalization() for _ in range(count if options["layer_norm"] else 0)]
-        self.per_layer = 2 if kind is LSTM else 1
-        widths = [units] * self.per_layer * count
-        self.carried = None
-        if not options["windows"]:
-            self.carried = CarriedState(options["batch_size"], widths, options["forget"], options["seed"] + 1)
-        # A softmax that is tied to the embedding needs states of the embedding's width.
-        self.tied = options["tied"]
-        self.project = layers.Dense(width) if self.tied and width != units else None
+        self.vocab_size, self.units = vocab_size, units
+        self.embedding = layers.Embedding(vocab_size, embedding_dim) if embedding_dim else None
+        self.recurrences = [RNNS[rnn_type](units, return_sequences=True, return_state=True) for _ in range(num_layers)]
+        self.dropouts = [Dropout(dropout) for _ in range(num_layers)]
+        self.norms = [layers.LayerNormalization() for _ in range(num_layers if layer_norm else 0)]
+        self.states_per_layer, self.carried = states_per_layer(rnn_type), carried
+        # A softmax tied to the embedding needs states as wide as the embedding.
+        self.tied = tied
+        self.project = layers.Dense(embedding_dim) if tied and embedding_dim != units else None
         self.means = {name: keras.metrics.Mean(name) for name in ("nats_per_char", "bits_per_char")}
 
     def build(self, *shapes):
         self.bias = self.add_weight(shape=(self.vocab_size,), initializer="zeros", name="bias")
         if not self.tied:
-            self.kernel = self.add_weight(shape=(self.options["units"], self.vocab_size), name="kernel")
+            self.kernel = self.add_weight(shape=(self.units, self.vocab_size), name="kernel")
 
     @property
     def metrics(self):
         return list(self.means.values())
 
-    def zeros(self, batch):
-        """Returns the state before any text: h and, for an LSTM, c of each layer, (batch, units) each."""
-        return [ops.zeros((batch, self.options["units"]))] * self.per_layer * len(self.recurrences)
+    def start(self, batch):
+        """Returns the initial state: h and, for an LSTM, c of each layer, (batch, units) each."""
+        return [ops.zeros((batch, self.units))] * self.states_per_layer * len(self.recurrences)
 
-    def enter(self, ids):
-        if self.embedding:
-            return self.embedding(ids)
-        return ops.one_hot(ids, self.vocab_size, dtype=self.compute_dtype)
+    def embed(self, ids):
+        return self.embedding(ids) if self.embedding else ops.one_hot(ids, self.vocab_size, dtype=self.compute_dtype)
 
     def read(self, ids, states, training=False):
-        """Reads characters (batch, time): features (batch, time, width) of what comes next, and the states after."""
-        x, after = self.enter(ids), []
+        """Reads characters (batch, time); returns features (batch, time, width) for the next ones, and new states."""
+        x, after, size = self.embed(ids), [], self.states_per_layer
         for i, recurrence in enumerate(self.recurrences):
-            own = states[i * self.per_layer : (i + 1) * self.per_layer]
-            x, *own = recurrence(x, initial_state=[ops.cast(state, x.dtype) for state in own])
+            state = states[i * size : (i + 1) * size]
+            x, *state = recurrence(x, initial_state=[ops.cast(array, x.dtype) for array in state])
             x = self.norms[i](x) if self.norms else x
             x = self.dropouts[i](x, training=training)
-            after += [ops.cast(state, "float32") for state in own]
+            after += [ops.cast(array, "float32") for array in state]
         return self.project(x) if self.project else x, after
 
     def nll_of(self, features, targets):
@@ -107,71 +116,72 @@ class CharRNN(keras.Model):
         return softmax_nll(features, kernel, self.bias, targets, mask=targets != PAD, transposed=self.tied)
 
     def call(self, ids, training=False):
-        if self.options["windows"]:
+        if not self.carried:
             inputs = ops.concatenate([ops.full_like(ids[:, :1], START), ids[:, :-1]], axis=1)
-            return self.nll_of(self.read(inputs, self.zeros(ops.shape(ids)[0]), training)[0], ids)
+            return self.nll_of(self.read(inputs, self.start(ops.shape(ids)[0]), training)[0], ids)
         features, states = self.read(ids[:, :-1], self.carried.read(training), training)
         self.carried.write(states)
         return self.nll_of(features, ids[:, 1:])
 
-    def next(self, token, states):
-        """Returns logits (batch, vocab_size) of what comes after a character (batch,), and the states after it."""
-        x, after = self.enter(token), []
+    def step(self, token, states):
+        """Returns logits (batch, vocab_size) for the character after a token (batch,), and the new states."""
+        x, after, size = self.embed(token), [], self.states_per_layer
         for i, recurrence in enumerate(self.recurrences):
-            x, own = recurrence.step(x, states[i * self.per_layer : (i + 1) * self.per_layer])
+            x, state = recurrence.step(x, states[i * size : (i + 1) * size])
             x = self.norms[i](x) if self.norms else x
-            after += own
+            after += state
         x = self.project(x) if self.project else x
         kernel = ops.transpose(self.embedding.embeddings) if self.tied else self.kernel
         logits = ops.cast(ops.matmul(x, ops.cast(kernel, x.dtype)), "float32") + self.bias
-        # No text holds the special tokens.
+        # Special tokens never occur in running text.
         logits = ops.where(ops.arange(self.vocab_size) <= EOS, -1e9, logits)
         return logits, tuple(ops.cast(state, "float32") for state in after)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        counts = ops.cast((x if self.options["windows"] else x[:, 1:]) != PAD, "float32")
+        counts = ops.cast((x[:, 1:] if self.carried else x) != PAD, "float32")
         self.means["nats_per_char"].update_state(y_pred, sample_weight=counts)
         self.means["bits_per_char"].update_state(y_pred / np.log(2), sample_weight=counts)
         return ops.sum(y_pred) / ops.maximum(ops.sum(counts), 1.0)
 
 
+def states_per_layer(rnn_type):
+    return {"lstm": 2, "gru": 1}[rnn_type]
+
+
 def build(options, vocabulary):
-    """Makes the untrained model of a run from its options (plain JSON values) and its vocabulary."""
-    model = CharRNN(options, len(vocabulary))
+    """Builds the untrained model of a run from its options (plain JSON values) and its vocabulary."""
+    carried = None
+    if not options["independent_windows"]:
+        widths = [options["units"]] * states_per_layer(options["rnn_type"]) * options["num_layers"]
+        carried = CarriedState(options["batch_size"], widths, options["reset_probability"], options["seed"] + 1)
+    names = ("units", "num_layers", "rnn_type", "tied", "layer_norm", "dropout")
+    settings = {name: options[name] for name in names}
+    settings["embedding_dim"] = None if options["one_hot"] else options["embedding_dim"]
+    model = CharRNN(len(vocabulary), **settings, carried=carried)
     model(np.full((options["batch_size"], 3), START, "int32"))
-    if model.carried:
-        model.carried.reset()
+    if carried:
+        carried.reset()
     return model
 
 
-# Use -----------------------------------------------------------------------------------------------------------------
+# Use ------------------------------------------------------------------------------------------------------------------
 
 
-def line_begin(run):
-    """Returns the id before a prompt: the end of the line before, where the text has lines."""
-    return run.vocabulary.index.get("\n", START)
+def open_language_model(run):
+    """Returns the `LanguageModel` of a run; a prompt starts a new line, if the text has lines."""
+    return LanguageModel(run, begin=run.vocabulary.index.get("\n", START))
 
 
-def write(run, prompt, length, *, seed=1, **settings):
-    """Returns a prompt, str, gone on with by `length` characters; settings as for `writing.Writer`."""
-    writer = language_model.Writer(run.model, chunk=length, **settings)
-    ids, _ = writer.go_on(writer.start([language_model.prompt_of(prompt, run.vocabulary, line_begin(run))], seed))
-    return prompt + run.vocabulary.decode(ids[0])
-
-
-def finish(run, ids):
-    """Scores a run on the ids of its test split, prints the scores and writes them to eval.json; returns them."""
+def evaluate(run, ids):
+    """Scores a run on the ids of its test split; prints the scores, writes them to eval.json and returns them."""
     started = time.monotonic()
     nats = float(language_model.score(run.model, ids[:1000] if run.dry_run else ids))
     scores = {"nats_per_char": nats, "bits_per_char": nats / float(np.log(2)), "characters": len(ids)}
-    run.console.say(f"test split of {run.name}", *(f"{name:>20}  {value:.5g}" for name, value in scores.items()))
-    if not run.dry_run:
-        run.write_json("eval.json", scores | {"split": "test", "seconds": round(time.monotonic() - started, 1)})
-    return scores
+    return run.save_scores(f"test split of {run.name}", scores, time.monotonic() - started)
 
 
-class Show(keras.callbacks.Callback):
-    """After an epoch: the model goes on with a piece of the validation text, at several temperatures."""
+class EpochReport(keras.callbacks.Callback):
+    """After an epoch, continues a piece of the validation text at several temperatures."""
 
     def __init__(self, run, ids, last):
         super().__init__()
@@ -179,46 +189,38 @@ class Show(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         run, options = self.run, self.run.options
-        if not due(epoch, options["output_every"], self.last):
+        if not is_reporting_epoch(epoch, options["output_every"], self.last):
             return
         start = np.random.default_rng((run.seed, epoch)).integers(max(1, len(self.ids) - PROMPT))
         prompt = run.vocabulary.decode(np.asarray(self.ids[start : start + PROMPT]))
         for temperature in sorted({*TEMPERATURES, options["temperature"]}):
-            settings = {"temperature": temperature, "top_k": options["top_k"], "top_p": options["top_p"]}
-            text = write(run, prompt, options["gen_length"], seed=epoch + 1, **settings)
-            run.shown("sample", text.split("\n"), epoch + 1, **settings)
+            settings = sampling_settings(options) | {"temperature": temperature}
+            text = open_language_model(run).complete(prompt, seed=epoch + 1, **settings)
+            run.log_texts("sample", text.split("\n"), epoch + 1, **settings)
 
 
 # Command line ---------------------------------------------------------------------------------------------------------
 
 
-def add_data_options(parser, task, window):
-    """Adds the options of the group "data" for running text: task, data, limit, max_length, top_words and level."""
-    add, count = parser.add_argument_group("data").add_argument, bounded(int, 1)
-    names = "; ".join(f"{name}: {text}" for name, text in tasks.TASKS.items())
-    add("-t", "--task", default=task, choices=tasks.TASKS, metavar="NAME", help=f"corpus by name. {names}")
-    add(
-        *("-D", "--data", "--data_dir", "--data-directory"),
-        metavar="PATH",
-        help="text file, or folder of .txt files (those named train, valid, test stay as they are), instead of a task",
-    )
-    add("-I", "--limit", type=count, metavar="N", help="read only the first N characters of the text")
-    add(
-        *("-m", "--max-length", "--max_length", "--sequence_length"),
-        type=count,
-        default=window,
-        metavar="N",
-        help="characters of a training window: so far back reach the gradients",
-    )
-    add("-w", "--top-words", "--top_words", type=count, metavar="N", help="the N most frequent characters; else <unk>")
-    add("--level", choices=("char", "byte"), default="char", help="what a token is; byte: any file, text or not")
+def add_data_options(parser):
+    """Adds the group "data" for running text: task, data, limit, window, top_words and level."""
+    add, count = parser.group("data"), {"type": bounded(int, 1), "metavar": "N"}
+    what = "text file or a folder of .txt files; files named train, valid and test stay these splits"
+    add_source_options(add, "pydocs", what)
+    older = ["--max-length", "--max_length", "--sequence_length"]
+    add("--window", **count, default=100, help="characters per training window: how far gradients reach", older=older)
+    add("-m", dest="window", **count, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    about = "the N most frequent characters; the others become <unk>"
+    add("-w", "--top-words", **count, help=about, older=["--top_words"])
+    about = "what a token is; byte: any file, text or not"
+    add("--level", choices=("char", "byte"), default="char", help=about)
 
 
-def read_run(run, args):
-    """Reads the running text that a command line asks for, in the vocabulary of the run or a new one.
+def load(run, args):
+    """Reads the running text that a command line asks for, with the vocabulary of the run or a new one.
 
     Raises:
-        UserError: it is not the text of the run, or cannot be used.
+        UserError: the text is not that of the run, or cannot be used.
     """
     settings = {"limit": args.limit, "level": args.level, "size": args.top_words}
     text = running_text.read(args.task, args.data, vocabulary=run.vocabulary, **settings)
@@ -227,64 +229,67 @@ def read_run(run, args):
     return text
 
 
+def batches(run, args, text):
+    """Returns the batches for training and for validation."""
+    if args.independent_windows:
+        train = Batches(windows(text.train, args.window), args.batch_size, run.seed)
+        valid = Batches(windows(text.valid, args.window), args.batch_size, run.seed, shuffle=False)
+    else:
+        train = Streams(text.train, args.batch_size, args.window, run.seed)
+        valid = Streams(text.valid, args.batch_size, args.window)
+    epochs_for_max_steps(run, args, train)
+    return train, valid
+
+
 def parse_args(argv=None):
     size, share = bounded(int, 1), bounded(float, 0, 0.99)
-    parser = argparse.ArgumentParser(
-        description=__doc__.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
-    add_data_options(parser, task="pydocs", window=100)
-    add = parser.add_argument_group("model").add_argument
-    add("-E", "--embedding-dim", "--embedding-size", "--embedding_size", type=size, default=128, help="width of a char")
-    add("-L", "--units", "--lstm-hidden-size", "--num_units", type=size, default=512, help="width of a recurrence")
-    add("-x", "--extra-layers", type=bounded(int, 0), default=0, help="recurrences besides the first")
-    add("-R", "--rnn-type", choices=("lstm", "gru"), default="lstm", help="kind of recurrence")
-    add("--one-hot", action="store_true", help="characters as one-hot vectors instead of an embedding")
-    add("--tied", action="store_true", help="the embedding is the softmax's weights too")
-    add("--layer-norm", action="store_true", help="normalise the outputs of each recurrence")
-    add("--dropout", type=share, default=0.1, help="of the outputs of each recurrence")
-    add("--windows", action="store_true", help="windows that know nothing of one another, in a random order")
-    add("--forget", type=share, default=0.0, help="chance that a carried state is emptied before a window in training")
+    parser = Parser(SCRIPT, __doc__)
+    add_data_options(parser)
+    add = parser.group("model")
+    older = ["--embedding-size", "--embedding_size"]
+    add("-E", "--embedding-dim", type=size, default=128, help="width of a character embedding", older=older)
+    older = ["--lstm-hidden-size", "--num_units"]
+    add("-L", "--units", type=size, default=512, help="width of a recurrent layer", older=older)
+    add("--num-layers", type=size, default=1, help="recurrent layers")
+    add("-x", "--extra-layers", dest="num_layers", type=extra_layers, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    add("-R", "--rnn-type", choices=tuple(RNNS), default="lstm", help="kind of recurrent layer")
+    add("--one-hot", action="store_true", help="one-hot vectors instead of an embedding")
+    add("--tied", action="store_true", help="embedding and softmax share their weights")
+    add("--layer-norm", action="store_true", help="normalize the outputs of each recurrent layer")
+    add("--dropout", type=share, default=0.1, help="dropout of the outputs of each recurrent layer")
+    about = "independent windows in random order, without a carried state"
+    add("--independent-windows", action="store_true", help=about, older=["--windows"])
+    about = "probability that training resets a carried state before a window"
+    add("--reset-probability", type=share, default=0.0, help=about, older=["--forget"])
     add_training_options(parser, epochs=10, batch_size=64, learning_rate=2e-3)
     add_sampling_options(parser, temperature=0.8, num_samples=1, gen_length=300, beam=False)
     add_run_options(parser)
-    args = parse(parser, SCRIPT, argv)
+    args = parser.parse(argv)
     if args.tied and args.one_hot:
-        parser.error("--tied needs an embedding: leave out --one-hot")
+        parser.error("--tied needs an embedding; leave out --one-hot")
     return args
 
 
 def main(args):
-    one_core_an_operation()
+    limit_ops_to_one_core()
     run = open_run(SCRIPT, args)
-    if not run.is_new and args.resume is None:
-        run.model = build(run.options, run.vocabulary)
-        run.load_best(run.model)
+    if run.in_use:
+        run.load_model(build)
         if args.sample is not None:
-            language_model.talk(run, args, line_begin(run))
+            language_model.talk(open_language_model(run), args)
         else:
-            finish(run, read_run(run, args).test)
+            evaluate(run, load(run, args).test)
         return
-    text = read_run(run, args)
-    if args.windows:
-        train, valid = (
-            Batches(windows(ids, args.max_length), args.batch_size, run.seed, shuffle=shuffle)
-            for ids, shuffle in ((text.train, True), (text.valid, False))
-        )
-    else:
-        train = Streams(text.train, args.batch_size, args.max_length, run.seed)
-        valid = Streams(text.valid, args.batch_size, args.max_length)
-    settle_epochs(run, args, train)
+    text = load(run, args)
+    train, valid = batches(run, args, text)
     model = build(run.options, text.vocabulary)
-    rate = falling(args.learning_rate, args.decay, args.epochs * train.total)
+    rate = learning_rate_schedule(args.learning_rate, args.decay, args.epochs * train.total)
     model.compile(Adam(rate, global_clipnorm=args.clip_norm or None), jit_compile=JIT)
-    run.start(model, text.vocabulary, text)
-    callbacks = [] if args.windows else [ResetState(model.carried, train)]
-    callbacks.append(Show(run, text.valid, args.epochs))
-    limits = {"epochs": args.epochs, "max_steps": args.max_steps, "save_minutes": args.save_minutes}
-    with contextlib.closing(run):
-        fit(run, model, train, valid, monitor="val_nats_per_char", callbacks=callbacks, **limits)
-        run.load_best(model)
-        run.hparams(run.options, finish(run, text.test))
+    with run.start(model, text.vocabulary, text):
+        callbacks = [ResetState(model.carried, train)] if model.carried else []
+        callbacks.append(EpochReport(run, text.valid, args.epochs))
+        fit_run(run, train, valid, args, "val_nats_per_char", callbacks)
+        run.hparams(run.options, evaluate(run, text.test))
 
 
 if __name__ == "__main__":

@@ -1,110 +1,112 @@
-"""Attention VAE for names: names of a language, near a name, with a beginning, or between two names.
+"""Attention VAE for names: you give this script a list of names and it invents more.
 
-A name x of characters is read to two latents a position, a key and a value; the decoder, a causal transformer, attends
-to these besides the characters so far. The character at t is written from the latents 0 to t, so neither their number
-nor those behind tell how long the name will be. In nats a name,
+Ask for names of a language, near a given name, with a given beginning, or between two names. The encoder maps each
+character of a name x to two latents, a key and a value. The decoder, a causal transformer, attends to them; character
+t is generated from latents 0 to t, so that the length of the name stays hidden. In nats per name:
 
     neg_elbo = nll + kl,   nll = E_q[-log p(x|z)], summed over characters and <eos>,
     kl = E_q[log q(z|x) - log p(z)], summed over the positions of the name, <eos> counted, and over dimensions
 
-What is trained is the tighter bound of `--draws` K draws, -log (1/K) sum_k p(x, z_k) / q(z_k|x) (Burda et al. 2016).
-Beside it, a prefix encoder learns to guess from the beginning of a name what the encoder gives for the whole of it.
+Training minimizes a tighter bound with K = `--train-samples` samples, -log (1/K) sum_k p(x, z_k) / q(z_k|x) (Burda et
+al. 2016). The prior p(z) is learned. A prefix encoder learns to predict the latents from the beginning of a name.
 
 Shapes: ids (batch, time), labels (batch, kinds), z (batch, positions, 2 * latent_dim): the keys, then the values.
 
 Try:
-    python names_vae.py -e 20                                first names of many languages, no download
-    python names_vae.py --sample --style it                  Italian ones
-    python names_vae.py --sample --anchor Johanna --radius 1.5
-    python names_vae.py --eval                               all scores of the newest run
+    python names_vae.py -e 20                                       train on names of 31 languages, no download
+    python names_vae.py --sample --label it                         Italian names
+    python names_vae.py --sample --anchor Johanna --radius 1.5      names near this one
+    python names_vae.py --eval                                      all scores of the newest run
 
-Departures from the original:
-    1. The objective is a bound of the likelihood: the KL is summed as the nll is, padding counts nowhere.
-    2. A query sees the latents up to its own position, which the keys are told (`--no-places` leaves that out).
-    3. Labels are given at every position; in the original they leave the window after the first sampled letter.
+Departures from the original, the unpublished "namegen" (details in docs/names_vae.md):
+    1. The objective is a bound on the likelihood: KL and nll are both summed, and padding counts nowhere.
+    2. The decoder sees the latents up to its own position, and the keys carry a position embedding.
+    3. The prior is conditioned on position, labels and the 8 preceding latents; `--prior normal` is N(0, 1).
+    4. Encoder and decoder get the labels at every position; in training, labels are sometimes dropped.
+    5. A skip connection gives the decoder the latents of its own position directly.
+    6. Training uses the bound with several samples of z.
+    7. The first `--free-bits` nats of the KL cost nothing, but the prior is still trained below them.
+    8. Samples from the prior are computed number by number, exactly.
+    9. Names are sampled narrower than the prior; near an anchor, a search finds the code that reconstructs it best.
 """
 
-import argparse
-import contextlib
-
-from scriptorium.command_line import bounded, command, parse
-from scriptorium.data.batches import Batches
+from scriptorium.command_line import Parser, bounded, command
 from scriptorium.data.labels import UNKNOWN
 from scriptorium.data.vocabulary import PAD, START, UNK
-from scriptorium.names_vae import codec
-from scriptorium.names_vae import report as names_report
-from scriptorium.names_vae import scores as name_scores
-from scriptorium.names_vae.codec import decode, draw, encode, sample_prior, score  # noqa: F401 (for homotopy.py)
-from scriptorium.names_vae.labels import Head, entropies
+from scriptorium.names_vae import codec, scores
+from scriptorium.names_vae.codec import NamesCodec
+from scriptorium.names_vae.layers import MADE, LabelHead, label_loss
+from scriptorium.names_vae.report import NamesReport, print_names
 from scriptorium.nn import transformer
 from scriptorium.nn.compiled import JIT
 from scriptorium.nn.fast import Adam
+from scriptorium.nn.transformer import normal_embedding
 from scriptorium.training import transfer
-from scriptorium.training.fit import falling, fit, settle_epochs
+from scriptorium.training.fit import fit_run, learning_rate_schedule
 from scriptorium.training.opening import open_run
 from scriptorium.training.options import add_run_options, add_training_options
-from scriptorium.vae import latent, made, report
+from scriptorium.vae import latent, report
 
 import keras
 import numpy as np
 from keras import layers, ops
 
-from util import add_data_options, add_sampling_options, load
+from util import add_data_options, add_sampling_options, batches, load
 
 SCRIPT = "names_vae"
-TEMPERATURE = 0.2  # of the characters that are written from a z; of those of a language model it is 1
-PRIORS = ("causal", "made", "made-alike", "normal")
+SMALL = 0.02  # standard deviation of new embeddings
+TEMPERATURE = 0.2  # for characters given z; a language model uses 1
 
 
-class Told(layers.Layer):
-    """Sums the embeddings of positions and labels (batch, kinds): (batch, time, units)."""
+class PositionAndLabelEmbedding(layers.Layer):
+    """Sums the embeddings of positions and labels (batch, kinds): (batch, time, units).
 
-    def __init__(self, options, **kwargs):
+    Args:
+        positions: int, number of positions.
+        classes: list of int, number of classes of each kind of label, including unknown.
+        units: width.
+    """
+
+    def __init__(self, positions, classes, units, **kwargs):
         super().__init__(**kwargs)
-        sizes = [options["positions"], *(1 + len(classes) for classes in options["labels"].values())]
-        tables = [layers.Embedding(n, options["units"], embeddings_initializer=_small(), **kwargs) for n in sizes]
+        tables = [normal_embedding(rows, units, SMALL, **kwargs) for rows in [positions, *classes]]
         self.positions, *self.labels = tables
 
-    def call(self, labels, places):
-        x = self.positions(places)
+    def call(self, labels, positions):
+        x = self.positions(positions)
         return sum((embed(labels[:, i])[:, None] for i, embed in enumerate(self.labels)), x)
 
 
 class Inputs(layers.Layer):
-    """Adds the embeddings of characters (batch, time) to those of their positions and labels: (batch, time, units)."""
+    """Sums the embeddings of characters (batch, time), their positions and labels: (batch, time, units)."""
 
-    def __init__(self, options, vocab_size):
+    def __init__(self, vocab_size, positions, classes, units):
         super().__init__()
-        self.characters = layers.Embedding(vocab_size, options["units"], embeddings_initializer=_small())
-        self.told = Told(options)
+        self.characters = normal_embedding(vocab_size, units, SMALL)
+        self.context = PositionAndLabelEmbedding(positions, classes, units)
 
-    def call(self, ids, labels, places=None):
-        places = ops.arange(ops.shape(ids)[1])[None] if places is None else places
-        return self.characters(ids) + self.told(labels, places)
-
-
-def _small():
-    return keras.initializers.RandomNormal(stddev=0.02)
-
-
-def blocks(options):
-    return [
-        transformer.Block(options["units"], options["num_heads"], options["dropout"])
-        for _ in range(options["num_layers"])
-    ]
+    def call(self, ids, labels, positions=None):
+        positions = ops.arange(ops.shape(ids)[1])[None] if positions is None else positions
+        return self.characters(ids) + self.context(labels, positions)
 
 
 class Encoder(layers.Layer):
-    """Reads names to z_mean and z_log_var, float32 (batch, time, 2 * latent_dim) each.
+    """Encodes names to z_mean and z_log_var, float32 (batch, time, 2 * latent_dim) each.
 
-    A position sees every character where `known` (batch, time) is True, and itself.
+    A position attends to itself and to every character where `known` (batch, time) is True.
+
+    Args:
+        vocab_size, positions, classes: see `Inputs`.
+        units, num_heads, num_layers, dropout: of the transformer blocks.
+        latent_dim: width of a key latent and of a value latent.
     """
 
-    def __init__(self, options, vocab_size):
+    def __init__(self, vocab_size, positions, classes, units, num_heads, num_layers, latent_dim, dropout=0.0):
         super().__init__()
-        self.inputs, self.blocks = Inputs(options, vocab_size), blocks(options)
+        self.inputs = Inputs(vocab_size, positions, classes, units)
+        self.blocks = [transformer.Block(units, num_heads, dropout) for _ in range(num_layers)]
         self.norm = layers.LayerNormalization(epsilon=1e-5)
-        self.to_latents = layers.Dense(4 * options["latent_dim"], use_bias=False, dtype="float32")
+        self.to_latents = layers.Dense(4 * latent_dim, use_bias=False, dtype="float32")
 
     def call(self, ids, labels, known, training=False):
         x = self.inputs(ids, labels)
@@ -116,97 +118,97 @@ class Encoder(layers.Layer):
 
 
 class Decoder(layers.Layer):
-    """Language model of characters given z: `call` gives all logits (batch, time, vocab_size), `step` the next ones."""
+    """Language model of characters given z: `call` gives all logits (batch, time, vocab_size), `step` the next ones.
 
-    def __init__(self, options, vocab_size):
+    Args:
+        vocab_size, positions, classes, units, num_heads, num_layers, dropout: see `Encoder`.
+        latent_dim: width of a key latent and of a value latent; 0 for a language model without z.
+    """
+
+    def __init__(self, vocab_size, positions, classes, units, num_heads, num_layers, latent_dim=0, dropout=0.0):
         super().__init__()
-        self.inputs, self.blocks = Inputs(options, vocab_size), blocks(options)
-        self.has_z, self.positions = not options["no_latent"], options["positions"]
-        if self.has_z:
-            width = options["latent_dim"]
+        self.inputs = Inputs(vocab_size, positions, classes, units)
+        self.blocks = [transformer.Block(units, num_heads, dropout) for _ in range(num_layers)]
+        self.has_latent, self.positions = latent_dim > 0, positions
+        if self.has_latent:
             self.norm_before = layers.LayerNormalization(epsilon=1e-5)
-            self.look_up = transformer.CrossBlock(options["units"], options["num_heads"], options["dropout"], width)
-            self.places = self.own = None
-            if not options["no_places"]:
-                self.places = layers.Embedding(options["positions"], width, embeddings_initializer=_small())
-            if not options["no_own"]:
-                self.own = layers.Dense(options["units"], use_bias=False)
+            self.look_up = transformer.CrossBlock(units, num_heads, dropout, latent_dim)
+            # Keys carry position embeddings, and each position has a direct path from its own latents.
+            self.key_positions = normal_embedding(positions, latent_dim, SMALL)
+            self.skip = layers.Dense(units, use_bias=False)
         self.norm = layers.LayerNormalization(epsilon=1e-5)
         self.to_logits = layers.Dense(vocab_size, use_bias=False, dtype="float32")
 
     def keys_and_values(self, z):
         keys, values = ops.split(ops.cast(z, self.compute_dtype), 2, axis=-1)
-        if self.places:
-            keys = keys + self.places(ops.arange(ops.shape(z)[1])[None])
-        return keys, values
+        return keys + self.key_positions(ops.arange(ops.shape(z)[1])[None]), values
 
-    def call(self, ids, z, labels, draws=1, training=False):
-        """Returns logits (draws * batch, time, vocab_size): z is (draws * batch, ...), the others are (batch, ...)."""
+    def call(self, ids, z, labels, samples=1, training=False):
+        """Returns logits (samples * batch, time, vocab_size): z is (samples * batch, ...), the others (batch, ...)."""
         batch, time = ops.shape(ids)
         x = self.inputs(ops.concatenate([ops.full((batch, 1), START, ids.dtype), ids[:, :-1]], axis=1), labels)
         mask = transformer.causal_mask(time)
         for block in self.blocks:
             x = block(x, mask, training=training)
-        if self.has_z:
+        if self.has_latent:
             keys, values = self.keys_and_values(z)
-            x = repeated(self.norm_before(x), draws)
-            if self.own:
-                x = x + self.own(ops.concatenate([keys, values], axis=-1))
+            x = tile_batch(self.norm_before(x), samples)
+            x = x + self.skip(ops.concatenate([keys, values], axis=-1))
             x = self.look_up(x, keys, values, mask, training=training)
         return self.to_logits(self.norm(x))
 
     def start(self, z, labels, forced):
+        """Returns the initial state; ids `forced` (batch, positions) are written as given, except `<pad>`."""
         batch = ops.shape(labels)[0]
-        given = self.keys_and_values(z) if self.has_z else ()
+        given = self.keys_and_values(z) if self.has_latent else ()
         caches = [cache for block in self.blocks for cache in block.caches(batch, self.positions)]
         return (ops.zeros((batch,), "int32"), forced, labels, *given, *caches)
 
     def step(self, token, state):
-        place, forced, labels, *state = state
-        x = self.inputs(token[:, None], labels, place[:, None])[:, 0]
-        given, caches = state[: 2 * self.has_z], state[2 * self.has_z :]
+        """Returns logits (batch, vocab_size) for the character after a token (batch,), and the new state."""
+        position, forced, labels, *state = state
+        x = self.inputs(token[:, None], labels, position[:, None])[:, 0]
+        given, caches = (state[:2], state[2:]) if self.has_latent else ([], state)
         after = []
         for i, block in enumerate(self.blocks):
-            x, kept = block.step(x, caches[2 * i : 2 * i + 2], place)
+            x, kept = block.step(x, caches[2 * i : 2 * i + 2], position)
             after += kept
-        if self.has_z:
-            seen = ops.arange(self.positions)[None] <= place[:, None]
-            x = self.norm_before(x[:, None])
-            if self.own:
-                here = ops.take_along_axis(ops.concatenate(given, axis=-1), place[:, None, None], axis=1)
-                x = x + self.own(here)
+        if self.has_latent:
+            seen = ops.arange(self.positions)[None] <= position[:, None]
+            here = ops.take_along_axis(ops.concatenate(given, axis=-1), position[:, None, None], axis=1)
+            x = self.norm_before(x[:, None]) + self.skip(here)
             x = self.look_up(x, *given, seen[:, None])[:, 0]
         logits = self.to_logits(self.norm(x))
-        # The beginning that is asked for is written in any case; <pad> asks for nothing.
-        wanted = ops.take_along_axis(forced, place[:, None], axis=1)
-        here = ops.equal(ops.arange(logits.shape[-1])[None], wanted)
-        logits = ops.where(ops.logical_and(wanted != PAD, ops.logical_not(here)), -1e9, logits)
-        return logits, (ops.minimum(place + 1, self.positions - 1), forced, labels, *given, *after)
+        target = ops.take_along_axis(forced, position[:, None], axis=1)
+        here = ops.equal(ops.arange(logits.shape[-1])[None], target)
+        logits = ops.where(ops.logical_and(target != PAD, ops.logical_not(here)), -1e9, logits)
+        return logits, (ops.minimum(position + 1, self.positions - 1), forced, labels, *given, *after)
 
 
 class Prior(layers.Layer):
-    """A learnt prior, in float32: a MADE that is told position, labels and the latents of the 8 positions before.
+    """A learned prior, in float32: a MADE conditioned on position, labels and the latents of the 8 positions before.
 
-    As `--prior made` it is told position and labels alone, as `--prior made-alike` nothing.
+    Args:
+        positions, classes: see `PositionAndLabelEmbedding`.
+        units: width of the context that the MADE is conditioned on.
+        latent_dim: width of a key latent and of a value latent.
+        hidden_units: width of the two hidden layers.
     """
 
     WINDOW = 8
 
-    def __init__(self, options):
+    def __init__(self, positions, classes, units, latent_dim, hidden_units):
         super().__init__(dtype="float32")
-        units, kind = options["units"], options["prior"]
-        self.told = None if kind == "made-alike" else Told(options, dtype="float32")
-        self.before = layers.Conv1D(units, self.WINDOW, use_bias=False, dtype="float32") if kind == "causal" else None
-        self.density = made.MADE(2 * options["latent_dim"], [options["prior_units"]] * 2, units * bool(self.told))
+        self.here = PositionAndLabelEmbedding(positions, classes, units, dtype="float32")
+        self.before = layers.Conv1D(units, self.WINDOW, use_bias=False, dtype="float32")
+        self.density = MADE(2 * latent_dim, [hidden_units] * 2, units)
 
     def context(self, z, labels):
-        context = self.told(labels, ops.arange(ops.shape(z)[1])[None]) if self.told else None
-        if self.before:
-            context = context + self.before(ops.pad(z[:, :-1], [(0, 0), (self.WINDOW, 0), (0, 0)]))
-        return context
+        before = self.before(ops.pad(z[:, :-1], [(0, 0), (self.WINDOW, 0), (0, 0)]))
+        return self.here(labels, ops.arange(ops.shape(z)[1])[None]) + before
 
     def call(self, z, labels):
-        """Returns log p(z) of each position, given those before, in nats: (batch, time, n) -> (batch, time)."""
+        """Returns log p(z) at each position, given those before, in nats: (batch, time, n) -> (batch, time)."""
         return self.density(z, self.context(z, labels))
 
     def expected(self, z, labels):
@@ -216,182 +218,186 @@ class Prior(layers.Layer):
     def inverse(self, u, labels, z, known):
         """Turns standard normal numbers u (batch, time, n) into draws; z is kept where `known` (batch, time) is True.
 
-        All of them, and what is returned, are numpy arrays.
+        Arguments and result are numpy arrays.
         """
-        context = ops.convert_to_numpy(self.told(labels, np.arange(u.shape[1])[None])) if self.told else None
-        invert = self.density.inverter()
-        if not self.before:
-            return np.where(known[..., None], z, invert(u, context))
-        kernel = ops.convert_to_numpy(self.before.kernel).reshape(-1, context.shape[-1])
+        here = ops.convert_to_numpy(self.here(labels, np.arange(u.shape[1])[None]))
+        invert, kernel = self.density.make_inverse(), ops.convert_to_numpy(self.before.kernel)
+        kernel = kernel.reshape(-1, here.shape[-1])
         z = np.pad(z, [(0, 0), (self.WINDOW, 0), (0, 0)])
         for t in range(u.shape[1]):
             before, now = z[:, t : t + self.WINDOW].reshape(len(z), -1), slice(t, t + 1)
-            drawn = invert(u[:, now], context[:, now] + (before @ kernel)[:, None])
+            drawn = invert(u[:, now], here[:, now] + (before @ kernel)[:, None])
             z[:, t + self.WINDOW] = np.where(known[:, now], z[:, t + self.WINDOW], drawn[:, 0])
         return z[:, self.WINDOW :]
 
 
 class NamesVAE(keras.Model):
-    """Encoder, decoder, prior, prefix encoder, the heads that tell labels, and the objective, in nats a name."""
+    """Encoder, decoder, prior, prefix encoder, label heads and the objective, in nats per name.
 
-    def __init__(self, options, vocab_size):
+    Args:
+        decoder: `Decoder`.
+        encoder: `Encoder`, or None for a language model.
+        prefix_encoder: `Encoder` that infers latents from the beginning of a name.
+        prior: `Prior`, or None for N(0, 1).
+        heads: dict of `LabelHead`: "z" reads the latents, "logits" the decoder's output.
+        latent_shape: (positions, 2 * latent_dim).
+        kl_weight: function of the training step, from 0, that returns the weight of the KL term.
+        kinds: int, number of kinds of labels.
+        label_dropout: share of the labels that are made unknown in training.
+        supervision: weight of predicting the labels.
+        train_samples: samples of z per name in training; above 1 the loss is the tighter bound.
+        free_bits: nats of KL per name that cost nothing.
+        seed: int.
+    """
+
+    def __init__(
+        self, decoder, encoder, prefix_encoder, prior, heads, latent_shape, kl_weight, kinds, label_dropout=0.0,
+        supervision=1.0, train_samples=1, free_bits=0.0, seed=1,
+    ):  # fmt: skip
         super().__init__()
-        self.options, self.vocab_size = options, vocab_size
-        self.kinds = list(options["labels"].values())
-        self.latent_shape = (options["positions"], 2 * options["latent_dim"])
-        self.decoder = Decoder(options, vocab_size)
-        self.seed = keras.random.SeedGenerator(options["seed"])
-        names, self.has_z = ["nll"], not options["no_latent"]
-        if self.has_z:
-            self.encoder = Encoder(options, vocab_size)
-            self.prefix_encoder = None if options["no_prefix_encoder"] else Encoder(options, vocab_size)
-            self.prior = None if options["prior"] == "normal" else Prior(options)
-            if self.prior:  # Keras wants it built before the model is
-                self.prior(np.zeros((1, *self.latent_shape), "float32"), self.read(np.zeros((1, 1), "int32"))[1])
-            names += ["kl", "neg_elbo"] + ["prefix_kl"] * bool(self.prefix_encoder)
-        self.heads = {}
-        if self.kinds and options["supervision"]:
-            read = {"z": Head(self.kinds, options["units"])} if self.has_z else {}
-            self.heads = read | {"logits": Head(self.kinds)}
-            names += [f"label_accuracy_{name}" for name in self.heads]
+        self.latent_shape, self.has_latent, self.kinds = latent_shape, encoder is not None, kinds
+        self.kl_weight, self.label_dropout, self.supervision = kl_weight, label_dropout, supervision
+        self.train_samples, self.free_bits = train_samples, free_bits
+        self.decoder = decoder
+        self.seed = keras.random.SeedGenerator(seed)
+        names = ["nll"]
+        if self.has_latent:
+            self.encoder, self.prefix_encoder, self.prior = encoder, prefix_encoder, prior
+            names += ["kl", "neg_elbo", "prefix_kl"]
+        self.heads = heads
+        names += [f"label_accuracy_{name}" for name in heads]
         self.means = {name: keras.metrics.Mean(name) for name in names}
-        self.characters = keras.metrics.Mean("nats_per_char")
-        # A weight, so that it is saved: a Python number would be frozen into the compiled step.
-        self.step = self.add_weight(shape=(), initializer="zeros", trainable=False, name="step", dtype="int32")
-        self.steps_an_epoch = 1
+        self.nats_per_char = keras.metrics.Mean("nats_per_char")
+        self.steps_done = latent.step_counter(self)
 
     @property
     def metrics(self):
-        return [*self.means.values(), self.characters]
-
-    def kl_weight(self, step):
-        options = self.options
-        length = options["annealing_epochs"] * self.steps_an_epoch
-        return latent.kl_schedule(options["kl_schedule"], step, length, options["beta"])
+        return [*self.means.values(), self.nats_per_char]
 
     def kl_weight_now(self):
-        return float(self.kl_weight(int(self.step))) if self.has_z else None
+        return float(self.kl_weight(int(self.steps_done))) if self.has_latent else None
 
-    def read(self, inputs):
-        """Returns ids (batch, time) and labels (batch, kinds) of a batch; labels that are not given are unknown."""
+    def unpack(self, inputs):
+        """Returns ids (batch, time) and labels (batch, kinds) of a batch; missing labels are unknown."""
         ids, labels = (inputs["ids"], inputs["labels"]) if isinstance(inputs, dict) else (inputs, None)
         if labels is None:
-            labels = ops.zeros((ops.shape(ids)[0], max(1, len(self.kinds))), "int32")
+            labels = ops.zeros((ops.shape(ids)[0], max(1, self.kinds)), "int32")
         return ids, ops.cast(labels, "int32")
 
-    def drop(self, labels, training):
-        """Makes labels unknown, each with the probability --label-dropout, in training."""
-        if not training or not self.options["label_dropout"]:
+    def drop_labels(self, labels, training):
+        """Makes each label unknown with probability label_dropout, in training."""
+        if not training or not self.label_dropout:
             return labels
-        dropped = keras.random.uniform(ops.shape(labels), seed=self.seed) < self.options["label_dropout"]
+        dropped = keras.random.uniform(ops.shape(labels), seed=self.seed) < self.label_dropout
         return ops.where(dropped, UNKNOWN, labels)
 
     def call(self, inputs, training=False):
-        ids, labels = self.read(inputs)
-        told, z = self.drop(labels, training), None
-        result = {"told": told}
-        draws = self.options["draws"] if training else 1
-        if self.has_z:
-            z_mean, z_log_var = self.encoder(ids, told, ids != PAD, training=training)
+        ids, labels = self.unpack(inputs)
+        labels, z = self.drop_labels(labels, training), None
+        result, samples = {"labels": labels}, self.train_samples if training else 1
+        if self.has_latent:
+            z_mean, z_log_var = self.encoder(ids, labels, ids != PAD, training=training)
             result |= {"z_mean": z_mean, "z_log_var": z_log_var}
-            if self.prefix_encoder:
-                lengths = ops.sum(ops.cast(ids != PAD, "float32"), axis=1)
-                share = keras.random.uniform(ops.shape(lengths), seed=self.seed)
-                prefix, known = self.beginning(ids, ops.cast(ops.floor(share * lengths), "int32"))
-                guess = self.prefix_encoder(prefix, told, known, training=training)
-                result |= {"prefix_mean": guess[0], "prefix_log_var": guess[1]}
-            # All first draws, then all second ones.
-            z = latent.normal_sample(repeated(z_mean, draws), repeated(z_log_var, draws), self.seed)
+            lengths = ops.sum(ops.cast(ids != PAD, "float32"), axis=1)
+            share = keras.random.uniform(ops.shape(lengths), seed=self.seed)
+            prefix, known = self.mask_after(ids, ops.cast(ops.floor(share * lengths), "int32"))
+            from_prefix = self.prefix_encoder(prefix, labels, known, training=training)
+            result |= {"prefix_mean": from_prefix[0], "prefix_log_var": from_prefix[1]}
+            # Order: the first sample of every name, then the second of every name, and so on.
+            z = latent.normal_sample(tile_batch(z_mean, samples), tile_batch(z_log_var, samples), self.seed)
             result["z"] = z
-        result["logits"] = self.decoder(ids, z, told, draws=draws, training=training)
+        result["logits"] = self.decoder(ids, z, labels, samples=samples, training=training)
         for name, head in self.heads.items():
             values = z if name == "z" else ops.softmax(result["logits"], axis=-1)
             result[f"labels_{name}"] = head(values[: ops.shape(ids)[0]], ids != PAD)
         return result
 
     @staticmethod
-    def beginning(ids, lengths):
-        """Returns ids with all but the first `lengths` (batch,) of them unknown, and where they are known."""
+    def mask_after(ids, lengths):
+        """Replaces all but the first `lengths` (batch,) ids by `<unk>`; also returns the mask of the known ones."""
         known = ops.arange(ops.shape(ids)[1])[None] < lengths[:, None]
         return ops.where(known, ids, UNK), known
 
     def log_prior(self, z, labels):
-        """Returns log p(z) of each position, given those before, in nats: (batch, time, n) -> (batch, time)."""
+        """Returns log p(z) at each position, given those before, in nats: (batch, time, n) -> (batch, time)."""
         return self.prior(z, labels) if self.prior else latent.normal_log_prob(z)
 
     def expected(self, z, labels):
-        """Returns the mean that the prior gives each number of z, given those before, in the shape of z."""
+        """Returns the prior's mean of each number of z, given those before, in the shape of z."""
         return self.prior.expected(z, labels) if self.prior else ops.zeros_like(z)
 
     def kl_of_positions(self, z, z_mean, z_log_var, labels):
-        """Returns log q(z|x) - log p(z) at each position, (batch, time): its mean, in closed form, or at the draw z."""
-        if self.prior or self.options["draws"] > 1:
+        """Returns the KL at each position, (batch, time): in closed form, or estimated at the sample z."""
+        if self.prior or self.train_samples > 1:
             return latent.normal_log_prob(z, z_mean, z_log_var) - self.log_prior(z, labels)
         return ops.sum(latent.kl_to_standard_normal(z_mean, z_log_var), axis=-1)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        ids, labels = self.read(x)
-        mask, draws = ops.cast(ids != PAD, "float32"), self.options["draws"] if training and self.has_z else 1
-        many, every = repeated(ids, draws), repeated(mask, draws)
-        nll = ops.sum(every * keras.losses.sparse_categorical_crossentropy(many, y_pred["logits"], True), axis=1)
+        ids, labels = self.unpack(x)
+        mask, samples = ops.cast(ids != PAD, "float32"), self.train_samples if training and self.has_latent else 1
+        tiled_ids, tiled_mask = tile_batch(ids, samples), tile_batch(mask, samples)
+        nll = keras.losses.sparse_categorical_crossentropy(tiled_ids, y_pred["logits"], True)
+        nll = ops.sum(tiled_mask * nll, axis=1)
         self.means["nll"].update_state(nll)
         loss, bound = ops.mean(nll), nll
-        if self.has_z:
-            z_mean, z_log_var = y_pred["z_mean"], y_pred["z_log_var"]
-            given = (repeated(a, draws) for a in (z_mean, z_log_var, y_pred["told"]))
-            kl = ops.sum(every * self.kl_of_positions(y_pred["z"], *given), axis=1)
+        if self.has_latent:
+            given = (tile_batch(y_pred[name], samples) for name in ("z_mean", "z_log_var", "labels"))
+            kl = ops.sum(tiled_mask * self.kl_of_positions(y_pred["z"], *given), axis=1)
             bound = nll + kl
             self.means["kl"].update_state(kl)
             self.means["neg_elbo"].update_state(bound)
-            weight = self.kl_weight(self.step)
-            log_weights = ops.reshape(-nll - weight * kl, (draws, -1))
-            loss = np.log(draws) - ops.mean(ops.logsumexp(log_weights, axis=0))
-            free = ops.maximum(self.options["free_bits"] - ops.mean(kl), 0.0)
-            if self.prior and training:
-                # The prior learns all the same: what the free nats let go is the posterior.
-                z, told = ops.stop_gradient(y_pred["z"])[: ops.shape(ids)[0]], y_pred["told"]
-                log_prior = ops.mean(ops.sum(mask * self.log_prior(z, told), axis=1))
-                free = free - ops.where(free > 0, log_prior - ops.stop_gradient(log_prior), 0.0)
-            loss = loss + weight * free
-            if self.prefix_encoder:
-                wanted = ops.stop_gradient(z_mean), ops.stop_gradient(z_log_var)
-                each = latent.kl(*wanted, y_pred["prefix_mean"], y_pred["prefix_log_var"])
-                prefix_kl = ops.sum(mask * ops.sum(each, axis=-1), axis=1)
-                self.means["prefix_kl"].update_state(prefix_kl)
-                loss = loss + ops.mean(prefix_kl)
+            weight = self.kl_weight(self.steps_done)
+            log_weights = ops.reshape(-nll - weight * kl, (samples, -1))
+            loss = np.log(samples) - ops.mean(ops.logsumexp(log_weights, axis=0))
+            loss = loss + weight * self.free_nats(kl, y_pred, mask, training)
+            target = ops.stop_gradient(y_pred["z_mean"]), ops.stop_gradient(y_pred["z_log_var"])
+            each = latent.kl(*target, y_pred["prefix_mean"], y_pred["prefix_log_var"])
+            prefix_kl = ops.sum(mask * ops.sum(each, axis=-1), axis=1)
+            self.means["prefix_kl"].update_state(prefix_kl)
+            loss = loss + ops.mean(prefix_kl)
         for name in self.heads:
-            entropy, accuracy = entropies(y_pred[f"labels_{name}"], labels)
+            cross_entropy, accuracy = label_loss(y_pred[f"labels_{name}"], labels)
             self.means[f"label_accuracy_{name}"].update_state(accuracy)
-            loss = loss + self.options["supervision"] * entropy
-        # Weighted by its characters, a batch counts as much as it holds: nats a character of all that was seen.
-        self.characters.update_state(ops.sum(bound) / ops.sum(every), sample_weight=ops.sum(every))
+            loss = loss + self.supervision * cross_entropy
+        # Weighted by characters, so that the mean over batches is the nats per character of all names.
+        self.nats_per_char.update_state(ops.sum(bound) / ops.sum(tiled_mask), sample_weight=ops.sum(tiled_mask))
         if training:
-            self.step.assign(self.step + 1)
+            self.steps_done.assign(self.steps_done + 1)
         return loss
 
-    # What inference.py asks for: names are padded to all positions, and what lies behind a name counts nowhere.
+    def free_nats(self, kl, y_pred, mask, training):
+        """Returns the free nats that the mean KL does not use, added to the loss: float scalar."""
+        free = ops.maximum(self.free_bits - ops.mean(kl), 0.0)
+        if self.prior and training:
+            # The free nats are for the posterior only; the prior is trained anyway.
+            z = ops.stop_gradient(y_pred["z"])[: ops.shape(mask)[0]]
+            log_prior = ops.mean(ops.sum(mask * self.log_prior(z, y_pred["labels"]), axis=1))
+            free = free - ops.where(free > 0, log_prior - ops.stop_gradient(log_prior), 0.0)
+        return free
+
+    # The interface for `inference`: names are padded to all positions, and padding counts nowhere.
 
     def posterior(self, inputs):
-        ids, labels = self.read(inputs)
+        ids, labels = self.unpack(inputs)
         z_mean, z_log_var = self.encoder(ids, labels, ids != PAD)
-        behind = (ids == PAD)[..., None]
-        return ops.where(behind, 0.0, z_mean), ops.where(behind, 0.0, z_log_var)
+        padding = (ids == PAD)[..., None]
+        return ops.where(padding, 0.0, z_mean), ops.where(padding, 0.0, z_log_var)
 
-    def guess(self, inputs, lengths):
-        """Returns z_mean and z_log_var of the prefix encoder, which knows the first `lengths` (batch,) characters."""
-        ids, labels = self.read(inputs)
-        prefix, known = self.beginning(ids, lengths)
+    def encode_prefix(self, inputs, lengths):
+        """Infers z_mean and z_log_var from the first `lengths` (batch,) characters with the prefix encoder."""
+        ids, labels = self.unpack(inputs)
+        prefix, known = self.mask_after(ids, lengths)
         return self.prefix_encoder(prefix, labels, known)
 
     def nll(self, inputs, z=None):
-        ids, labels = self.read(inputs)
-        z = None if z is None or not self.has_z else z[:, : ops.shape(ids)[1]]
+        ids, labels = self.unpack(inputs)
+        z = None if z is None or not self.has_latent else z[:, : ops.shape(ids)[1]]
         nll = keras.losses.sparse_categorical_crossentropy(ids, self.decoder(ids, z, labels), True)
         return ops.sum(ops.where(ids != PAD, nll, 0.0), axis=1)
 
     def log_ratio(self, inputs, z, z_mean, z_log_var):
         """Returns log p(z) - log q(z|x) in nats, (batch,), over the positions of the names."""
-        ids, labels = self.read(inputs)
+        ids, labels = self.unpack(inputs)
         z, z_mean, z_log_var = (values[:, : ops.shape(ids)[1]] for values in (z, z_mean, z_log_var))
         each = self.log_prior(z, labels) - latent.normal_log_prob(z, z_mean, z_log_var)
         return ops.sum(ops.where(ids != PAD, each, 0.0), axis=1)
@@ -399,132 +405,144 @@ class NamesVAE(keras.Model):
     def start(self, given):
         return self.decoder.start(given.get("z"), given["labels"], given["forced"])
 
-    def next(self, token, state):
+    def step(self, token, state):
         return self.decoder.step(token, state)
 
 
-def repeated(values, times):
-    """Returns a batch as often as asked, one after the other."""
+def tile_batch(values, times):
+    """Repeats a batch, one copy after another."""
     return ops.tile(values, (times, *[1] * (values.ndim - 1))) if times > 1 else values
 
 
-def label_embeddings(layer):
-    """Returns the layers of an encoder or decoder that belong to the labels of a run, and not to its names."""
-    told = getattr(layer, "inputs", layer).told
-    return told.labels if told else []
+def build(options, vocabulary, steps_per_epoch=1):
+    """Builds the untrained model of a run from its options (plain JSON values) and its vocabulary.
 
-
-def build(options, vocabulary):
-    """Makes the untrained model of a run from its options (plain JSON values) and its vocabulary."""
-    model = NamesVAE(options, len(vocabulary))
+    Args:
+        options, vocabulary: of the run.
+        steps_per_epoch: int, for the schedule of the KL weight; needed only in training.
+    """
+    kinds, units, latent_dim = list(options["labels"].values()), options["units"], options["latent_dim"]
+    has_latent, classes = not options["no_latent"], [1 + len(kind) for kind in kinds]
+    names = ("positions", "units", "num_heads", "num_layers", "dropout")
+    sizes = {"vocab_size": len(vocabulary), "classes": classes} | {name: options[name] for name in names}
+    decoder = Decoder(**sizes, latent_dim=latent_dim if has_latent else 0)
+    encoder = prefix_encoder = prior = None
+    if has_latent:
+        encoder, prefix_encoder = (Encoder(**sizes, latent_dim=latent_dim) for _ in range(2))
+        if options["prior"] == "causal":
+            prior = Prior(options["positions"], classes, units, latent_dim, options["prior_units"])
+            # Keras wants it built before the model is.
+            first = np.zeros((1, options["positions"], 2 * latent_dim), "float32")
+            prior(first, np.zeros((1, max(1, len(kinds))), "int32"))
+    heads = {}
+    if kinds and options["supervision"]:
+        heads = ({"z": LabelHead(kinds, units)} if has_latent else {}) | {"logits": LabelHead(kinds)}
+    length = options["annealing_epochs"] * steps_per_epoch
+    model = NamesVAE(
+        decoder, encoder, prefix_encoder, prior, heads, (options["positions"], 2 * latent_dim),
+        lambda step: latent.kl_schedule(options["kl_schedule"], step, length, options["beta"]), len(kinds),
+        **{n: options[n] for n in ("label_dropout", "supervision", "train_samples", "free_bits", "seed")},
+    )  # fmt: skip
     model(np.full((2, 3), UNK, "int32"))
     return model
 
 
-# Command line -------------------------------------------------------------------------------------------------------
+# Command line ---------------------------------------------------------------------------------------------------------
 
 
 def parse_args(argv=None):
     size, weight, share = bounded(int, 1), bounded(float, 0), bounded(float, 0, 1)
-    parser = argparse.ArgumentParser(
-        description=__doc__.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = Parser(SCRIPT, __doc__)
     add_data_options(parser, task="names", max_length=25, top_words=None)
     parser.set_defaults(level="char")
-    add = parser.add_argument_group("model").add_argument
-    add("-L", "--units", "--num_units", type=size, default=64, help="width of the blocks")
+    add = parser.group("model")
+    add("-L", "--units", type=size, default=64, help="width of the blocks", older=["--num_units"])
     add("--num-layers", type=size, default=2, help="blocks of each encoder and of the decoder")
-    add("--num-heads", type=size, default=4, help="heads of the attention")
-    add("-H", "--latent-dim", "--latent_dim", type=size, default=16, help="width of a key and of a value latent")
-    add("--prior", choices=PRIORS, default="causal", help="what it is told, see the docs; normal: N(0, 1)")
-    add("--prior-units", type=size, default=256, help="width of the two hidden layers of the learnt prior")
-    add("--no-places", action="store_true", help="the decoder is not told the position of a key")
-    about = "the decoder looks z up by attention alone, also that of its own position"
-    add("--no-own", action="store_true", help=about)
-    add("--no-prefix-encoder", action="store_true", help="no encoder that guesses from the beginning of a name")
+    add("--num-heads", type=size, default=4, help="attention heads")
+    about = "width of a key latent and of a value latent"
+    add("-H", "--latent-dim", type=size, default=16, help=about, older=["--latent_dim"])
+    about = "causal: learned, conditioned on position, labels and earlier latents; normal: N(0, 1)"
+    add("--prior", choices=("causal", "normal"), default="causal", help=about)
+    add("--prior-units", type=size, default=256, help="width of the two hidden layers of the learned prior")
     add("--no-latent", action="store_true", help="no encoder and no z: the decoder alone, a language model")
-    add = parser.add_argument_group("objective").add_argument
+    add = parser.group("objective")
     add("--dropout", type=bounded(float, 0, 0.99), default=0.1, help="dropout of the blocks")
     add("--label-dropout", type=share, default=0.2, help="share of the labels that are made unknown in training")
-    add("--supervision", type=weight, default=1.0, help="weight of telling the labels from latents and logits")
+    add("--supervision", type=weight, default=1.0, help="weight of predicting the labels from latents and logits")
     add("--beta", type=weight, default=1.0, help="final weight of the KL term; 1 gives the bound")
-    add("--kl-schedule", choices=("none", "linear"), default="linear", help="how it gets there")
-    add("--annealing-epochs", type=weight, default=6.0, help="length of the ramp")
-    add("--draws", type=size, default=4, metavar="K", help="of z a name in training; above 1: the bound of K of them")
-    add("--free-bits", type=weight, default=12.0, metavar="NATS", help="KL of a name that costs nothing")
+    add("--kl-schedule", choices=("none", "linear"), default="linear", help="how the weight of the KL term rises")
+    add("--annealing-epochs", type=weight, default=6.0, help="epochs until it reaches its final value")
+    about = "samples of z per name in training; above 1: the tighter bound of K samples"
+    add("--train-samples", type=size, default=4, metavar="K", help=about, older=["--draws"])
+    add("--free-bits", type=weight, default=12.0, metavar="NATS", help="KL per name that costs nothing")
     add_training_options(parser, epochs=20, batch_size=64, learning_rate=2e-3)
-    parser.set_defaults(dtype="float32")  # products this small are faster so
-    add = parser.add_argument_group("transfer").add_argument
-    about = "start from the weights of this run, trained on other names or on a list of words"
+    parser.set_defaults(dtype="float32")  # faster for products this small
+    add = parser.group("transfer")
+    about = "start from the weights of this run, trained on other names or words"
     add("--init", metavar="RUN", help=about)
-    add("--freeze", choices=("encoder",), help="what stays as it is there: the encoders")
+    add("--freeze", choices=("encoder",), help="do not train the encoders that come from --init")
     add_sampling_options(parser, temperature=TEMPERATURE, num_samples=10, gen_length=26)
     add_run_options(parser)
-    add = parser.add_argument_group("use").add_argument
-    add("--style", metavar="LABEL", help="names of this language, or class of any label; several with commas between")
-    add("--anchor", metavar="NAME", help="names near this one")
-    add("--radius", type=weight, default=1.0, help="how near: 0 gives the anchor back, 1 its posterior")
-    about = "of draws from the prior: 1 as it is, less for likelier names"
-    add("--spread", type=weight, default=codec.SPREAD, help=about)
-    about = "how far names of a --style move away from those of any"
+    add = parser.group("use")
+    about = "sample names of this language, or of any other label; several separated by commas"
+    add("--label", metavar="LABEL", help=about, older=["--style"])
+    add("--anchor", metavar="NAME", help="sample names near this one")
+    add("--radius", type=weight, default=1.0, help="how near: 0 gives the anchor itself, 1 its posterior")
+    about = "scale of draws from the prior: 1 is the prior itself, less gives more likely names"
+    add("--prior-scale", type=weight, default=codec.PRIOR_SCALE, help=about, older=["--spread"])
+    about = "how strongly names follow their --label; 0: no guidance"
     add("--guidance", type=weight, default=codec.GUIDANCE, help=about)
-    add("--prefix", metavar="TEXT", default="", help="names that begin so")
-    add("--iw-samples", type=bounded(int, 0), default=100, metavar="K", help="draws for iw_nll in --eval; 0: none")
-    return settle(parser, parse(parser, SCRIPT, argv))
+    add("--prefix", metavar="TEXT", default="", help="sample names that begin like this")
+    about = "samples per name for iw_nll in --eval; 0: none"
+    add("--iw-samples", type=bounded(int, 0), default=100, metavar="K", help=about)
+    return settle(parser, parser.parse(argv))
 
 
 def settle(parser, args):
-    """Returns the options with those set that follow from others; what does not go together is an error."""
+    """Sets the options that follow from others, and rejects contradictions; returns the options."""
     if not args.max_length:
-        parser.error("--max-length is needed: each position has latents of its own")
+        parser.error("--max-length is required, because each position has its own latents")
     if args.no_latent and "temperature" not in args.given:
-        args.temperature = 1.0  # all the choice there is lies in the characters
+        args.temperature = 1.0  # without z, all randomness is in the characters
     args.positions = args.max_length + 1
     args.gen_length = min(args.gen_length, args.positions)
     return args
 
 
+def use(run, args):
+    """Samples names from a trained run, or scores it."""
+    if args.sample is not None:
+        print_names(NamesCodec(run), args)
+    else:
+        splits = load(run, args, lambda corpus: codec.classes_of(run, corpus))[2]
+        report.evaluate_and_save(run, splits["test"], args.iw_samples, scores.evaluate)
+
+
 def main(args):
-    run = open_run(SCRIPT, args)
-    source = None
+    run, source = open_run(SCRIPT, args), None
+    if run.in_use:
+        use(run.load_model(build), args)
+        return
     if args.init and run.is_new:
         source = transfer.take_model(run, args, SCRIPT, also=("max_length", "positions"))
-    trained = not run.is_new and args.resume is None
-    if trained:
-        run.model = build(run.options, run.vocabulary)
-        run.load_best(run.model)
-    if args.sample is not None:
-        names_report.write(run, args, name_scores.known_names(run))
-        return
     corpus, vocabulary, splits = load(run, args, lambda corpus: codec.classes_of(run, corpus))
-    if trained:
-        report.finish(run, splits["test"], args.iw_samples, name_scores.evaluate)
-        return
-    known = name_scores.Known(corpus.train)
-    train = Batches(splits["train"], args.batch_size, run.seed)
-    valid = Batches(splits["valid"], 2 * args.batch_size, shuffle=False)
-    settle_epochs(run, args, train)
-    model = build(run.options, vocabulary)
+    train, valid = batches(run, args, splits, valid_size=2 * args.batch_size)
+    model = build(run.options, vocabulary, train.total)
+    encoders = ("encoder", "prefix_encoder") if model.has_latent else ()
     if source:
-        parts = ("decoder",) if args.no_latent else ("encoder", "decoder", "prefix_encoder", "prior")
-        parts = [part for part in parts if getattr(model, part)]
-        corpus.description += transfer.copy_weights(source, model, build, parts, label_embeddings)
-    for part in ("encoder", "prefix_encoder") if args.freeze else ():
-        if getattr(model, part):
-            transfer.freeze(getattr(model, part), label_embeddings)
-    model.steps_an_epoch = train.total
-    rate = falling(args.learning_rate, args.decay, args.epochs * train.total)
+        parts = ("decoder", *encoders, "prior") if model.has_latent else ("decoder",)
+        corpus.description += transfer.copy_weights(source, model, build, parts, codec.label_embeddings)
+    if args.freeze:
+        transfer.freeze(model, encoders, codec.label_embeddings)
+    rate = learning_rate_schedule(args.learning_rate, args.decay, args.epochs * train.total)
     model.compile(Adam(rate, global_clipnorm=args.clip_norm or None), jit_compile=JIT)
-    run.start(model, vocabulary, corpus)
-    with contextlib.closing(run):
-        report.project(run, splits["valid"])
-        callbacks = [names_report.ShowNames(run, splits["valid"], args.output_every, args.epochs, known)]
-        limits = {"epochs": args.epochs, "max_steps": args.max_steps, "save_minutes": args.save_minutes}
-        monitor = "val_nll" if args.no_latent else "val_neg_elbo"
-        fit(run, model, train, valid, monitor=monitor, callbacks=callbacks, **limits)
-        run.load_best(model)
-        report.project(run, splits["valid"], picture=True)
-        run.hparams(run.options, report.finish(run, splits["test"], evaluate=name_scores.evaluate))
+    with run.start(model, vocabulary, corpus):
+        known = scores.Known(corpus.train)
+        callbacks = [NamesReport(run, NamesCodec(run), splits["valid"], args.output_every, args.epochs, known)]
+        report.log_projector(run, splits["valid"], means=codec.mean_latents)
+        fit_run(run, train, valid, args, "val_neg_elbo" if model.has_latent else "val_nll", callbacks)
+        report.log_projector(run, splits["valid"], means=codec.mean_latents, title=f"{run.name}: codes of names")
+        run.hparams(run.options, report.evaluate_and_save(run, splits["test"], evaluate=scores.evaluate))
 
 
 if __name__ == "__main__":

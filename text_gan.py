@@ -1,178 +1,471 @@
-"""Text GAN: a transformer that writes sentences from noise, and a critic that learns to tell them from real ones.
+"""Text GAN: a generator that writes sentences from noise, and a critic that learns to tell them from real ones.
 
-The generator G writes word by word: each is made from noise, from the words before it, and from a noise of the whole
-sentence, its style, which blocks attend to. The critic C gives a sentence one number, and both train as in WGAN-GP
-(Gulrajani et al. 2017), in turns:
+Use it to compare adversarial training with maximum likelihood on your own text. The generator is a transformer that
+writes word by word, from noise, the preceding words, and a noise of the whole sentence, its style. The critic C gives
+a sentence one number. The two train in turns as in WGAN-GP (Gulrajani et al. 2017), G generated and R real sentences:
 
-    critic      mean C(written) - mean C(real) + gp_weight * mean (|gradient of C between both| - 1)^2
-    generator   - mean C(written)
+    critic      mean C(G) - mean C(R) + gp_weight * mean (|gradient of C between G and R| - 1)^2
+    generator   - mean C(G) + likelihood_weight * nats per token of real sentences
 
-Words are discrete. `--feedback` says what goes back into the generator as the word before, and how it learns from C:
+Gradients stop at discrete words. `--feedback` chooses how the generator learns from C:
 
-    both      a draw of its softmax; words by the gradient of the softmax's mean, with the words after them held, the
-              length by the score function (REINFORCE), as an end leaves no words after it to hold
-    draw      the same draw, all by that gradient
-    score     the same draw, all by the score function, as in SeqGAN (Yu et al. 2017)
-    gumbel    the same draw as straight-through Gumbel-softmax (Jang et al. 2017), gradients through all words before
-    argmax    the likeliest word, without gradient; C sees the softmax's rows: all that is random is the noise
+    both      draws from the softmax; words by a straight-through gradient of the softmax's mean over words, the length
+              by the score function (REINFORCE), because after an end there are no words to hold fixed
+    draw      the same draws, everything by that gradient
+    gumbel    straight-through Gumbel-softmax (Jang et al. 2017), with gradients through all preceding words
+    argmax    the most likely word, without gradient; C sees the rows of the softmax, and only the noise is random
 
-`--pretrain-epochs` of likelihood come first; `--mode mle` has nothing else, `--mode diffusion` is Diffusion-GAN (Wang
-et al. 2023): a discriminator of sentences in noise.
+Epochs of likelihood come first (`--pretrain-epochs`). `--mode mle` has nothing else, and `--mode diffusion` is
+Diffusion-GAN (Wang et al. 2023), whose discriminator sees sentences through noise.
 
 Shapes: ids (batch, time), noise (batch, time, width), embedded words (batch, time, width), scores (batch,).
 
 Try:
-    python text_gan.py -e 10                trains on English prose that needs no download
-    python text_gan.py --sample             twenty new sentences
-    python text_gan.py --sample --style-seed 3        the same, all of one style
-    python text_gan.py --eval               all scores of the newest run, and a curve over temperatures
+    python text_gan.py -e 10                            train on English prose, no download
+    python text_gan.py --sample                         twenty new sentences
+    python text_gan.py --sample --style-seed 3          the same, all with one style
+    python text_gan.py --eval                           all scores of the newest run, and curves over temperatures
 
-Departures from the original:
-    1. Attention is causal and keeps what it needs of the words before, so that a word costs one step of a sentence and
-       not the whole of it anew. What starts the next word (`--token-input`) sees the words before it, but not these it.
-    2. After the end of a sentence comes padding, in written ones as in real ones.
-    3. What the critic sees is a linear map of rows over the vocabulary: its gradient penalty is computed exactly, from
-       the map's products with itself, without ever making such rows.
-    4. Small and pre-trained by default; `--preset reference` is the original's.
+Departures from the original, PyTorch_TextGen by gmongaras (2022) (details in docs/text_gan.md):
+    1. Attention is causal and caches the preceding words, so that a new word costs one step.
+    2. After the end of a sentence comes padding, in generated sentences as in real ones.
+    3. C sees a linear map of rows over the vocabulary; the gradient penalty is computed without creating the rows.
+    4. One batch of generated sentences serves a turn of the critic and the generator's turn that follows.
+    5. Small, with pre-training, a likelihood term, averaged weights and clipped gradients by default;
+       `--preset reference` restores the original's settings.
+    6. C does not see positions after the longest sentence of a batch (on JAX it does).
 """
 
-import argparse
-import contextlib
+import dataclasses
 import functools
+import math
 
 from scriptorium import UserError
-from scriptorium.command_line import bounded, command, parse
-from scriptorium.data.batches import Batches
-from scriptorium.data.vocabulary import PAD, UNK, read_vocabulary
+from scriptorium.command_line import Parser, bounded, command
+from scriptorium.data.vocabulary import PAD, START, UNK, read_vocabulary
 from scriptorium.decoding import sampling
-from scriptorium.nn.compiled import JIT, fused, in_parts, one_core_an_operation
-from scriptorium.nn.fast import Adam
-from scriptorium.text_gan import diffusion, feedback, players
-from scriptorium.text_gan.critic import Critic, present
-from scriptorium.text_gan.evaluation import Show, evaluate, judge_of, likelihood_of
-from scriptorium.text_gan.generator import Generator
-from scriptorium.text_gan.options import PRESETS, add_model_options, add_objective_options
-from scriptorium.text_gan.ppmi import components
-from scriptorium.text_gan.samples import as_text, known, settings_of, write
-from scriptorium.training.fit import falling, fit, settle_epochs
+from scriptorium.nn import transformer
+from scriptorium.nn.compiled import JIT, in_halves, limit_ops_to_one_core, xla_fused
+from scriptorium.nn.fast import Adam, Dropout
+from scriptorium.text_gan import diffusion, evaluation, feedback, players, samples
+from scriptorium.text_gan.counts import init_from_counts, ppmi_vectors
+from scriptorium.text_gan.feedback import sentence_mask
+from scriptorium.text_gan.noise import tensor_noise
+from scriptorium.text_gan.options import REFERENCE, Game, add_model_options, add_objective_options
+from scriptorium.text_gan.samples import Sampler
+from scriptorium.training.fit import fit_run, learning_rate_schedule
 from scriptorium.training.opening import open_run
 from scriptorium.training.options import add_run_options, add_training_options
 
 import keras
 import numpy as np
-from keras import ops
+from keras import layers, ops
 
-from util import add_data_options, add_sampling_options, load
+from util import add_data_options, add_sampling_options, batches, load
 
 SCRIPT = "text_gan"
-ADVERSARIAL = 2  # epochs, after those of likelihood
+ADVERSARIAL_EPOCHS = 2  # default, after the epochs of likelihood
 SCORED = ("lm_score", "reverse_lm_score", "text_score", "bleu_3", "self_bleu_3", "jsd_4", "copies", "unique")
 
 
-class Given(keras.metrics.Metric):
-    """A number that is made elsewhere and given to a validation."""
+class GeneratorBlock(layers.Layer):
+    """Self-attention and an MLP; a block of the backbone also has noise and attention to the style.
 
-    def __init__(self, name):
-        super().__init__(name=name)
-        self.value = self.add_weight(name="value", initializer="zeros")
+    Args:
+        width, num_heads, units: width and heads of the attention, hidden width of the MLP.
+        dropout: rate on the output of each part.
+        post_norm: whether norms come after each part instead of before it.
+        styled: whether this is a block of the backbone.
+    """
 
-    def update_state(self, *arguments, **settings):
-        pass
-
-    def reset_state(self):
-        pass
-
-    def result(self):
-        return ops.convert_to_tensor(self.value)
-
-
-class TextGAN(keras.Model):
-    """Generator, critic and their training, in two phases: likelihood, then against each other."""
-
-    def __init__(self, options, vocab_size):
+    def __init__(self, width, num_heads, units, dropout, post_norm, styled):
         super().__init__()
-        self.options, self.vocab_size = options, vocab_size
-        self.generator = Generator(options, vocab_size)
-        self.critic = None if options["mode"] == "mle" else Critic(options, vocab_size)
-        # Writes once it is trained: its weights are averages over the steps of the other.
-        self.averaged = Generator(options, vocab_size) if options["average"] and self.critic else None
-        self.seed = keras.random.SeedGenerator(options["seed"])
-        self.phase = "likelihood" if options["pretrain_epochs"] or not self.critic else "adversarial"
+        self.num_heads, self.post_norm, self.styled = num_heads, post_norm, styled
+        self.inputs, self.out = layers.Dense(3 * width), layers.Dense(width)
+        self.hidden, self.mlp = layers.Dense(units, activation="gelu"), layers.Dense(width)
+        self.norms = [layers.LayerNormalization(epsilon=1e-5) for _ in range(2 + styled)]
+        self.dropouts = [Dropout(dropout) for _ in range(2)]
+        if styled:
+            self.query, self.style = layers.Dense(width), layers.Dense(2 * width)
+            self.out_of_style = layers.Dense(width)
+            # The strength of the noise on each number of a word is learned (StyleGAN).
+            tenth = keras.initializers.Constant(0.1)
+            self.strength = self.add_weight(shape=(width,), initializer=tenth, name="strength")
+        self.built = True  # its sublayers are built in `apply`
+
+    def residual(self, i, x, function):
+        norm = self.norms[i]
+        return norm(x + function(x)) if self.post_norm else x + function(norm(x))
+
+    def keys_and_values(self, style):
+        """Returns the keys and values (batch, time, width) of a style (batch, time, width)."""
+        return ops.split(self.style(style), 2, axis=-1)
+
+    def apply(self, x, attention, style, noise, training):
+        """Returns the output for x (batch, slots, width).
+
+        Not named `call`, because Keras would try to trace the argument `attention`.
+
+        Args:
+            attention: function of query, key and value that returns the attention output.
+            style, noise: in a block of the backbone, the `keys_and_values` of the style, and noise in the shape of x.
+        """
+
+        def attend(x):
+            return self.dropouts[0](self.out(attention(*ops.split(self.inputs(x), 3, axis=-1))), training=training)
+
+        def attend_to_style(x):
+            seen = transformer.attend(self.query(x), *style, self.num_heads, ops.ones((1, 1, 1), "bool"))
+            return self.out_of_style(seen)
+
+        x = self.residual(0, x, attend)
+        if self.styled:
+            x = x + ops.cast(self.strength, x.dtype) * ops.cast(noise, x.dtype)
+            x = self.residual(2, x, attend_to_style)
+        return self.residual(1, x, lambda x: self.dropouts[1](self.mlp(self.hidden(x)), training=training))
+
+
+class Generator(layers.Layer):
+    """Writes sentences: `call` gives states for all words at once, `step` logits for one word after another.
+
+    A position has one slot, the word before it. With token_input "noise" or "constant" it has a second slot, which
+    predicts the word and is hidden from later slots.
+
+    Args:
+        vocab_size, positions: number of words, and maximum number of words per sentence, including the end.
+        width: width of the word embedding.
+        units: hidden width of the MLPs.
+        num_heads: attention heads.
+        mapping_layers: layers that map the noise of the whole sentence to its style.
+        backbone_blocks: number of blocks with noise and attention to the style.
+        output_blocks: number of blocks after them, without noise and style.
+        noise: distribution of the noise, one of `KINDS`.
+        token_input: "last", "noise" or "constant".
+        post_norm, dropout: see `GeneratorBlock`.
+    """
+
+    def __init__(
+        self, vocab_size, positions, width, units, num_heads, mapping_layers, backbone_blocks, output_blocks,
+        noise="normal", token_input="last", post_norm=False, dropout=0.0,
+    ):  # fmt: skip
+        super().__init__()
+        self.positions, self.width, self.num_heads, self.noise_kind = positions, width, num_heads, noise
+        self.backbone, self.token_input, self.slots = backbone_blocks, token_input, 1 if token_input == "last" else 2
+        small = keras.initializers.RandomNormal(stddev=width**-0.5)
+        self.embedding = layers.Embedding(vocab_size, width, embeddings_initializer=small)
+        self.position_embedding = layers.Embedding(positions, width, embeddings_initializer=small)
+        self.mapping = [layers.Dense(width, activation="leaky_relu") for _ in range(mapping_layers)]
+        styled = [True] * backbone_blocks + [False] * output_blocks
+        self.blocks = [GeneratorBlock(width, num_heads, units, dropout, post_norm, kind) for kind in styled]
+        self.norm, self.dropout = layers.LayerNormalization(epsilon=1e-5), Dropout(dropout)
+        self.bias = self.add_weight(shape=(vocab_size,), initializer="zeros", name="bias")
+        # Zero: at first the bias alone sets the probabilities of words.
+        self.kernel = self.add_weight(shape=(vocab_size, width), initializer="zeros", name="kernel")
+        if token_input == "constant":
+            self.constant = self.add_weight(shape=(width,), initializer=small, name="constant")
+
+    def noise_shapes(self, batch):
+        """Returns the shapes of the noise for `batch` sentences, a dict."""
+        shapes = {
+            "style": (batch, self.positions, self.width),
+            "blocks": (batch, self.positions, self.slots * self.backbone * self.width),
+        }
+        if self.token_input == "noise":
+            shapes["words"] = (batch, self.positions, self.width)
+        return shapes
+
+    def noise(self, batch, seed):
+        shapes = self.noise_shapes(batch)
+        return {name: tensor_noise(shape, self.noise_kind, seed) for name, shape in shapes.items()}
+
+    def embed(self, ids):
+        return self.embedding(ids) * math.sqrt(self.width)
+
+    def enter(self, words, position, noise):
+        """Returns the slots (batch, slots * time, width) for preceding words (batch, time, width) at positions (time,).
+
+        `noise` holds the noise of `words` at these positions.
+        """
+        here = self.position_embedding(position)[None] * math.sqrt(self.width)
+        if self.slots == 1:
+            return words + here
+        new = ops.cast(noise["words"] if self.token_input == "noise" else self.constant, words.dtype)
+        return ops.concatenate([words + here, ops.broadcast_to(new + here, ops.shape(words))], axis=1)
+
+    def styles(self, style):
+        """Returns the keys and values of a style for each block of the backbone."""
+        style = ops.cast(style, self.compute_dtype)
+        for layer in self.mapping:
+            style = layer(style)
+        return [block.keys_and_values(style) for block in self.blocks if block.styled]
+
+    def run_blocks(self, x, attentions, styles, noise, training=False):
+        """Returns the final states (batch, time, width) of slots; `noise` is "blocks" at these positions."""
+        width = self.width
+        for i, (block, attention) in enumerate(zip(self.blocks, attentions, strict=True)):
+            block_noise = None
+            if block.styled:
+                parts = [noise[..., (i * self.slots + s) * width : (i * self.slots + s + 1) * width] for s in (0, 1)]
+                block_noise = ops.concatenate(parts[: self.slots], axis=1)
+            x = block.apply(x, attention, styles[i] if block.styled else None, block_noise, training)
+        return self.norm(x if self.slots == 1 else x[:, ops.shape(x)[1] // 2 :])
+
+    def call(self, words, noise, training=False):
+        """Returns the states (batch, time, width) that predict each word, from the embedded words before it."""
+        time = ops.shape(words)[1]
+        noise = {name: array[:, :time] for name, array in noise.items() if name != "style"} | {"style": noise["style"]}
+        x = self.dropout(self.enter(words, ops.arange(time), noise), training=training)
+        mask = transformer.causal_mask(time)
+        if self.slots == 2:
+            seen = ops.concatenate([mask, ops.zeros_like(mask)], axis=2)
+            mask = ops.concatenate([seen, ops.concatenate([mask, ops.eye(time, dtype="bool")[None]], axis=2)], axis=1)
+
+        def attention(query, key, value):
+            return transformer.attend(query, key, value, self.num_heads, mask)
+
+        attentions = [attention] * len(self.blocks)
+        return self.run_blocks(x, attentions, self.styles(noise["style"]), noise["blocks"], training)
+
+    def states(self, ids, noise, training=False):
+        """Returns the states (batch, time, width) that predict ids (batch, time)."""
+        before = ops.concatenate([ops.full_like(ids[:, :1], START), ids[:, :-1]], axis=1)
+        return self(self.embed(before), noise, training=training)
+
+    def logits(self, states):
+        """Returns logits float32 (..., vocab_size)."""
+        kernel, shape = ops.cast(self.kernel, states.dtype), ops.shape(states)
+        rows = ops.einsum("nw,vw->nv", ops.reshape(states, (-1, states.shape[-1])), kernel)
+        rows = ops.cast(rows, "float32") + ops.cast(self.bias, "float32")
+        return ops.reshape(rows, (*shape[:-1], self.bias.shape[0]))
+
+    def start(self, noise):
+        """Returns the initial state: position, caches of keys and values, style and noise."""
+        batch = ops.shape(noise["style"])[0]
+        cache = (batch, self.positions, self.width)
+        caches = [ops.zeros(cache, self.compute_dtype) for _ in range(2 * len(self.blocks))]
+        styles = [array for both in self.styles(noise["style"]) for array in both]
+        others = [noise[name] for name in ("blocks", "words") if name in noise]
+        return (ops.zeros((batch,), "int32"), *caches, *styles, *others)
+
+    def step(self, token, state):
+        """Returns logits (batch, vocab_size) for the word after a token (batch,), and the new state."""
+        # Not `embed`, which would cast the embeddings of all words.
+        word = ops.cast(ops.take(ops.convert_to_tensor(self.embedding.embeddings), token, axis=0), self.compute_dtype)
+        return self.step_embedded(word * math.sqrt(self.width), state)
+
+    def step_embedded(self, word, state):
+        """Like `step`, for an embedded word (batch, width)."""
+        position, *state = state
+        count, styled = 2 * len(self.blocks), 2 * self.backbone
+        caches, styles, others = state[:count], state[count : count + styled], state[count + styled :]
+        here = [ops.take_along_axis(array, position[:, None, None], axis=1) for array in others]
+        noise, after = dict(zip(("blocks", "words"), here, strict=False)), []
+
+        def attention(i):
+            def attend(query, key, value):
+                new = [key[:, :1], value[:, :1]]
+                kept, so_far = transformer.update_cache(caches[2 * i : 2 * i + 2], new, position)
+                after.extend(kept)
+                mask = so_far[:, None]
+                if self.slots == 2:
+                    kept = [ops.concatenate([k, new[:, 1:]], 1) for k, new in zip(kept, (key, value), strict=True)]
+                    alone = ops.broadcast_to(ops.convert_to_tensor([[[False], [True]]]), (ops.shape(key)[0], 2, 1))
+                    mask = ops.concatenate([ops.tile(mask, (1, 2, 1)), alone], axis=2)
+                return transformer.attend(query, *kept, self.num_heads, mask)
+
+            return attend
+
+        x = self.enter(word[:, None], position[:1], noise)
+        attentions, pairs = [attention(i) for i in range(len(self.blocks))], zip(styles[::2], styles[1::2], strict=True)
+        x = self.run_blocks(x, attentions, list(pairs), noise["blocks"])
+        return self.logits(x[:, 0]), (ops.minimum(position + 1, self.positions - 1), *after, *styles, *others)
+
+
+class Critic(layers.Layer):
+    """Scores sentences, float32 (batch,), from embedded words (batch, positions, width).
+
+    Args:
+        vocab_size, positions: see `Generator`.
+        width: width of the word embedding; the blocks are twice as wide, because positions are appended.
+        num_heads: attention heads.
+        layers_per_block: transformer layers per block.
+        blocks, output_blocks: number of blocks before the class token, and with it.
+        trainable_embedding: False for fixed word vectors.
+        unit_vectors: whether embedded words have length 1; if not, the penalty is on rows over the vocabulary.
+        pooling: "none", "average" or "max": halves the length after each block before the class token.
+        hide_after_end: whether positions after the end of a sentence are masked.
+        with_depth: whether the class token is conditioned on the depth of diffusion.
+    """
+
+    def __init__(
+        self, vocab_size, positions, width, num_heads, layers_per_block, blocks, output_blocks,
+        trainable_embedding=True, unit_vectors=True, pooling="none", hide_after_end=False, with_depth=False,
+    ):  # fmt: skip
+        super().__init__()
+        self.num_blocks, self.pooling, self.hide_after_end = blocks, pooling, hide_after_end
+        self.unit_vectors = unit_vectors
+        small = keras.initializers.RandomNormal(stddev=vocab_size**-0.5)
+        kernel = {"shape": (vocab_size, width), "trainable": trainable_embedding, "dtype": "float32"}
+        self.kernel = self.add_weight(**kernel, initializer=small, name="kernel")
+        self.position_kernel = self.add_weight(shape=(positions, width), initializer=small, name="position_kernel")
+        self.token = self.add_weight(shape=(2 * width,), initializer=small, name="token")
+        self.groups = [
+            [transformer.Block(2 * width, num_heads) for _ in range(layers_per_block)]
+            for _ in range(blocks + output_blocks)
+        ]
+        # Keras tracks layers in a list, but not in nested lists.
+        self.blocks = [block for group in self.groups for block in group]
+        self.norm, self.out = layers.LayerNormalization(epsilon=1e-5), layers.Dense(1, dtype="float32")
+        self.depth_embedding = layers.Dense(2 * width) if with_depth else None
+
+    def vectors(self):
+        """Returns the embeddings of all words, float32 (vocab_size, width)."""
+        kernel = ops.convert_to_tensor(self.kernel)
+        return kernel * ops.rsqrt(ops.sum(kernel**2, axis=1, keepdims=True) + 1e-12) if self.unit_vectors else kernel
+
+    def products(self):
+        """Returns W^T W of the embeddings W, (width, width)."""
+        vectors = self.vectors()
+        return ops.matmul(ops.transpose(vectors), vectors)
+
+    def embed(self, ids):
+        return ops.take(self.vectors(), ids, axis=0)
+
+    def embed_rows(self, rows):
+        """Embeds rows over the vocabulary, float (batch, time, vocab_size)."""
+        return ops.matmul(rows, ops.cast(self.vectors(), rows.dtype))
+
+    def gradient_norm_squared(self, gradient):
+        """Returns the squared gradient norms (batch,) for the penalty, from gradients g (batch, time, width).
+
+        Rows r over the vocabulary enter as r W, so their gradient is g W^T, with squared norm g W^T W g^T.
+        """
+        other = gradient if self.unit_vectors else ops.matmul(gradient, self.products())
+        return ops.sum(other * gradient, axis=(1, 2))
+
+    def pool(self, x, mask):
+        """Halves the number of positions by the average or the maximum of each pair."""
+        odd, width = ops.shape(x)[1] % 2, x.shape[2]
+        x, mask = ops.pad(x, [(0, 0), (0, odd), (0, 0)]), ops.pad(ops.cast(mask, "int32"), [(0, 0), (0, odd)])
+        half = ops.shape(x)[1] // 2
+        pairs, masks = ops.reshape(x, (-1, half, 2, width)), ops.reshape(mask, (-1, half, 2))
+        # A pair with one masked position becomes the other one.
+        if self.pooling == "max":
+            pooled = ops.max(ops.where(masks[..., None] > 0, pairs, -1e4), axis=2)
+        else:
+            weights = ops.cast(masks, x.dtype)
+            weights = weights / ops.maximum(ops.sum(weights, axis=2, keepdims=True), 1)
+            pooled = ops.sum(pairs * weights[..., None], axis=2)
+        return pooled, ops.max(masks, axis=2) > 0
+
+    def call(self, embedded, mask, depth=None):
+        """Scores sentences.
+
+        Args:
+            embedded: float (batch, positions, width).
+            mask: bool (batch, positions), False after the end.
+            depth: of diffusion, float (batch,) between 0 and 1, or None.
+        """
+        count = ops.shape(embedded)[0]
+        if keras.backend.backend() != "jax":
+            # Positions after the longest sentence need not be computed.
+            longest = ops.max(ops.sum(ops.cast(mask, "int32"), axis=1))
+            embedded, mask = embedded[:, :longest], mask[:, :longest]
+        mask = mask if self.hide_after_end else ops.ones_like(mask)
+        positions = ops.cast(self.position_kernel, embedded.dtype)[None, : ops.shape(embedded)[1]]
+        positions = ops.broadcast_to(positions, ops.shape(embedded))
+        x = ops.cast(ops.concatenate([embedded, positions], axis=-1), self.compute_dtype)
+        for i, group in enumerate(self.groups):
+            if i == self.num_blocks:
+                x, mask = self.with_token(x, depth), ops.concatenate([mask, ops.ones((count, 1), "bool")], axis=1)
+            for block in group:
+                x = block(x, mask[:, None])
+            if i < self.num_blocks and self.pooling != "none":
+                x, mask = self.pool(x, mask)
+        return self.out(self.norm(x[:, -1]))[:, 0]
+
+    def with_token(self, x, depth):
+        """Appends the class token, conditioned on the depth of diffusion, to x (batch, time, width)."""
+        token = ops.broadcast_to(ops.cast(self.token, x.dtype), (ops.shape(x)[0], 1, x.shape[2]))
+        if self.depth_embedding is not None:
+            waves = ops.cos(math.pi * ops.arange(8, dtype="float32")[None] * ops.cast(depth, "float32")[:, None])
+            token = token + self.depth_embedding(ops.cast(waves, x.dtype))[:, None]
+        return ops.concatenate([x, token], axis=1)
+
+
+class TextGAN(players.TwoPlayerModel):
+    """Generator, critic and their training in two phases: likelihood, then adversarial."""
+
+    def __init__(self, generator, critic, averaged, game, seed):
+        super().__init__()
+        # `averaged` is used for samples: its weights are moving averages of those of `generator`.
+        self.generator, self.critic, self.averaged, self.game = generator, critic, averaged, game
+        self.seed = keras.random.SeedGenerator(seed)
+        self.phase = "likelihood" if game.pretrain_epochs or not critic else "adversarial"
         number = {"shape": (), "trainable": False}
-        # Steps between two players so far, those of the critic since the generator's last one, depth of the diffusion.
-        self.turns = self.add_weight(**number, initializer="zeros", name="turns", dtype="int32")
-        self.since = self.add_weight(**number, initializer="zeros", name="since", dtype="int32")
-        self.depth = self.add_weight(
-            **number, initializer=keras.initializers.Constant(diffusion.DEPTHS[0]), name="depth"
-        )
-        # Of the critic and the generator: their last losses, and how much these changed at their last step.
+        # Rounds so far, critic steps since the last generator step, depth of the diffusion.
+        self.rounds = self.add_weight(**number, initializer="zeros", name="rounds", dtype="int32")
+        self.critic_steps_done = self.add_weight(**number, initializer="zeros", name="critic_steps_done", dtype="int32")
+        first = keras.initializers.Constant(diffusion.DEPTHS[0])
+        self.depth = self.add_weight(**number, initializer=first, name="depth")
+        # Rows: critic and generator. Columns: last loss, and its relative change in the last step.
         self.last_losses = self.add_weight(shape=(2, 2), initializer="zeros", trainable=False, name="last_losses")
         names = ("nll", "critic_loss", "generator_loss", "real", "fake", "mean_difference", "gradient_penalty")
         names = (*names, "critic_norm", "generator_norm", "diffusion_depth")
         self.means = {name: keras.metrics.Mean(name) for name in names}
-        self.given = {name: Given(name) for name in SCORED}
+        self.scores = {name: players.ExternalMetric(name) for name in SCORED}
 
     @property
     def metrics(self):
-        return [*self.means.values(), *self.given.values()]
+        return [*self.means.values(), *self.scores.values()]
 
-    def names(self):
-        """Returns the names of what a training step of this phase reports."""
+    def reported(self):
+        """Returns the names of the means that a training step of this phase reports."""
         if self.phase == "likelihood":
             return ("nll",)
-        own = "diffusion_depth" if self.options["mode"] == "diffusion" else "gradient_penalty"
-        losses = ("critic_loss", "generator_loss", "mean_difference", "real", "fake")
-        return (*losses, "critic_norm", "generator_norm", own)
+        names = ("critic_loss", "generator_loss", "mean_difference", "real", "fake", "critic_norm", "generator_norm")
+        return (*names, "diffusion_depth" if self.game.mode == "diffusion" else "gradient_penalty")
 
     def begin_epoch(self, epoch):
-        """Enters the phase of an epoch, from 0, and returns whether it is the first one against the critic."""
-        before = epoch < self.options["pretrain_epochs"] or not self.critic
-        last, self.phase = self.phase, "likelihood" if before else "adversarial"
+        """Enters the phase of an epoch, from 0; returns whether it is the first adversarial one."""
+        pretrain = epoch < self.game.pretrain_epochs or not self.critic
+        last, self.phase = self.phase, "likelihood" if pretrain else "adversarial"
         if last != self.phase:
             self.make_train_function(force=True)
             self.make_test_function(force=True)
-        return bool(self.critic) and epoch == self.options["pretrain_epochs"]
+        return bool(self.critic) and epoch == self.game.pretrain_epochs
 
     @property
-    def writing(self):
-        """The generator to write with: that of averaged weights, where there is one."""
+    def sampling_generator(self):
+        """The generator to sample from: the one with averaged weights, if there is one."""
         return self.averaged or self.generator
 
-    def average(self, share):
-        """Brings the averaged weights nearer to the generator's, which weigh 1 - share."""
+    def update_average(self, share):
+        """Updates the averaged weights: share * average + (1 - share) * weight."""
         if self.averaged:
             for average, weight in zip(self.averaged.weights, self.generator.weights, strict=True):
                 average.assign(share * average + (1 - share) * weight)
 
-    def start_from(self, sequences):
-        """Gives an untrained generator the frequencies of words and of lengths that `util.Sequences` have."""
-        counts = np.bincount(sequences.ids, minlength=self.vocab_size)
-        lengths = np.bincount(sequences.lengths, minlength=self.options["positions"] + 1)
-        random = np.random.default_rng(self.options["seed"])
-        for generator in (self.generator, self.averaged):
-            if generator:
-                generator.start_from(counts, lengths, random)
-
-    # The likelihood of sentences.
+    # Training by likelihood.
 
     def nll_of(self, ids, generator, training=False):
-        """Returns -log p of sentences (batch, time) in nats, given noise that is drawn: (batch,)."""
+        """Returns -log p of sentences (batch, time) in nats, given random noise: (batch,)."""
         noise = generator.noise(ops.shape(ids)[0], self.seed)
         function = functools.partial(feedback.nll_given, generator=generator, training=training)
-        return ops.sum(in_parts(function, {"ids": ids, "noise": noise}), axis=-1)
+        return ops.sum(in_halves(function, {"ids": ids, "noise": noise}), axis=-1)
 
     def call(self, ids, training=False):
         nll = self.nll_of(ids, self.generator, training)
         if self.averaged:
             self.nll_of(ids, self.averaged)
         if self.critic:
-            words, depth = self.wide(ids), ops.zeros((ops.shape(ids)[0],))
-            self.critic(self.critic.embed(words), present(words), depth)
+            words, depth = self.pad_to_positions(ids), ops.zeros((ops.shape(ids)[0],))
+            self.critic(self.critic.embed(words), sentence_mask(words), depth)
         return nll
 
-    def wide(self, ids):
-        """Returns ids padded to all positions."""
-        width = self.options["positions"]
+    def pad_to_positions(self, ids):
+        """Pads ids to the maximum number of positions."""
+        width = self.generator.positions
         return ops.reshape(ops.pad(ids, [(0, 0), (0, width - ops.shape(ids)[1])]), (-1, width))
 
     def likelihood_step(self, ids):
@@ -185,144 +478,133 @@ class TextGAN(keras.Model):
         _, nll, gradients = players.loss_and_gradients(loss, variables, players.everything(self))
         self.optimizer.update("likelihood", gradients)
         self.means["nll"].update_state(nll)
-        self.average(0.0)
+        self.update_average(0.0)
 
-    # Against each other.
+    # Adversarial training.
 
-    def draw(self, noise):
-        """Writes sentences, ids (batch, positions), a step a word; no gradient passes."""
+    def sample(self, noise):
+        """Samples sentences, ids (batch, positions), word by word; no gradient passes through."""
         generator = self.generator
 
         def pick(logits, uniform):
-            return sampling.sample_logits(logits, uniform, 0.0 if self.options["feedback"] == "argmax" else 1.0)
+            return sampling.sample_logits(logits, uniform, 0.0 if self.game.feedback == "argmax" else 1.0)
 
         def write(inputs):
             noise, uniform = inputs
-            return sampling.generate(generator.next, generator.start(noise), uniform, pick, scored=False)[0]
+            return sampling.generate(generator.step, generator.start(noise), uniform, pick, scored=False)[0]
 
-        uniform = keras.random.uniform((ops.shape(noise["style"])[0], self.options["positions"]), seed=self.seed)
-        return ops.stop_gradient(in_parts(fused(write, generator), (noise, uniform)))
+        uniform = keras.random.uniform((ops.shape(noise["style"])[0], self.generator.positions), seed=self.seed)
+        return ops.stop_gradient(in_halves(xla_fused(write, generator), (noise, uniform)))
 
-    def written(self, noise, ids):
-        """Returns sentences as the critic is given them, and what its scores say beyond their gradient.
+    def critic_inputs(self, noise, ids):
+        """Returns the critic's inputs for generated sentences.
 
-        That is embedded words (batch, positions, width) with gradients, which places they have, and -log p (batch,) of
-        what the score function is to teach; None where it teaches nothing.
+        These are embedded words (batch, positions, width) with gradients, their mask, and -log p (batch,) of what is
+        learned by the score function, or None.
         """
-        both, kind = (self.generator, self.critic), self.options["feedback"]
+        both, kind = (self.generator, self.critic), self.game.feedback
         if kind == "gumbel":
-            shape = (self.options["positions"], ops.shape(noise["style"])[0], self.vocab_size)
+            shape = (self.generator.positions, ops.shape(noise["style"])[0], self.generator.bias.shape[0])
             uniform = keras.random.uniform(shape, 1e-7, 1.0, seed=self.seed)
-            return *feedback.through_all(*both, noise, uniform, self.options["gumbel_temperature"]), None
+            return *feedback.gumbel_straight_through(*both, noise, uniform, self.game.gumbel_temperature), None
         if kind == "argmax":
-            return feedback.as_rows(*both, noise, ids), present(ids), None
-        if kind == "score":
-            nll = in_parts(lambda inputs: feedback.nll_given(inputs, both[0]), {"ids": ids, "noise": noise})
-            return self.critic.embed(ids), present(ids), ops.sum(nll, axis=-1)
+            return feedback.softmax_mean(*both, noise, ids), sentence_mask(ids), None
         if kind == "both":
             return feedback.words_and_length(*both, noise, ids)
         return *feedback.straight_through(*both, noise, ids), None
 
     def adversarial_step(self, ids):
-        """A turn of the critic on real sentences and written ones, then, when it is due, of the generator on these."""
-        real, everything = self.wide(ids), players.everything(self)
+        """Trains the critic on real and generated sentences, then, if it is due, the generator on the latter."""
+        real, everything = self.pad_to_positions(ids), players.everything(self)
         noise = self.generator.noise(ops.shape(real)[0], self.seed)
-        drawn = self.draw(noise)
-        warm = self.turns >= self.options["critic_warmup"]
-        critic, generator = True, ops.logical_and(warm, self.since + 1 >= self.options["critic_steps"])
-        if self.options["dynamic_critic_steps"]:
-            # One of both, whose loss changes faster (Ouyang and Agam 2020); each has a turn before that can be said.
+        drawn = self.sample(noise)
+        warm = self.rounds >= self.game.critic_warmup
+        critic, generator = True, ops.logical_and(warm, self.critic_steps_done + 1 >= self.game.critic_steps)
+        if self.game.dynamic_critic_steps:
+            # The player whose loss changes faster (Ouyang and Agam 2020); first each gets one turn.
             change = ops.convert_to_tensor(self.last_losses)[:, 1]
-            critic = ops.logical_or(self.turns == 0, change[0] > self.options["dynamic_weight"] * change[1])
-            critic = ops.logical_and(critic, self.turns != 1)
+            critic = ops.logical_or(self.rounds == 0, change[0] > self.game.dynamic_weight * change[1])
+            critic = ops.logical_and(critic, self.rounds != 1)
             generator = ops.logical_not(critic)
         players.when(critic, lambda: self.critic_turn(real, noise, drawn), everything)
         players.when(generator, lambda: self.generator_turn(real, noise, drawn), everything)
-        self.turns.assign(self.turns + 1)
+        self.rounds.assign(self.rounds + 1)
 
-    def lost(self, player, loss):
-        """Keeps the loss of a player, 0 for the critic and 1 for the generator, and how much it changed."""
+    def track_loss(self, player, loss):
+        """Records the loss of a player (0: critic, 1: generator) and its relative change."""
         before = ops.convert_to_tensor(self.last_losses)
         change = ops.abs(loss - before[player, 0]) / (ops.abs(before[player, 0]) + 1e-8)
         row = ops.stack([loss, ops.minimum(change, 1e6)])
         self.last_losses.assign(ops.stack([row, before[1]] if player == 0 else [before[0], row]))
 
     def critic_turn(self, real, noise, ids):
-        there, rows = [present(real), present(ids)], self.options["feedback"] == "argmax"
+        masks, rows = [sentence_mask(real), sentence_mask(ids)], self.game.feedback == "argmax"
 
         def loss():
-            written = feedback.as_rows(self.generator, self.critic, noise, ids) if rows else self.critic.embed(ids)
+            written = feedback.softmax_mean(self.generator, self.critic, noise, ids) if rows else self.critic.embed(ids)
             both = [self.critic.embed(real), written]
-            if self.options["mode"] == "diffusion":
-                return diffusion.discriminator_loss(*(self.score(*x) for x in zip(both, there, strict=True)))
+            if self.game.mode == "diffusion":
+                return diffusion.discriminator_loss(*(self.score(*x) for x in zip(both, masks, strict=True)))
             # One pass for both.
-            scores = self.critic(ops.concatenate(both), ops.concatenate(there))
+            scores = self.critic(ops.concatenate(both), ops.concatenate(masks))
             means = ops.mean(ops.reshape(scores, (2, -1)), axis=1)
-            some = max(1, int(self.options["penalty_share"] * self.options["batch_size"]))
-            difference, penalty = means[0] - means[1], self.gradient_penalty(*(x[:some] for x in (*both, *there)))
-            found = {"real": means[0], "fake": means[1], "mean_difference": difference, "gradient_penalty": penalty}
-            return self.options["gp_weight"] * penalty - difference, found
+            some = max(1, int(self.game.penalty_share * self.game.batch_size))
+            difference, penalty = means[0] - means[1], self.gradient_penalty(*(x[:some] for x in (*both, *masks)))
+            logs = {"real": means[0], "fake": means[1], "mean_difference": difference, "gradient_penalty": penalty}
+            return self.game.gp_weight * penalty - difference, logs
 
         variables = self.critic.trainable_variables
-        loss, found, gradients = players.loss_and_gradients(loss, variables, players.everything(self))
+        loss, logs, gradients = players.loss_and_gradients(loss, variables, players.everything(self))
         self.optimizer.update("critic", gradients)
-        if self.options["mode"] == "diffusion":
-            self.depth.assign(diffusion.next_depth(self.depth, found.pop("sure"), self.options["target"]))
-            found["diffusion_depth"] = ops.convert_to_tensor(self.depth)
-        found |= {"critic_loss": loss, "critic_norm": norm_of(gradients)}
-        for name, value in found.items():
+        if self.game.mode == "diffusion":
+            self.depth.assign(diffusion.next_depth(self.depth, logs.pop("sure"), self.game.discriminator_target))
+            logs["diffusion_depth"] = ops.convert_to_tensor(self.depth)
+        logs |= {"critic_loss": loss, "critic_norm": players.norm_of(gradients)}
+        for name, value in logs.items():
             self.means[name].update_state(value)
-        self.lost(0, loss)
-        self.since.assign(self.since + 1)
+        self.track_loss(0, loss)
+        self.critic_steps_done.assign(self.critic_steps_done + 1)
 
-    def gradient_penalty(self, real, written, real_there, written_there):
-        """Returns the mean of (|gradient| - 1)^2 of the critic at random points between real and written sentences.
+    def gradient_penalty(self, real, written, real_mask, written_mask):
+        """Returns the mean of (|gradient| - 1)^2 at random points between real and generated sentences.
 
-        `Critic.squared` says what the gradient is of; arguments are embedded words (batch,
-        positions, width), and which places they have.
+        Arguments are embedded words (batch, positions, width) and their masks; see `Critic.gradient_norm_squared` for
+        the gradient.
         """
         share = keras.random.uniform((ops.shape(real)[0], 1, 1), seed=self.seed)
-        between, there = share * real + (1 - share) * written, ops.logical_or(real_there, written_there)
-        gradient = players.gradient_of_sum(lambda x: self.critic(x, there), between)
-        return ops.mean((ops.sqrt(self.critic.squared(gradient) + 1e-12) - 1) ** 2)
+        between, mask = share * real + (1 - share) * written, ops.logical_or(real_mask, written_mask)
+        gradient = players.gradient_of_sum(lambda x: self.critic(x, mask), between)
+        return ops.mean((ops.sqrt(self.critic.gradient_norm_squared(gradient) + 1e-12) - 1) ** 2)
 
-    def score(self, embedded, there):
-        """Returns the critic's scores (batch,) of embedded words; `--mode diffusion` shows them to it in noise."""
-        if self.options["mode"] != "diffusion":
-            return self.critic(embedded, there)
+    def score(self, embedded, mask):
+        """Returns the critic's scores (batch,) of embedded words; `--mode diffusion` adds noise first."""
+        if self.game.mode != "diffusion":
+            return self.critic(embedded, mask)
         embedded, share = diffusion.diffused(self.critic, embedded, ops.convert_to_tensor(self.depth), self.seed)
-        return self.critic(embedded, there, share)
+        return self.critic(embedded, mask, share)
 
     def generator_turn(self, real, noise, ids):
         def loss():
-            *seen, nll = self.written(noise, ids)
-            scores = self.score(*seen)
-            shown = ops.mean(ops.softplus(-scores)) if self.options["mode"] == "diffusion" else -ops.mean(scores)
-            total = 0.0 if self.options["feedback"] == "score" else shown
+            *inputs, nll = self.critic_inputs(noise, ids)
+            scores = self.score(*inputs)
+            shown = ops.mean(ops.softplus(-scores)) if self.game.mode == "diffusion" else -ops.mean(scores)
+            total = shown
             if nll is not None:
-                total += feedback.reinforced(ops.stop_gradient(scores), nll) / self.options["positions"]
-            if self.options["likelihood"]:
+                total = total + feedback.reinforce_loss(ops.stop_gradient(scores), nll) / self.generator.positions
+            if self.game.likelihood_weight:
                 tokens = ops.sum(ops.cast(real != PAD, "float32"))
                 nll = ops.sum(self.nll_of(real, self.generator))
-                total = total + self.options["likelihood"] * nll / tokens
+                total = total + self.game.likelihood_weight * nll / tokens
             return total, shown
 
         variables = self.generator.trainable_variables
         _, loss, gradients = players.loss_and_gradients(loss, variables, players.everything(self))
         self.optimizer.update("generator", gradients)
         self.means["generator_loss"].update_state(loss)
-        self.means["generator_norm"].update_state(norm_of(gradients))
-        self.lost(1, loss)
-        self.since.assign(0)
-        self.average(self.options["average"])
-
-    # What Keras calls.
-
-    def train_step(self, *arguments):
-        if keras.backend.backend() != "jax":
-            return self.train_on(arguments[0][0])
-        state, data = arguments
-        return players.stateless(self, state, lambda: self.train_on(data[0]))
+        self.means["generator_norm"].update_state(players.norm_of(gradients))
+        self.track_loss(1, loss)
+        self.critic_steps_done.assign(0)
+        self.update_average(self.game.ema)
 
     def train_on(self, ids):
         ids = ops.cast(ids, "int32")
@@ -330,45 +612,47 @@ class TextGAN(keras.Model):
             self.likelihood_step(ids)
         else:
             self.adversarial_step(ids)
-        return {name: self.means[name].result() for name in self.names()}
-
-    def test_step(self, *arguments):
-        if keras.backend.backend() != "jax":
-            return self.test_on(arguments[0][0])
-        state, data = arguments
-        trainable, others, measured = state
-        logs, (_, others, _, measured) = players.stateless(
-            self, (trainable, others, [], measured), lambda: self.test_on(data[0])
-        )
-        return logs, (trainable, others, measured)
+        return {name: self.means[name].result() for name in self.reported()}
 
     def test_on(self, ids):
-        self.means["nll"].update_state(self.nll_of(ops.cast(ids, "int32"), self.writing))
-        return {"nll": self.means["nll"].result()} | {name: metric.result() for name, metric in self.given.items()}
-
-
-def norm_of(gradients):
-    """Returns the norm of a list of gradients as if they were one."""
-    return ops.sqrt(sum(ops.sum(ops.cast(gradient, "float32") ** 2) for gradient in gradients))
+        self.means["nll"].update_state(self.nll_of(ops.cast(ids, "int32"), self.sampling_generator))
+        return {"nll": self.means["nll"].result()} | {name: metric.result() for name, metric in self.scores.items()}
 
 
 def build(options, vocabulary):
-    """Makes the untrained model of a run from its options (plain JSON values) and its vocabulary."""
-    model = TextGAN(options, len(vocabulary))
+    """Builds the untrained model of a run from its options (plain JSON values) and its vocabulary."""
+    vocab_size, adversarial = len(vocabulary), options["mode"] != "mle"
+    names = ("positions", "units", "num_heads", "mapping_layers", "backbone_blocks", "output_blocks", "noise")
+    sizes = {name: options[name] for name in (*names, "token_input", "dropout")}
+    sizes |= {"width": options["embedding_dim"], "post_norm": options["norm"] == "post"}
+    generator = Generator(vocab_size, **sizes)
+    critic = averaged = None
+    if adversarial:
+        critic = Critic(
+            vocab_size, options["positions"], options["critic_embedding_dim"], options["num_heads"],
+            options["critic_layers"], options["critic_blocks"], options["critic_output_blocks"],
+            trainable_embedding=options["critic_embedding"] == "linear",
+            unit_vectors=options["penalty_space"] == "words", pooling=options["pooling"],
+            hide_after_end=options["hide_after_end"], with_depth=options["mode"] == "diffusion",
+        )  # fmt: skip
+        averaged = Generator(vocab_size, **sizes) if options["ema"] else None
+    game = Game(**{field.name: options[field.name] for field in dataclasses.fields(Game)})
+    model = TextGAN(generator, critic, averaged, game, options["seed"])
     model(np.full((2, 3), UNK, "int32"))
-    model.average(0.0)
+    model.update_average(0.0)
     return model
 
 
 def compile_for(model, options, steps):
-    """Gives a model its three optimizers; the rate of that of the likelihood falls in `steps` steps."""
-    rate = falling(options["learning_rate"], options["decay"], max(1, steps))
+    """Compiles a model with its three optimizers; the learning rate for the likelihood decays in `steps` steps."""
+    rate = learning_rate_schedule(options["learning_rate"], options["decay"], max(1, steps))
     clip, generator = {"global_clipnorm": options["clip_norm"] or None}, model.generator
-    players_own = {"beta_1": options["beta_1"], "beta_2": options["beta_2"], **clip}
+    betas = {"beta_1": options["beta_1"], "beta_2": options["beta_2"]}
     parts = {"likelihood": (Adam(rate, **clip), lambda: generator.trainable_variables)}
     if model.critic:
-        parts["generator"] = (Adam(options["adversarial_rate"], **players_own), lambda: generator.trainable_variables)
-        parts["critic"] = (Adam(options["critic_rate"], **players_own), lambda: model.critic.trainable_variables)
+        adversarial, critic = (Adam(options[name], **betas, **clip) for name in ("adversarial_rate", "critic_rate"))
+        parts["generator"] = (adversarial, lambda: generator.trainable_variables)
+        parts["critic"] = (critic, lambda: model.critic.trainable_variables)
     shown = lambda: "likelihood" if model.phase == "likelihood" else "generator"  # noqa: E731
     model.compile(players.Optimizers(parts, shown), jit_compile=JIT)
 
@@ -377,83 +661,88 @@ def compile_for(model, options, steps):
 
 
 def parse_args(argv=None):
-    none, size = bounded(int, 0), bounded(int, 1)
-    parser = argparse.ArgumentParser(
-        description=__doc__.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
-    data = add_data_options(parser, max_length=31, top_words=5000)
-    about = "sentences with unknown words: left out, or read with <unk> for these"
-    data.add_argument("--unknown", choices=("drop", "keep"), default="drop", help=about)
-    data.add_argument("--vocab", metavar="FILE", help="take these words: one a line, or rows of id,word")
+    parser = Parser(SCRIPT, __doc__)
+    add_data_options(parser, max_length=31, top_words=5000)
+    add = parser.group("data")
+    add("--unknown", choices=("drop", "keep"), default="drop", help="sentences with unknown words: drop or keep them")
+    add("--vocab", metavar="FILE", help="use these words: one per line, or rows of id,word")
     add_model_options(parser)
     add_objective_options(parser)
     add_training_options(parser, epochs=10, batch_size=64, learning_rate=2e-3)
     add_sampling_options(parser, temperature=None, num_samples=10, gen_length=None, beam=False)
     add_run_options(parser)
-    add = parser.add_argument_group("use").add_argument
-    add("--style-seed", type=none, metavar="S", help="--sample: one noise for whole sentences, the same for all")
-    add("--samples", type=size, default=10_000, metavar="N", help="--eval: sentences that are scored")
-    args = parse(parser, SCRIPT, argv)
-    for name, value in PRESETS.get(args.preset, {}).items():
+    add = parser.group("use")
+    about = "--sample: seed of one style for all sentences"
+    add("--style-seed", type=bounded(int, 0), metavar="S", help=about)
+    about = "--eval: number of sentences to score"
+    add("--eval-samples", type=bounded(int, 1), default=10_000, metavar="N", help=about, older=["--samples"])
+    return settle(parser, parser.parse(argv))
+
+
+def settle(parser, args):
+    """Sets the options that follow from others, and rejects contradictions; returns the options."""
+    for name, value in REFERENCE.items() if args.preset else ():
         if name not in args.given:
             setattr(args, name, value)
     if not args.max_length:
-        parser.error("--max-length is needed: each position is told apart")
+        parser.error("--max-length is required, because each position has its own embedding")
     for width, flag in ((args.embedding_dim, "--embedding-dim"), (2 * args.critic_embedding_dim, "the critic's width")):
         if width % args.num_heads:
-            parser.error(f"--num-heads {args.num_heads} do not divide {flag} {width}")
+            parser.error(f"--num-heads {args.num_heads} does not divide {flag} {width}")
     args.positions = args.max_length + 1
     if args.pretrain_epochs is None:
-        args.pretrain_epochs = max(0, args.epochs - ADVERSARIAL)
+        args.pretrain_epochs = max(0, args.epochs - ADVERSARIAL_EPOCHS)
     if args.mode == "mle":
         args.pretrain_epochs = args.epochs
     return args
 
 
-def main(args):
-    one_core_an_operation()
-    run = open_run(SCRIPT, args)
-    is_open = not run.is_new and args.resume is None
-    if is_open:
-        run.model = build(run.options, run.vocabulary)
-        run.load_best(run.model)
-        if args.sample is not None:
-            count = args.num_samples if "num_samples" in args.given else 20
-            settings = settings_of(vars(args)) | {"seed": args.seed, "style_seed": args.style_seed}
-            print(*as_text(run, write(run, count, **settings))[1], sep="\n")
-            return
+def use(run, args):
+    """Samples from a trained run, or scores it."""
+    if args.sample is not None:
+        count = args.num_samples if "num_samples" in args.given else 20
+        settings = samples.settings_of(args) | {"style_seed": args.style_seed}
+        print(*Sampler(run).sample(count, args.seed, **settings), sep="\n")
+    else:
+        corpus, _, splits = read(run, args)
+        likelihood = evaluation.load_likelihood_generator(run, build)
+        evaluation.evaluate(run, corpus, splits["train"], args, args.eval_samples, likelihood)
+
+
+def read(run, args):
+    """Like `util.load`, but drops sentences with unknown words unless --unknown keep is given."""
     if args.vocab and run.is_new:
         run.vocabulary = read_vocabulary(args.vocab, args.level)
     corpus, vocabulary, splits = load(run, args)
     if args.unknown == "drop":
-        splits = {name: known(split) for name, split in splits.items()}
-    if is_open:
-        evaluate(run, corpus, splits["train"], args, args.samples, likelihood_of(run, build))
-        return
-    # On JAX each length would be compiled anew.
-    buckets = 1 if keras.backend.backend() == "jax" else None
-    train = Batches(splits["train"], args.batch_size, run.seed, buckets=buckets)
-    valid = Batches(splits["valid"], args.batch_size, shuffle=False, buckets=buckets)
-    settle_epochs(run, args, train)
+        splits = {name: samples.without_unknown(split) for name, split in splits.items()}
     if len(splits["train"]) < args.batch_size:
-        raise UserError(f"{len(splits['train'])} training texts have no unknown word; a batch needs {args.batch_size}")
+        raise UserError(f"only {len(splits['train'])} training texts have no unknown word; lower --batch-size")
+    return corpus, vocabulary, splits
+
+
+def main(args):
+    limit_ops_to_one_core()
+    run = open_run(SCRIPT, args)
+    if run.in_use:
+        run.load_model(build)
+        use(run, args)
+        return
+    corpus, vocabulary, splits = read(run, args)
+    # JAX would compile each length separately.
+    train, valid = batches(run, args, splits, buckets=1 if keras.backend.backend() == "jax" else None)
     model = build(run.options, vocabulary)
     if run.is_new:
-        model.start_from(splits["train"])
-    if model.critic and args.critic_embedding == "pca" and run.is_new:
-        model.critic.kernel.assign(components(splits["train"], len(vocabulary), args.critic_embedding_dim))
+        init_from_counts([model.generator, model.averaged], splits["train"], args.seed)
+        if model.critic and args.critic_embedding == "pca":
+            model.critic.kernel.assign(ppmi_vectors(splits["train"], len(vocabulary), args.critic_embedding_dim))
     compile_for(model, run.options, (args.pretrain_epochs if model.critic else args.epochs) * train.total)
-    run.start(model, vocabulary, corpus)
-    with contextlib.closing(run):
-        judge = judge_of(run, corpus, splits["train"], "valid")
-        limits = {"epochs": args.epochs, "max_steps": args.max_steps, "save_minutes": args.save_minutes}
+    with run.start(model, vocabulary, corpus):
+        judge = evaluation.make_judge(run, corpus, splits["train"], "valid")
         monitor = "val_nll" if args.mode == "mle" else "val_reverse_lm_score"
-        done = run.saved[0]["steps"] if run.saved else 0
-        callbacks = [Show(run, judge, args.epochs, done)]
-        fit(run, model, train, valid, monitor=monitor, callbacks=callbacks, **limits)
-        run.load_best(model)
-        likelihood = likelihood_of(run, build)
-        run.hparams(run.options, evaluate(run, corpus, splits["train"], args, 2000, likelihood))
+        fit_run(run, train, valid, args, monitor, [evaluation.EpochReport(run, judge, args.epochs)])
+        likelihood = evaluation.load_likelihood_generator(run, build)
+        run.hparams(run.options, evaluation.evaluate(run, corpus, splits["train"], args, 2000, likelihood))
 
 
 if __name__ == "__main__":

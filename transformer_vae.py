@@ -1,118 +1,139 @@
-"""Transformer autoencoder: texts to a few latent tokens and back, with a latent space that can be drawn from.
+"""Transformer autoencoder: it compresses short texts, such as lines of Python, into codes and writes them back.
 
-A funnel encoder (Dai et al. 2020) reads a text x and halves its length between groups of blocks; the first positions of
-what is left become the code z, `--latent-tokens` numbers of `--latent-dim` each. A causal decoder as in T5 (Raffel et
-al. 2020) attends to the code, upsampled to one position a token again, and writes the text. In nats a text,
+You can decode a code, walk between the codes of two lines, or sample a random one: most results are valid lines.
+A funnel encoder (Dai et al. 2020) reads a text x and halves its length between groups of blocks. The first positions
+of the result become the code z: `--latent-tokens` vectors of `--latent-dim` numbers. A causal decoder as in T5 (Raffel
+et al. 2020) upsamples the code to one position per token, attends to it, and writes the text. In nats per text:
 
-    loss = nll + beta * kl_weight * kl + mmd_weight * w(step) * MMD(z, N(0, 1))
+    loss = nll + kl_weight * max(kl, free_bits) + mmd_weight * w(step) * MMD(z, N(0, 1))
     nll = -log p(x|z), summed over tokens and <eos>,   kl = KL(q(z|x) || N(0, 1)), summed over dimensions
 
-`--code gaussian` draws z from q(z|x) and has both terms, a bound of the likelihood at --beta 1; `--code point` takes
-the mean of q for z and has the MMD alone, as the original.
-
-In training the decoder reads some codes through noise and is told its level t, which is 0 else:
+`--code gaussian` samples z from q(z|x), and nll + kl is a bound on -log p(x). `--code point` uses the mean as z and
+has the MMD alone, as in the original. In training, some codes reach the decoder through noise of level t:
 
     z_t = sqrt(1 - t) z / rms(z) + sqrt(t) e,   e ~ N(0, 1)
 
-The more noise, the more it goes by what lines are like, and the less by the code. Draws from the prior look like codes
-with much noise, and so do points between two lines: they are written at `--noise`, and texts come back at 0.
+The decoder is conditioned on t. The more noise, the more it writes what lines are like in general. Samples from the
+prior and points between two lines look like noisy codes, so they are decoded at `--noise-level`; texts are
+reconstructed at level 0.
 
 Shapes: ids (batch, time), z (batch, latent_tokens, latent_dim), upsampled code (batch, 4 * latent_tokens, units).
 
 Try:
-    python transformer_vae.py -e 10                     lines of Python, no download
-    python transformer_vae.py --sample                  talk to it: a line gives lines near it, an empty one new ones
-    python homotopy.py "for x in y:" "return x + 1"     a walk between two lines
+    python transformer_vae.py -e 10                     train on lines of Python, no download
+    python transformer_vae.py --sample                  type a line to get lines near it; an empty line gives new ones
+    python homotopy.py "for x in y:" "return x + 1"     interpolate between two lines
     python transformer_vae.py --eval                    all scores of the newest run
 
-Departures from the original:
-    1. The code is not squeezed by tanh (`--tanh` does so): a number in (-1, 1) is never N(0, 1), whatever the MMD.
-    2. The MMD has kernels that reach as far as the codes lie apart (`--kernel reference` is the original's, whose
-       gradient is next to nothing).
-    3. Encoder and upsampled code are told their positions, the four that are made of a position of the code differ
-       (`--upsampling repeat`: not), and the decoder is given those at its own place besides looking them all up
-       (`--no-own`: not). So it need not learn first where in the code a token is.
-    4. Codes are read through noise (`--noisy 0`: not). Else what a code drawn from the prior writes is hardly a line.
+Departures from the original, Transformer-VAE by F. Greenlee (2020) (details in docs/transformer_vae.md):
+    1. The code is not squeezed by tanh (`--tanh` does so).
+    2. The code is Gaussian with a KL term; the kernel of the MMD is as wide as the distances between codes.
+    3. No posterior is wider than the prior.
+    4. In training, some codes are read through noise (`--noise-probability 0` turns this off).
+    5. Encoder and upsampled code have positions, and a skip connection adds the code vector aligned with each one.
+    6. Softmax is applied once, padding is masked, and attention windows also work during generation.
+    7. Scores come from 200 walks and 1,000 samples, with confidence intervals.
 """
 
 import argparse
-import contextlib
 import functools
 import math
 import re
-import sys
 
 from scriptorium import UserError
-from scriptorium.command_line import bounded, command, parse
-from scriptorium.data.batches import Batches, encode_texts
+from scriptorium.command_line import Parser, bounded, command
+from scriptorium.data.batches import encode_texts
 from scriptorium.data.digits import DIRECTIONS, SIDES
 from scriptorium.data.vocabulary import PAD, START, UNK
 from scriptorium.nn import transformer
-from scriptorium.nn.compiled import JIT, in_parts, one_core_an_operation, recomputed
+from scriptorium.nn.compiled import JIT, in_halves, limit_ops_to_one_core, rematerialized
 from scriptorium.nn.fast import Adam, Dropout, softmax_nll
-from scriptorium.nn.transformer import FUNNEL, halved, upsampled
-from scriptorium.training.fit import falling, fit, settle_epochs
+from scriptorium.nn.transformer import FUNNEL, halved, normal_embedding, upsampled
+from scriptorium.training.fit import fit_run, learning_rate_schedule
 from scriptorium.training.opening import open_run
 from scriptorium.training.options import add_run_options, add_training_options
-from scriptorium.transformer_vae import experiments
-from scriptorium.transformer_vae import scores as code_scores
+from scriptorium.transformer_vae import experiments, scores
 from scriptorium.transformer_vae.experiments import CHECKS
-from scriptorium.transformer_vae.report import ShowCodes
+from scriptorium.transformer_vae.report import CodesReport
 from scriptorium.vae import inference, latent, report
+from scriptorium.vae.codec import Codec
 
 import keras
 import numpy as np
 from keras import layers, ops
 
-from util import add_data_options, add_sampling_options, load
+from util import add_data_options, add_sampling_options, batches, load
 
 SCRIPT = "transformer_vae"
-SETTINGS = ("noise",)  # of `decode`, besides those that any script has
-NOISE = 0.8  # of what is written from draws
-WAVES = 8  # cosines that tell the decoder the level of noise
+NOISE_LEVEL = 0.8  # for samples from the prior
+WAVES = 8  # cosines that encode the noise level
 
 
-def table(rows, units, deviation=0.3):
-    return layers.Embedding(rows, units, embeddings_initializer=keras.initializers.RandomNormal(stddev=deviation))
+def with_noise(z, level, normal):
+    """Adds noise to codes z (n, tokens, width); `level` (n,) is the share of noise in the variance.
+
+    Each token is first scaled to a mean square of 1. Otherwise codes would grow to drown the noise.
+
+    Args:
+        z: float (n, tokens, width).
+        level: float (n,), 0 to 1.
+        normal: standard normal numbers, in the shape of z.
+    """
+    level = level[:, None, None]
+    z = z * ops.rsqrt(ops.mean(z**2, axis=-1, keepdims=True) + 1e-6)
+    return ops.sqrt(1 - level) * z + ops.sqrt(level) * normal
 
 
 class Encoder(layers.Layer):
-    """Reads ids (batch, time) to z_mean and z_log_var, float32 (batch, latent_tokens, latent_dim) each."""
+    """Encodes ids (batch, time) to z_mean and z_log_var, float32 (batch, latent_tokens, latent_dim) each.
 
-    def __init__(self, options, embedding):
+    Args:
+        embedding: `keras.layers.Embedding` of the tokens, of width `units`.
+        positions: maximum number of tokens per text, including the end.
+        latent_tokens, latent_dim: shape of the code.
+        units, num_heads, dropout: of the blocks.
+        groups: list of int, the number of blocks before, between and after the two halvings.
+        gaussian: whether there is a z_log_var; otherwise it is None.
+        tanh: whether to squeeze the mean between -1 and 1.
+        mask_tokens: share of the tokens that training hides.
+        recompute: whether the gradient recomputes each block, to save memory.
+        seed: int.
+    """
+
+    def __init__(
+        self, embedding, positions, latent_tokens, latent_dim, units, num_heads, groups=(1, 1, 1), dropout=0.0,
+        gaussian=True, tanh=False, mask_tokens=0.0, recompute=False, seed=1,
+    ):  # fmt: skip
         super().__init__()
-        self.options, self.embedding = options, embedding
-        units, heads = options["units"], options["num_heads"]
-        self.positions = table(1 + options["positions"] + FUNNEL * options["latent_tokens"], units)
+        self.embedding, self.latent_tokens, self.units = embedding, latent_tokens, units
+        self.tanh, self.mask_tokens, self.recompute = tanh, mask_tokens, recompute
+        self.position_embedding = normal_embedding(1 + positions + FUNNEL * latent_tokens, units, 0.3)
         self.groups = [
-            [transformer.Block(units, heads, options["dropout"], t5=True) for _ in range(int(n))]
-            for n in options["funnel"].split("_")
+            [transformer.Block(units, num_heads, dropout, t5=True) for _ in range(count)] for count in groups
         ]
         self.norm = layers.RMSNormalization(epsilon=1e-6)
-        self.to_mean = layers.Dense(options["latent_dim"], dtype="float32")
-        self.to_log_var = (
-            layers.Dense(options["latent_dim"], dtype="float32") if options["code"] == "gaussian" else None
-        )
-        self.seed = keras.random.SeedGenerator(options["seed"] + 2)
+        self.to_mean = layers.Dense(latent_dim, dtype="float32")
+        self.to_log_var = layers.Dense(latent_dim, dtype="float32") if gaussian else None
+        self.seed = keras.random.SeedGenerator(seed)
 
     def hide(self, ids, training):
-        """Replaces tokens by `<unk>`, each with probability --mask-tokens, in training."""
-        if not training or not self.options["mask_tokens"]:
+        """Replaces tokens by `<unk>`, each with probability mask_tokens, in training."""
+        if not training or not self.mask_tokens:
             return ids
-        hidden = keras.random.uniform(ops.shape(ids), seed=self.seed) < self.options["mask_tokens"]
+        hidden = keras.random.uniform(ops.shape(ids), seed=self.seed) < self.mask_tokens
         return ops.where(ops.logical_and(hidden, ids != PAD), UNK, ids)
 
     def call(self, ids, training=False):
         ids = self.hide(ids, training)
-        # A first position of its own, then whole fours; at least as many as the code has where all of it is used.
-        (batch, time), tokens = ops.shape(ids), self.options["latent_tokens"]
+        # One first position, then a multiple of four; for a point code at least as many as fill the code.
+        (batch, time), tokens = ops.shape(ids), self.latent_tokens
         fours = (time + FUNNEL - 1) // FUNNEL
         if not self.to_log_var:
             fours = max(fours, tokens - 1) if isinstance(fours, int) else ops.maximum(fours, tokens - 1)
         first, rest = ops.full((batch, 1), START, ids.dtype), ops.full((batch, FUNNEL * fours - time), PAD, ids.dtype)
         ids = ops.concatenate([first, ids, rest], axis=1)
         mask = ids != PAD
-        x = self.embedding(ids) + self.positions(ops.arange(ops.shape(ids)[1]))[None]
+        x = self.embedding(ids) + self.position_embedding(ops.arange(ops.shape(ids)[1]))[None]
         for i, group in enumerate(self.groups):
             for j, block in enumerate(group):
                 pool = functools.partial(halved, mask=mask) if i and not j else None
@@ -120,165 +141,173 @@ class Encoder(layers.Layer):
                 def read(x, block=block, seen=mask[:, None], pool=pool):
                     return block(x, seen, pool=pool, training=training)
 
-                x = recomputed(read, x)[0] if self.options["recompute"] else read(x)
+                x = rematerialized(read, x)[0] if self.recompute else read(x)
                 mask = halved(ops.cast(mask, "float32")[..., None], mask)[..., 0] > 0 if pool else mask
         x, mask = self.norm(x[:, :tokens]), ops.cast(mask[:, :tokens], "float32")[..., None]
         missing = [(0, 0), (0, tokens - ops.shape(x)[1]), (0, 0)]
-        x = ops.reshape(ops.pad(x, missing), (-1, tokens, self.options["units"]))
+        x = ops.reshape(ops.pad(x, missing), (-1, tokens, self.units))
         z_mean = self.to_mean(x)
-        z_mean = ops.tanh(z_mean) if self.options["tanh"] else z_mean
+        z_mean = ops.tanh(z_mean) if self.tanh else z_mean
         if not self.to_log_var:
             return z_mean, None
-        # Where no token was the posterior is the prior: a code does not depend on what a text is padded to. And none is
-        # wider than the prior, which no code needs, so that it cannot run away.
+        # Where there is no token, the posterior is the prior, so that a code does not depend on padding. No posterior
+        # is wider than the prior, so that the variance cannot diverge.
         mask = ops.pad(mask, missing)
         return z_mean * mask, -ops.softplus(-self.to_log_var(x)) * mask
 
 
-def noised(z, noise, normal):
-    """Returns codes z (n, tokens, width) through noise: of their variance `noise` (n,) is that of `normal`, so shaped.
-
-    Each token is brought to a mean square of 1 first. Else noise would be a reason for codes to be large.
-    """
-    noise = noise[:, None, None]
-    z = z * ops.rsqrt(ops.mean(z**2, axis=-1, keepdims=True) + 1e-6)
-    return ops.sqrt(1 - noise) * z + ops.sqrt(noise) * normal
-
-
 class Decoder(layers.Layer):
-    """Language model of tokens given z: `call` gives the last states (batch, time, units), `step` the next logits."""
+    """Language model of tokens given z: `call` gives the last states (batch, time, units), `step` the next logits.
 
-    def __init__(self, options, embedding):
+    Args:
+        embedding, positions, latent_tokens, units, num_heads, dropout: see `Encoder`.
+        num_layers: number of blocks.
+        window: tokens per attention window; 0 for no windows.
+        noise: whether codes may be noisy; the decoder is then conditioned on the noise level.
+        recompute: the gradient recomputes all blocks but every N-th; 0 recomputes none.
+    """
+
+    def __init__(
+        self, embedding, positions, latent_tokens, units, num_heads, num_layers, dropout=0.0, window=0, noise=True,
+        recompute=0,
+    ):  # fmt: skip
         super().__init__()
-        self.options, self.embedding, units = options, embedding, options["units"]
-        self.slots = options["upsampling"] == "slots"
-        self.from_code = layers.Dense(FUNNEL * units if self.slots else units)
+        self.embedding, self.positions, self.units, self.recompute = embedding, positions, units, recompute
+        self.from_code = layers.Dense(FUNNEL * units)
         self.norm_code = layers.RMSNormalization(epsilon=1e-6)
-        self.own = None if options["no_own"] else layers.Dense(units, use_bias=False)
-        self.places_of_code = table(FUNNEL * options["latent_tokens"], units)
-        self.places = table(options["positions"], units)
-        self.of_noise = layers.Dense(units, use_bias=False) if options["noisy"] else None
-        self.biases = layers.Embedding(transformer.BUCKETS, options["num_heads"], dtype="float32")
-        # Every second block has its windows half a window further, so that what is told crosses their edges.
-        window, sizes = options["window"], (units, options["num_heads"], options["dropout"])
+        self.skip = layers.Dense(units, use_bias=False)
+        self.code_position_embedding = normal_embedding(FUNNEL * latent_tokens, units, 0.3)
+        self.position_embedding = normal_embedding(positions, units, 0.3)
+        self.noise_embedding = layers.Dense(units, use_bias=False) if noise else None
+        self.biases = layers.Embedding(transformer.BUCKETS, num_heads, dtype="float32")
+        # The windows of every second block are shifted by half a window, so that information crosses their edges.
         self.blocks = [
-            transformer.DecoderBlock(*sizes, window, window // 2 * (i % 2)) for i in range(options["decoder_layers"])
+            transformer.DecoderBlock(units, num_heads, dropout, window, window // 2 * (i % 2))
+            for i in range(num_layers)
         ]
-        self.norm, self.dropout = layers.RMSNormalization(epsilon=1e-6), Dropout(options["dropout"])
-        self.buckets = transformer.buckets(max(options["positions"], window))
+        self.norm, self.dropout = layers.RMSNormalization(epsilon=1e-6), Dropout(dropout)
+        self.buckets = transformer.buckets(max(positions, window))
 
-    def code(self, z, noise):
-        """Returns what the decoder attends to, (batch, 4 * latent_tokens, units), of z and its noise (batch,)."""
-        code = upsampled(self.norm_code(self.from_code(ops.cast(z, self.compute_dtype))), self.slots)
-        code = code + self.places_of_code(ops.arange(code.shape[1]))[None]
-        if not self.of_noise:
+    def upsample(self, z, noise_level):
+        """Upsamples z, with noise levels (batch,), to the code for attention, (batch, 4 * latent_tokens, units)."""
+        code = upsampled(self.norm_code(self.from_code(ops.cast(z, self.compute_dtype))))
+        code = code + self.code_position_embedding(ops.arange(code.shape[1]))[None]
+        if not self.noise_embedding:
             return code
-        waves = ops.cos(math.pi * ops.arange(WAVES, dtype="float32")[None] * ops.cast(noise, "float32")[:, None])
-        return code + self.of_noise(ops.cast(waves, self.compute_dtype))[:, None]
+        level = ops.cast(noise_level, "float32")[:, None]
+        waves = ops.cos(math.pi * ops.arange(WAVES, dtype="float32")[None] * level)
+        return code + self.noise_embedding(ops.cast(waves, self.compute_dtype))[:, None]
 
-    def beside(self, code):
-        """Returns what the decoder is given directly at each position: of the code that which was made of its token."""
-        here = self.own(code[:, 1 : 1 + self.options["positions"]])
-        return ops.pad(here, [(0, 0), (0, self.options["positions"] - here.shape[1]), (0, 0)])
+    def skip_from_code(self, code):
+        """Returns the code vector aligned with each position, to be added to the decoder's input."""
+        here = self.skip(code[:, 1 : 1 + self.positions])
+        return ops.pad(here, [(0, 0), (0, self.positions - here.shape[1]), (0, 0)])
 
-    def call(self, ids, z, noise, training=False):
+    def call(self, ids, z, noise_level, training=False):
         time = ops.shape(ids)[1]
         ids = ops.concatenate([ops.full((ops.shape(ids)[0], 1), START, ids.dtype), ids[:, :-1]], axis=1)
-        x = self.dropout(self.embedding(ids) + self.places(ops.arange(time))[None], training=training)
+        x = self.dropout(self.embedding(ids) + self.position_embedding(ops.arange(time))[None], training=training)
         bias = ops.transpose(self.biases(ops.convert_to_tensor(self.buckets)), (2, 0, 1))
-        code, every = self.code(z, noise), self.options["recompute"]
-        x = x + self.beside(code)[:, :time] if self.own else x
+        code, every = self.upsample(z, noise_level), self.recompute
+        x = x + self.skip_from_code(code)[:, :time]
         for i, block in enumerate(self.blocks):
             if every and (i + 1) % every:
-                x, _, code, bias = recomputed(block, x, code, bias)
+                x, _, code, bias = rematerialized(block, x, code, bias)
             else:
                 x = block(x, code, bias, training=training)
-        return self.norm(x) * self.options["units"] ** -0.5
+        return self.norm(x) * self.units**-0.5
 
-    def start(self, z, noise):
-        code, batch = self.code(z, noise), ops.shape(z)[0]
+    def start(self, z, noise_level):
+        """Returns the initial state: position, caches, keys and values of the code, skip connection."""
+        code, batch = self.upsample(z, noise_level), ops.shape(z)[0]
         given = [array for block in self.blocks for array in block.keys_and_values(code)]
-        caches = [array for block in self.blocks for array in block.caches(batch, self.options["positions"])]
-        given += [self.beside(code)] if self.own else []
-        return (ops.zeros((batch,), "int32"), *caches, *given)
+        caches = [array for block in self.blocks for array in block.caches(batch, self.positions)]
+        return (ops.zeros((batch,), "int32"), *caches, *given, self.skip_from_code(code))
 
     def step(self, token, state):
-        place, *state = state
+        """Returns logits (batch, vocab_size) for the token after a token (batch,), and the new state."""
+        position, *state = state
         caches, given, after = state[: 2 * len(self.blocks)], state[2 * len(self.blocks) :], []
-        x = self.embedding(token) + self.places(place)
-        x = x + ops.take_along_axis(given[-1], place[:, None, None], axis=1)[:, 0] if self.own else x
-        rows = ops.take(ops.convert_to_tensor(self.buckets), place[:1], axis=0)[:, : self.options["positions"]]
+        x = self.embedding(token) + self.position_embedding(position)
+        x = x + ops.take_along_axis(given[-1], position[:, None, None], axis=1)[:, 0]
+        rows = ops.take(ops.convert_to_tensor(self.buckets), position[:1], axis=0)[:, : self.positions]
         bias = ops.transpose(self.biases(rows), (2, 0, 1))
         for i, block in enumerate(self.blocks):
             two = slice(2 * i, 2 * i + 2)
-            x, kept = block.step(x, caches[two], given[two], place, bias)
+            x, kept = block.step(x, caches[two], given[two], position, bias)
             after += kept
-        x = self.norm(x) * self.options["units"] ** -0.5
+        x = self.norm(x) * self.units**-0.5
         logits = ops.matmul(x, ops.transpose(ops.cast(self.embedding.embeddings, x.dtype)))
-        return logits, (ops.minimum(place + 1, self.options["positions"] - 1), *after, *given)
+        return logits, (ops.minimum(position + 1, self.positions - 1), *after, *given)
 
 
 class TransformerVAE(keras.Model):
-    """Encoder, decoder and objective, in nats a text."""
+    """Encoder, decoder and objective, in nats per text.
 
-    def __init__(self, options, vocab_size):
+    Args:
+        encoder, decoder: `Encoder` and `Decoder`.
+        latent_shape: (latent_tokens, latent_dim).
+        kl_weight: function of the training step, from 0, that returns the weight of the KL term.
+        free_bits: nats of KL per text that cost nothing.
+        noise_probability: share of the codes that training reads through noise.
+        mmd_weight, kernel: final weight and kernel of the MMD between codes and prior.
+        seed: int.
+    """
+
+    def __init__(
+        self, encoder, decoder, latent_shape, kl_weight, free_bits=0.0, noise_probability=0.15, mmd_weight=0.0,
+        kernel="imq", seed=1,
+    ):  # fmt: skip
         super().__init__()
-        self.options = options
-        self.latent_shape = (options["latent_tokens"], options["latent_dim"])
-        self.embedding = table(vocab_size, options["units"], 1.0)
-        self.encoder, self.decoder = Encoder(options, self.embedding), Decoder(options, self.embedding)
-        self.seed = keras.random.SeedGenerator(options["seed"])
-        self.gaussian = options["code"] == "gaussian"
-        names = ["nll", "mmd"] + ["kl", "neg_elbo"] * self.gaussian
+        self.latent_shape, self.has_latent, self.gaussian = latent_shape, True, encoder.to_log_var is not None
+        self.kl_weight, self.free_bits, self.noise_probability = kl_weight, free_bits, noise_probability
+        self.mmd_weight, self.kernel = mmd_weight, kernel
+        self.embedding, self.encoder, self.decoder = encoder.embedding, encoder, decoder
+        self.seed = keras.random.SeedGenerator(seed)
+        names = ["nll", "mmd"] + (["kl", "neg_elbo"] if self.gaussian else [])
         self.means = {name: keras.metrics.Mean(name) for name in names}
-        self.step = self.add_weight(shape=(), initializer="zeros", trainable=False, name="step", dtype="int32")
-        self.steps_an_epoch = 1
+        self.steps_done = latent.step_counter(self)
 
     @property
     def metrics(self):
         return list(self.means.values())
 
-    def kl_weight(self, step):
-        length = self.options["annealing_epochs"] * self.steps_an_epoch
-        return latent.kl_schedule("linear", step, length, self.options["beta"])
-
     @staticmethod
-    def mmd_weight(step):
-        """Returns the share of the weight of the MMD at a step: 0.5 at step 2500, as in the reference."""
+    def mmd_share(step):
+        """Returns the factor on the weight of the MMD at a step: 0.5 at step 2500, as in the original."""
         return ops.sigmoid(0.0025 * ops.cast(step, "float32") - 6.25)
 
     def kl_weight_now(self):
-        return float(self.kl_weight(int(self.step))) if self.gaussian else None
+        return float(self.kl_weight(int(self.steps_done))) if self.gaussian else None
 
     def call(self, ids, training=False):
-        return in_parts(functools.partial(self.read_and_write, training=training), ids)
+        return in_halves(functools.partial(self.autoencode, training=training), ids)
 
-    def read_and_write(self, ids, training):
+    def autoencode(self, ids, training):
         z_mean, z_log_var = self.encoder(ids, training=training)
         z = latent.normal_sample(z_mean, z_log_var, self.seed) if self.gaussian else z_mean
-        given, noise = self.through_noise(z, training)
-        hidden = self.decoder(ids, given, noise, training=training)
-        result = {"z": z, "z_mean": z_mean, "hidden": hidden, "noise": noise}
+        noisy, level = self.read_through_noise(z, training)
+        hidden = self.decoder(ids, noisy, level, training=training)
+        result = {"z": z, "z_mean": z_mean, "hidden": hidden, "noise_level": level}
         return result | {"z_log_var": z_log_var} if self.gaussian else result
 
-    def through_noise(self, z, training):
-        """Returns codes as the decoder reads them, and the level of their noise (batch,): in training some have any."""
+    def read_through_noise(self, z, training):
+        """Adds noise to some of the codes in training; returns the codes and their noise levels (batch,)."""
         shape = (ops.shape(z)[0],)
-        if not training or not self.options["noisy"]:
+        if not training or not self.noise_probability:
             return z, ops.zeros(shape, z.dtype)
         some, level = (keras.random.uniform(shape, seed=self.seed) for _ in range(2))
-        some = some < self.options["noisy"]
-        through = noised(z, level, keras.random.normal(ops.shape(z), seed=self.seed))
-        return ops.where(some[:, None, None], through, z), ops.where(some, level, 0.0)
+        some = some < self.noise_probability
+        noisy = with_noise(z, level, keras.random.normal(ops.shape(z), seed=self.seed))
+        return ops.where(some[:, None, None], noisy, z), ops.where(some, level, 0.0)
 
     def nll_of(self, ids, hidden):
         nll = softmax_nll(hidden, self.embedding.embeddings, None, ids, ids != PAD, transposed=True)
         return ops.sum(nll, axis=-1)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        options, z = self.options, y_pred["z"]
-        nll = self.nll_of(x, y_pred["hidden"])
-        clear = ops.cast(y_pred["noise"] == 0, "float32")  # these alone count in what is shown
+        z, nll = y_pred["z"], self.nll_of(x, y_pred["hidden"])
+        clear = ops.cast(y_pred["noise_level"] == 0, "float32")  # only these count in the reported scores
         self.means["nll"].update_state(nll, sample_weight=clear)
         loss = ops.mean(nll)
         if self.gaussian:
@@ -286,28 +315,32 @@ class TransformerVAE(keras.Model):
             kl = ops.sum(each, axis=(1, 2))
             self.means["kl"].update_state(kl)
             self.means["neg_elbo"].update_state(nll + kl, sample_weight=clear)
-            loss = loss + self.kl_weight(self.step) * ops.maximum(ops.mean(kl), options["free_bits"])
+            loss = loss + self.kl_weight(self.steps_done) * ops.maximum(ops.mean(kl), self.free_bits)
         flat = ops.reshape(z, (-1, math.prod(self.latent_shape)))
-        mmd = latent.mmd(flat, keras.random.normal(ops.shape(flat), seed=self.seed), options["kernel"])
+        mmd = latent.mmd(flat, keras.random.normal(ops.shape(flat), seed=self.seed), self.kernel)
         self.means["mmd"].update_state(mmd)
-        if options["mmd"]:
-            loss = loss + options["mmd"] * self.mmd_weight(self.step) * mmd
+        if self.mmd_weight:
+            loss = loss + self.mmd_weight * self.mmd_share(self.steps_done) * mmd
         if training:
-            self.step.assign(self.step + 1)
+            self.steps_done.assign(self.steps_done + 1)
         return loss
 
-    # What inference.py asks for.
+    # The interface for `inference` and `scores`.
 
     def posterior(self, ids):
         z_mean, z_log_var = self.encoder(ids)
         return z_mean, ops.full_like(z_mean, -1e9) if z_log_var is None else z_log_var
 
-    def nll(self, ids, z=None):
-        return self.nll_of(ids, self.decoder(ids, z, ops.zeros_like(z[:, 0, 0])))
+    def states(self, ids, z):
+        """Returns the decoder's last states at codes without noise, (batch, time, units)."""
+        return self.decoder(ids, z, ops.zeros_like(z[:, 0, 0]))
 
-    def right(self, ids, z):
-        """Whether the likeliest token at each place is the right one, bool (batch, time); True behind the text."""
-        logits = ops.matmul(self.decoder(ids, z, ops.zeros_like(z[:, 0, 0])), ops.transpose(self.embedding.embeddings))
+    def nll(self, ids, z=None):
+        return self.nll_of(ids, self.states(ids, z))
+
+    def is_right(self, ids, z):
+        """Whether the most likely token at each position is right, bool (batch, time); True after the text."""
+        logits = ops.matmul(self.states(ids, z), ops.transpose(self.embedding.embeddings))
         return ops.logical_or(ids == PAD, ops.cast(ops.argmax(logits, axis=-1), ids.dtype) == ids)
 
     def log_ratio(self, ids, z, z_mean, z_log_var):
@@ -315,84 +348,93 @@ class TransformerVAE(keras.Model):
         return ops.sum(each, axis=-1)
 
     def start(self, given):
-        return self.decoder.start(given["z"], given["noise"])
+        return self.decoder.start(given["z"], given["noise_level"])
 
-    def next(self, token, state):
+    def step(self, token, state):
         return self.decoder.step(token, state)
 
 
-def build(options, vocabulary):
-    """Makes the untrained model of a run from its options (plain JSON values) and its vocabulary."""
-    model = TransformerVAE(options, len(vocabulary))
+def build(options, vocabulary, steps_per_epoch=1):
+    """Builds the untrained model of a run from its options (plain JSON values) and its vocabulary.
+
+    Args:
+        options, vocabulary: of the run.
+        steps_per_epoch: int, for the schedule of the KL weight; needed only in training.
+    """
+    embedding = normal_embedding(len(vocabulary), options["units"], 1.0)
+    sizes = {name: options[name] for name in ("positions", "latent_tokens", "units", "num_heads", "dropout")}
+    encoder = Encoder(
+        embedding, **sizes, latent_dim=options["latent_dim"], groups=[int(n) for n in options["funnel"].split("_")],
+        gaussian=options["code"] == "gaussian", tanh=options["tanh"], mask_tokens=options["mask_tokens"],
+        recompute=bool(options["recompute"]), seed=options["seed"] + 2,
+    )  # fmt: skip
+    decoder = Decoder(
+        embedding, **sizes, num_layers=options["decoder_layers"], window=options["attention_window"],
+        noise=options["noise_probability"] > 0, recompute=options["recompute"],
+    )  # fmt: skip
+    length = options["annealing_epochs"] * steps_per_epoch
+    model = TransformerVAE(
+        encoder, decoder, (options["latent_tokens"], options["latent_dim"]),
+        lambda step: latent.kl_schedule("linear", step, length, options["beta"]), options["free_bits"],
+        options["noise_probability"], options["mmd"], options["kernel"], options["seed"],
+    )  # fmt: skip
     model(np.full((2, 3), UNK, "int32"))
     return model
 
 
-# Use -----------------------------------------------------------------------------------------------------------------
+# Use ------------------------------------------------------------------------------------------------------------------
 
 
-def read(run, texts):
-    """Returns `util.Sequences` of texts as they are typed, cut to the length that the model has."""
-    return encode_texts(texts, run.vocabulary, None, run.options["positions"] - 1, prompt=True)
+class TransformerCodec(Codec):
+    """A `Codec` whose codes can have noise."""
 
+    own_settings = ("noise_level",)
 
-def encode(run, texts):
-    """Reads texts to their codes: z_mean and z_log_var, float32 (n, latent_tokens, latent_dim) each."""
-    return inference.posteriors(run.model, read(run, texts))
+    @property
+    def has_noise(self):
+        """Whether the run was trained to read codes through noise."""
+        return self.run.options["noise_probability"] > 0
 
+    def read(self, texts):
+        """Returns `Sequences` of typed texts, cut to the maximum length of the model."""
+        return encode_texts(texts, self.run.vocabulary, None, self.run.options["positions"] - 1, prompt=True)
 
-def decode(run, z, *, noise=0.0, max_length=None, scores=False, **settings):
-    """Writes a text from each z (n, latent_tokens, latent_dim); see `inference.write`.
+    def decode(self, z, *, noise_level=0.0, max_length=None, scores=False, **settings):
+        """Decodes a text from each z; see `Codec.decode`.
 
-    Args:
-        noise: level of what is no code in z, one for all or of each (n,); 0 for the code of a text.
-        settings: temperature, top_k, top_p, beam, seed.
+        Args:
+            noise_level: share of noise in z, one for all or one for each (n,); 0 for the code of a text.
+        """
+        options = self.run.options
+        length = min(max_length or options["gen_length"], options["positions"])
+        given = {"z": np.asarray(z, "float32")}
+        given["noise_level"] = np.broadcast_to(np.asarray(noise_level, "float32"), len(z))
+        ids, log_probs = inference.write(self.run.model, given, length, **settings)
+        texts = [self.run.vocabulary.decode(row) for row in ids]
+        return (texts, log_probs) if scores else texts
 
-    Returns:
-        list of n str; with `scores` also log p(text|z) in nats, float (n,).
-    """
-    length = min(max_length or run.options["gen_length"], run.options["positions"])
-    ids, log_probs = inference.write(run.model, code_scores.given(z, noise), length, **settings)
-    texts = [run.vocabulary.decode(row) for row in ids]
-    return (texts, log_probs) if scores else texts
+    def near(self, text, normal, noise_level=None):
+        """Returns codes near a text, see `Codec.near`: its code with half of the noise level.
 
+        If the run was trained without noise, they are draws from the posterior.
+        """
+        if not self.has_noise:
+            return super().near(text, normal)
+        level = self.run.options["noise_level"] if noise_level is None else noise_level
+        level, z_mean = np.full(len(normal), level / 2, "float32"), self.encode([text])[0]
+        z = with_noise(np.repeat(z_mean, len(normal), axis=0), level, normal)
+        return ops.convert_to_numpy(z), {"noise_level": level}
 
-def check_noise(run, noise):
-    if noise and not run.options["noisy"]:
-        raise UserError("--noise is for a run that has learnt to read through it (--noisy)")
+    def walk_settings(self, shares, drawn=False, noise_level=None):
+        """See `Codec.walk_settings`; between two texts the noise is strongest in the middle.
 
-
-def near(run, text, normal, args):
-    """Returns codes near a text, made of standard normal numbers in their shape, and what `decode` is told of them.
-
-    They are its code through half of the noise, or draws from its posterior where the run has learnt to read none.
-    """
-    z_mean, z_log_var = encode(run, [text])
-    if not run.options["noisy"]:
-        return z_mean + np.exp(0.5 * z_log_var) * normal, {}
-    noise = np.full(len(normal), args.noise / 2, "float32")
-    return ops.convert_to_numpy(noised(np.repeat(z_mean, len(normal), axis=0), noise, normal)), {"noise": noise}
-
-
-def on_the_way(run, shares, noise=None, drawn=False):
-    """Returns what `decode` is told of points at shares of the way between two texts, or between two draws.
-
-    Raises:
-        UserError: noise for a run that has not learnt to read through it.
-    """
-    noise = run.options["noise"] if noise is None else noise
-    check_noise(run, noise)
-    return {"noise": np.full(len(shares), noise) if drawn else code_scores.on_the_way(shares, noise)}
-
-
-def score(run, texts, z):
-    """Returns log p(text|z) in nats of n texts, each at its z (n, latent_tokens, latent_dim): float (n,)."""
-    return -inference.likelihoods(run.model, read(run, texts), z)
-
-
-def sample_prior(run, n, seed=1):
-    """Returns n draws from the prior N(0, 1): float32 (n, latent_tokens, latent_dim)."""
-    return np.random.default_rng(seed).standard_normal((n, *run.model.latent_shape), "float32")
+        Raises:
+            UserError: a noise level for a run that was trained without noise.
+        """
+        level = self.run.options["noise_level"] if noise_level is None else noise_level
+        if level and not self.has_noise:
+            raise UserError("--noise-level needs a run that was trained with noise (--noise-probability)")
+        return {"noise_level": np.full(len(shares), level) if drawn else scores.walk_noise(shares, level)}
 
 
 # Command line ---------------------------------------------------------------------------------------------------------
@@ -401,132 +443,105 @@ def sample_prior(run, n, seed=1):
 def groups(text):
     """Parses --funnel: three numbers of blocks."""
     if not re.fullmatch(r"[1-9]\d*(_[1-9]\d*){2}", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not like 1_1_1: blocks before, between and after two halvings")
+        raise argparse.ArgumentTypeError(f"{text!r} must be like 1_1_1: blocks before, between and after two halvings")
     return text
 
 
 def parse_args(argv=None):
-    size, weight, part = bounded(int, 1), bounded(float, 0), bounded(float, 0, 0.99)
-    parser = argparse.ArgumentParser(
-        description=__doc__.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    size, weight, share, count = bounded(int, 1), bounded(float, 0), bounded(float, 0, 0.99), bounded(int, 0)
+    parser = Parser(SCRIPT, __doc__)
     add_data_options(parser, task="pylines", max_length=30, top_words=4000)
     parser.set_defaults(level="bpe")
-    add = parser.add_argument_group("experiment").add_argument
-    about = "syntax: lines of Python; semantics: headlines, whose topic is told from the code; mnist: digits as text"
+    add = parser.group("experiment")
+    about = "syntax: lines of Python; semantics: headlines, whose topic the code should hold; mnist: digits as text"
     add("--experiment", choices=tuple(experiments.EXPERIMENTS), help=about)
-    add("--rows", type=int, choices=SIDES, default=9, help="of a digit, each of so many pixels")
-    add("--direction", choices=tuple(DIRECTIONS), default="down", help="of the rows of a digit")
-    add = parser.add_argument_group("model").add_argument
-    add(
-        "--preset",
-        type=experiments.presets,
-        metavar="A,B",
-        help="several options at once, such as tenth_5_tkn,funnel_small,30Seq",
-    )
-    add("-L", "--units", "--num_units", type=size, default=192, help="width of the blocks")
-    add("--num-heads", type=size, default=6, help="heads of the attention")
+    add("--rows", type=int, choices=SIDES, default=9, help="rows of a digit, and pixels per row")
+    add("--direction", choices=tuple(DIRECTIONS), default="down", help="order of the rows of a digit")
+    add = parser.group("model")
+    about = "several options at once, such as tenth_5_tkn,funnel_small,30Seq"
+    add("--preset", type=experiments.presets, metavar="A,B", help=about)
+    add("-L", "--units", type=size, default=192, help="width of the blocks", older=["--num_units"])
+    add("--num-heads", type=size, default=6, help="attention heads")
     add("--funnel", type=groups, default="1_1_1", help="blocks of the encoder before, between and after two halvings")
     add("--decoder-layers", type=size, default=3, help="blocks of the decoder")
-    add(
-        "--latent-tokens",
-        type=bounded(int, 2),
-        default=9,
-        help="positions of the code, of which all but the first hold four tokens each",
-    )
-    add("-H", "--latent-dim", "--latent_dim", type=size, default=43, help="numbers of a position of the code")
-    about = "the four positions that become one of the code, made of it: each by weights of its own, or all alike"
-    add("--upsampling", choices=("slots", "repeat"), default="slots", help=about)
-    add("--no-own", action="store_true", help="the decoder looks the code up by attention alone, not also by position")
-    add("--code", choices=("gaussian", "point"), default="gaussian", help="a draw around the mean, or the mean itself")
-    add("--noisy", type=part, default=0.15, help="share of the codes read through noise in training; 0 for a point")
-    add("--tanh", action="store_true", help="numbers of the mean between -1 and 1, as in the original")
-    add("--window", type=bounded(int, 0), default=0, help="tokens that the decoder's attention is cut into; 0: all")
-    add("--dropout", type=part, default=0.1, help="dropout of the blocks")
-    add("--mask-tokens", type=part, default=0.0, help="share of the encoder's tokens that are hidden in training")
-    add = parser.add_argument_group("objective").add_argument
+    about = "vectors of the code; each one but the first covers four tokens"
+    add("--latent-tokens", type=bounded(int, 2), default=9, help=about)
+    add("-H", "--latent-dim", type=size, default=43, help="numbers in each of these vectors", older=["--latent_dim"])
+    about = "gaussian: sample around the mean; point: use the mean itself"
+    add("--code", choices=("gaussian", "point"), default="gaussian", help=about)
+    about = "share of the codes that get noise in training; default 0 for a point"
+    add("--noise-probability", type=share, default=0.15, help=about, older=["--noisy"])
+    add("--tanh", action="store_true", help="squeeze the mean between -1 and 1, as in the original")
+    about = "tokens per window of the decoder's attention; 0: no windows"
+    add("--attention-window", type=count, default=0, help=about, older=["--window"])
+    add("--dropout", type=share, default=0.1, help="dropout of the blocks")
+    add("--mask-tokens", type=share, default=0.0, help="share of the encoder's tokens that training hides")
+    add = parser.group("objective")
     add("--beta", type=weight, default=0.05, help="final weight of the KL of a gaussian code; 1 gives the bound")
-    add("--annealing-epochs", type=weight, default=2.0, help="length of its ramp")
-    add("--free-bits", type=weight, default=0.0, metavar="NATS", help="KL of a text that costs nothing")
+    add("--annealing-epochs", type=weight, default=2.0, help="epochs until it reaches its final value")
+    add("--free-bits", type=weight, default=0.0, metavar="NATS", help="KL per text that costs nothing")
     add("--mmd", type=weight, default=0.0, metavar="WEIGHT", help="final weight of the MMD between codes and prior")
-    add("--kernel", choices=("imq", "rbf", "reference"), default="imq", help="of the MMD")
-    add("--no-regularizer", action="store_true", help="neither KL nor MMD")
+    add("--kernel", choices=("imq", "rbf", "reference"), default="imq", help="kernel of the MMD")
+    add("--no-regularizer", action="store_true", help="train with neither KL nor MMD")
     add_training_options(parser, epochs=10, batch_size=64, learning_rate=1.2e-3)
-    add = parser.add_argument_group("memory").add_argument
-    about = "keep what every N-th block of the decoder computes and compute all others again; 0: keep all"
-    add("--recompute", type=bounded(int, 0), default=0, metavar="N", help=about)
+    about = "save memory: keep the activations of every N-th decoder block and recompute the others; 0: keep all"
+    parser.group("memory")("--recompute", type=count, default=0, metavar="N", help=about)
     add_sampling_options(parser, temperature=0.0, num_samples=5, gen_length=None)
-    parser.set_defaults(beam=code_scores.BEAM)
+    parser.set_defaults(beam=scores.BEAM)
     add_run_options(parser)
-    add = parser.add_argument_group("use").add_argument
-    about = "how little to go by a code where none was read, 0 to 1, between two texts most in the middle"
-    add("--noise", type=bounded(float, 0, 1), default=NOISE, help=about)
-    add("--check", choices=tuple(CHECKS), help="what texts are to be; default: python for pylines, else none")
-    add("--iw-samples", type=bounded(int, 0), default=100, metavar="K", help="draws for iw_nll in --eval; 0: none")
-    return settle(parser, parse(parser, SCRIPT, argv))
+    add = parser.group("use")
+    about = "how far to ignore a code that was not encoded from a text, 0 to 1"
+    add("--noise-level", type=bounded(float, 0, 1), default=NOISE_LEVEL, help=about, older=["--noise"])
+    about = "what counts as a valid text; default: python for pylines, else none"
+    add("--check", choices=tuple(CHECKS), help=about)
+    about = "samples per text for iw_nll in --eval; 0: none"
+    add("--iw-samples", type=count, default=100, metavar="K", help=about)
+    return experiments.settle(parser, parser.parse(argv))
 
 
-def settle(parser, args):
-    """Returns the options with those set that follow from others; what does not go together is an error."""
-    experiments.settle(args)
-    if not args.max_length:
-        parser.error("--max-length is needed: each position is told apart")
-    if args.units % args.num_heads:
-        parser.error(f"--num-heads {args.num_heads} do not divide --units {args.units}")
-    if args.recompute and args.dropout:
-        parser.error("--recompute needs --dropout 0: what is computed again would drop other numbers")
-    if args.window == 1:
-        parser.error("--window 1 leaves nothing to attend to")
-    if args.no_regularizer:
-        args.beta = args.mmd = 0.0
-        args.code = "point"
-    if args.code == "point" and "noisy" not in args.given:
-        args.noisy = 0.0
-    if args.temperature and "beam" not in args.given:
-        args.beam = 1  # it draws
-    args.positions = args.max_length + 1
-    args.gen_length = min(args.gen_length, args.positions) if "gen_length" in args.given else args.positions
-    return args
+def read(run, args):
+    """Returns the kind of texts of a run, see `experiments.Texts`, and the results of `util.load`."""
+    labeled = functools.partial(experiments.classes_of, experiment=args.experiment)
+    corpus, vocabulary, splits = load(run, args, labeled if args.experiment in experiments.LABELED else None)
+    return experiments.kind_of(run, args, corpus, vocabulary, splits), corpus, vocabulary, splits
+
+
+def evaluate(run, args, kind, splits, iw_samples):
+    """Scores a run on its test split; writes the scores to eval.json and returns them."""
+    score = functools.partial(
+        scores.evaluate, vocabulary=run.vocabulary, check=kind.valid, noise_level=args.noise_level
+    )
+    more = functools.partial(kind.scores, run, splits)
+    return report.evaluate_and_save(run, splits["test"], iw_samples, score, more)
 
 
 def main(args):
-    one_core_an_operation()
-    run, codec = open_run(SCRIPT, args), sys.modules[__name__]
-    opened = not run.is_new and args.resume is None
-    if not run.options["noisy"]:
-        check_noise(run, args.noise if "noise" in args.given else 0)
-        args.noise = run.options["noise"] = 0.0
-    if opened:
-        run.model = build(run.options, run.vocabulary)
-        run.load_best(run.model)
+    limit_ops_to_one_core()
+    run = open_run(SCRIPT, args)
+    if not run.options["noise_probability"]:
+        if args.noise_level and "noise_level" in args.given:
+            raise UserError("--noise-level needs a run that was trained with noise (--noise-probability)")
+        args.noise_level = run.options["noise_level"] = 0.0
+    if run.in_use:
+        run.load_model(build)
         if args.sample is not None:
-            report.talk(run, codec, args)
-            return
-    labeled = functools.partial(experiments.classes_of, experiment=args.experiment)
-    corpus, vocabulary, splits = load(run, args, labeled if args.experiment in experiments.LABELED else None)
-    kind = experiments.kind_of(run, args, corpus, vocabulary, splits)
-    score_with = functools.partial(code_scores.evaluate, vocabulary=vocabulary, check=kind.valid, noise=args.noise)
-    score_also = functools.partial(kind.scores, run, splits)
-    if opened:
-        report.finish(run, splits["test"], args.iw_samples, score_with, score_also)
+            report.talk(TransformerCodec(run), args)
+        else:
+            kind, _, _, splits = read(run, args)
+            evaluate(run, args, kind, splits, args.iw_samples)
         return
-    train = Batches(splits["train"], args.batch_size, run.seed)
-    valid = Batches(splits["valid"], 2 * args.batch_size, shuffle=False)
-    settle_epochs(run, args, train)
-    model = build(run.options, vocabulary)
-    model.steps_an_epoch = train.total
-    rate = falling(args.learning_rate, args.decay, args.epochs * train.total)
+    kind, corpus, vocabulary, splits = read(run, args)
+    train, valid = batches(run, args, splits, valid_size=2 * args.batch_size)
+    model = build(run.options, vocabulary, train.total)
+    rate = learning_rate_schedule(args.learning_rate, args.decay, args.epochs * train.total)
     model.compile(Adam(rate, global_clipnorm=args.clip_norm or None), jit_compile=JIT)
-    run.start(model, vocabulary, corpus)
-    with contextlib.closing(run):
-        report.project(run, splits["valid"])
-        callbacks = [ShowCodes(run, sys.modules[__name__], splits["valid"], args.output_every, args.epochs, kind)]
-        limits = {"epochs": args.epochs, "max_steps": args.max_steps, "save_minutes": args.save_minutes}
-        monitor = "val_neg_elbo" if model.gaussian else "val_nll"
-        fit(run, model, train, valid, monitor=monitor, callbacks=callbacks, **limits)
-        run.load_best(model)
-        run.hparams(run.options, report.finish(run, splits["test"], 0, score_with, score_also))
-        report.project(run, splits["valid"])
+    with run.start(model, vocabulary, corpus):
+        report.log_projector(run, splits["valid"])
+        codec = TransformerCodec(run)
+        callbacks = [CodesReport(run, codec, splits["valid"], args.output_every, args.epochs, kind)]
+        fit_run(run, train, valid, args, "val_neg_elbo" if model.gaussian else "val_nll", callbacks)
+        run.hparams(run.options, evaluate(run, args, kind, splits, 0))
+        report.log_projector(run, splits["valid"])
 
 
 if __name__ == "__main__":

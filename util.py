@@ -1,4 +1,4 @@
-"""Data loading and sampling for the scripts: their options, and what these options stand for."""
+"""Data loading and sampling options for the scripts."""
 
 from scriptorium import UserError
 from scriptorium.command_line import bounded
@@ -6,55 +6,51 @@ from scriptorium.data import corpora
 from scriptorium.data.batches import Batches, encode_texts
 from scriptorium.data.tasks import TASKS
 from scriptorium.data.vocabulary import LEVELS, Vocabulary
-
-SAMPLING = ("temperature", "top_k", "top_p")  # how a token is drawn from the logits
+from scriptorium.training.fit import epochs_for_max_steps
 
 
 def add_data_options(parser, task="pydocs", max_length=100, top_words=10000):
-    """Adds the options of the group "data": task, data, limit, max_length, clip_length, top_words and level.
+    """Adds the group "data": task, data, limit, max_length, clip_length, top_words and level.
 
     Args:
-        parser: `argparse.ArgumentParser`.
+        parser: `Parser`.
         task: str, the default task.
         max_length: int, the default longest text in tokens; None for no limit.
         top_words: int, the default vocabulary size; None for all tokens.
-
-    Returns:
-        The argument group.
     """
-    group = parser.add_argument_group("data")
-    count, tasks = bounded(int, 1), "; ".join(f"{name}: {text}" for name, text in TASKS.items())
-    group.add_argument("-t", "--task", default=task, choices=TASKS, metavar="NAME", help=f"corpus by name. {tasks}")
-    group.add_argument(
-        *("-D", "--data", "--data_dir", "--data-directory"),
-        metavar="PATH",
-        help="file of texts, .txt, .csv or .jsonl, or folder of such (those named train, valid, test stay as they are),"
-        " or .npz of pictures of digits, instead of a task",
-    )
-    group.add_argument("-I", "--limit", type=count, metavar="N", help="read only the first N characters of the corpus")
-    group.add_argument(
-        *("-m", "--max-length", "--max_length", "--sequence_length"),
-        type=count,
-        default=max_length,
-        metavar="N",
-        help="leave out texts of more than N tokens",
-    )
-    group.add_argument(
-        "-C", "--clip-length", type=count, metavar="N", help="cut texts after N tokens, before --max-length"
-    )
-    group.add_argument(
-        *("-w", "--top-words", "--top_words"),
-        type=count,
-        default=top_words,
-        metavar="N",
-        help="vocabulary size: the N most frequent tokens, the others become <unk>",
-    )
-    group.add_argument("--level", choices=LEVELS, help="what a token is; without it, found out from the text")
-    return group
+    add, count = parser.group("data"), {"type": bounded(int, 1), "metavar": "N"}
+    what = "file of texts (.txt, .csv, .jsonl) or a folder of them; files named train, valid and test stay these splits"
+    add_source_options(add, task, what)
+    older = ["--max_length", "--sequence_length"]
+    add("-m", "--max-length", **count, default=max_length, help="drop texts of more than N tokens", older=older)
+    add("-C", "--clip-length", **count, help="cut texts after N tokens, before --max-length")
+    about = "vocabulary size: the N most frequent tokens; the others become <unk>"
+    add("-w", "--top-words", **count, default=top_words, help=about, older=["--top_words"])
+    add("--level", choices=LEVELS, help="what a token is; detected from the text by default")
+
+
+def add_source_options(add, task, what):
+    """Adds the options for the source of the text: task, data and limit.
+
+    Args:
+        add: `Group`.
+        task: str, the default task.
+        what: str, describes what a path may be.
+    """
+    tasks = "; ".join(f"{name}: {text}" for name, text in TASKS.items())
+    add("-t", "--task", default=task, choices=TASKS, metavar="NAME", help=f"corpus by name. {tasks}")
+    older = ["--data_dir", "--data-directory"]
+    add("-D", "--data", metavar="PATH", help=f"your own text instead of a task: {what}", older=older)
+    add("-I", "--limit", type=bounded(int, 1), metavar="N", help="read only the first N characters")
+
+
+def extra_layers(text):
+    """Parses -x, the layers after the first one, as a number of layers."""
+    return 1 + bounded(int, 0)(text)
 
 
 def load(run, args, classes=None):
-    """Reads the text that a command line asks for, in the vocabulary of the run or a new one.
+    """Reads the text that a command line asks for, with the vocabulary of the run or a new one.
 
     Args:
         run: `Run`.
@@ -66,62 +62,52 @@ def load(run, args, classes=None):
         `Corpus`, `Vocabulary` and a dict of `Sequences`: "train", "valid" and "test".
 
     Raises:
-        UserError: it is not the text of the run, or too small.
+        UserError: the text is not that of the run, or is too small.
     """
-    labelled = classes is not None
-    where, how = {"task": args.task, "path": args.data}, {"limit": args.limit, "level": args.level}
-    corpus = corpora.load(**where, **how, seed=1, labelled=labelled, **corpora.picture_of(vars(args)))
+    labeled = classes is not None
+    corpus = corpora.reload(vars(args), labeled=labeled)
     if not run.is_new and corpus.fingerprint != run.config["corpus"]["fingerprint"]:
-        raise UserError(f"{corpus.name} is not the text that {run.name} was trained on: its splits would be others")
+        raise UserError(f"{corpus.name} is not the text that {run.name} was trained on, so its splits would differ")
     vocabulary = run.vocabulary or Vocabulary.build(corpus.train, corpus.level, args.top_words, corpus.language)
-    splits, labels = {}, classes(corpus) if labelled else {}
+    splits, labels = {}, classes(corpus) if labeled else {}
     for name in ("train", "valid", "test"):
         texts, lengths = getattr(corpus, name), (args.max_length, args.clip_length)
         splits[name] = encode_texts(texts, vocabulary, *lengths, labels=labels.get(name))
         if len(splits[name]) == 0:
-            raise UserError(f"no {name} text of {corpus.name} has from 1 to {args.max_length} tokens (--max-length)")
+            raise UserError(f"no {name} text of {corpus.name} has 1 to {args.max_length} tokens; raise --max-length")
     if len(splits["train"]) < args.batch_size:
         raise UserError(
-            f"{corpus.name} has {len(splits['train'])} training texts; a batch needs {args.batch_size} (--batch-size)"
+            f"{corpus.name} has {len(splits['train'])} training texts; --batch-size {args.batch_size} needs more"
         )
     return corpus, vocabulary, splits
 
 
 def batches(run, args, splits, valid_size=None, **settings):
-    """Returns the batches to train on and those to validate on.
+    """Returns the batches for training and for validation.
 
     Args:
         run: `Run`, whose seed the order depends on.
         args: options, with batch_size.
         splits: dict of `Sequences`, with "train" and "valid".
-        valid_size: sequences in a batch of the validation; None for as many as in the training.
-        settings: further arguments of `Batches`.
+        valid_size: sequences per batch in validation; None for as many as in training.
+        settings: more arguments of `Batches`.
     """
     train = Batches(splits["train"], args.batch_size, run.seed, **settings)
+    epochs_for_max_steps(run, args, train)
     return train, Batches(splits["valid"], valid_size or args.batch_size, shuffle=False, **settings)
 
 
 def add_sampling_options(parser, temperature, num_samples, gen_length, beam=True):
     """Adds the group "sampling" with the given defaults; `beam` is whether the script has beam search."""
-    add = parser.add_argument_group("sampling").add_argument
-    about = "of the samples; below 1 safer, 0 the likeliest"
+    add = parser.group("sampling")
+    about = "sampling temperature; below 1 is safer, 0 is greedy"
     add("--temperature", type=bounded(float, 0), default=temperature, help=about)
-    add("--top-k", type=bounded(int, 0), default=0, help="draw from the k likeliest tokens; 0: all")
-    about = "draw from the likeliest tokens that together have this probability"
+    add("--top-k", type=bounded(int, 0), default=0, help="sample from the k most likely tokens; 0: all")
+    about = "sample from the most likely tokens that together have this probability"
     add("--top-p", type=bounded(float, 1e-6, 1), default=1.0, help=about)
     add("--num-samples", type=bounded(int, 1), default=num_samples, help="samples at a time")
     if beam:
-        about = "above 1, beam search with so many hypotheses instead of drawing"
+        about = "above 1: beam search with this many hypotheses instead of sampling"
         add("--beam", type=bounded(int, 1), default=1, help=about)
-    about = "tokens of a sample at most" + ("; default: as many as a text may have" if gen_length is None else "")
-    add("-g", "--gen-length", "--gen_length", type=bounded(int, 1), default=gen_length, help=about)
-
-
-def sampling_settings(options, *also):
-    """Returns the settings that the options of the sampling stand for, a dict.
-
-    Args:
-        options: dict of a run, or the attributes of a command line.
-        also: names of further options, such as "beam".
-    """
-    return {name: options[name] for name in (*SAMPLING, *also)}
+    about = "maximum tokens per sample" + ("; default: the longest possible text" if gen_length is None else "")
+    add("-g", "--gen-length", type=bounded(int, 1), default=gen_length, help=about, older=["--gen_length"])

@@ -1,41 +1,44 @@
-"""Word RNN: a recurrent language model of words (Mikolov et al. 2010; Zaremba et al. 2014; Merity et al. 2018).
+"""Word RNN: a recurrent language model that continues your text word by word and tells you how likely any text is.
 
-Layers of LSTM (or GRU) read words and give, at each, the distribution of the next one. Its score is
+Layers of LSTM (or GRU) read a sentence and predict the next word at each step (Mikolov et al. 2010; Zaremba et al.
+2014; Merity et al. 2018). The score is
 
-    perplexity = exp(total -log p of the words and sentence ends / their number)
+    perplexity = exp(total -log p of all words and sentence ends / their number)
 
-Sentences are read one by one, each from a state of zeros; `--stream` reads them as one running text, the state carried
-from sentence to sentence, which is how the published tables count.
+By default, sentences are read one at a time, each from a state of zeros. `--stream` reads them as one running text and
+carries the state from sentence to sentence, which is how the published tables are computed.
 
 Shapes: ids (batch, time), words (batch, time, embedding_dim), hidden states (batch, units).
 
 Try:
-    python words.py                                 trains on English prose that needs no download
-    python words.py --score my.txt                  nats of each line of a file under the newest run
-    echo "this function returns" | python words.py --sample
+    python words.py                                             train on English prose, no download
+    python words.py --eval                                      perplexity of the newest run on the test split
+    python words.py --score my.txt                              nats of each line of a file
+    echo "this function returns" | python words.py --sample     continue this text
 
-Departures from the papers:
-    1. Adam, with a learning rate that falls to 0, in place of SGD and its averaged form.
+Departures from the papers (details in docs/words.md):
+    1. Adam with a learning rate that decays to 0, instead of SGD and its averaged variant.
     2. Embedding and softmax share their weights (`--untied` keeps them apart).
-    3. The running text is cut at other places in each epoch; windows have one length.
-    4. Dropped weights and outputs are drawn anew for each window, not for each sentence.
+    3. The running text is cut at different places in each epoch, into windows of one length.
+    4. Dropout masks are drawn for each window, not for each sentence or epoch.
 """
 
 import argparse
-import contextlib
 import time
 
-from scriptorium.command_line import bounded, command, parse
-from scriptorium.data import textfiles
-from scriptorium.data.batches import Batches, Sequences, Streams, encode_texts
+from scriptorium.command_line import Parser, bounded, command
+from scriptorium.data.batches import Streams, encode_texts
+from scriptorium.data.textfiles import lines_of
 from scriptorium.data.vectors import start_from_vectors
 from scriptorium.data.vocabulary import EOS, PAD, START, UNK
 from scriptorium.decoding import language_model
-from scriptorium.nn.compiled import JIT, one_core_an_operation
+from scriptorium.decoding.language_model import LanguageModel
+from scriptorium.decoding.sampling import sampling_settings
+from scriptorium.nn.compiled import JIT, limit_ops_to_one_core
 from scriptorium.nn.fast import Adam, softmax_nll
 from scriptorium.nn.recurrent import GRU, LSTM, CarriedState, ResetState
 from scriptorium.scores import metrics
-from scriptorium.training.fit import due, falling, fit, settle_epochs
+from scriptorium.training.fit import epochs_for_max_steps, fit_run, is_reporting_epoch, learning_rate_schedule
 from scriptorium.training.opening import open_run
 from scriptorium.training.options import add_run_options, add_training_options
 
@@ -43,63 +46,71 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from util import add_data_options, add_sampling_options, load
+import util
+from util import add_data_options, add_sampling_options, extra_layers, load
 
 SCRIPT = "words"
-TEMPERATURES = (0.0, 0.9, 1.0, 1.1, 1.2)  # of the samples that are shown
+RNNS = {"lstm": LSTM, "gru": GRU}
+TEMPERATURES = (0.0, 0.9, 1.0, 1.1, 1.2)  # of the samples in a report
 
 
-def dropping(kind):
+def with_weight_drop(kind):
     """Returns LSTM or GRU with weight drop: recurrent weights are 0 at random in training (Merity et al. 2018)."""
 
-    class Dropping(kind):
+    class WeightDrop(kind):
         def __init__(self, units, weight_drop, **arguments):
             super().__init__(units, **arguments)
-            self.dropped = layers.Dropout(weight_drop, dtype="float32")
+            self.weight_dropout = layers.Dropout(weight_drop, dtype="float32")
 
         def inner_loop(self, sequences, initial_state, mask, training=False):
-            if not (training and self.dropped.rate):
+            if not (training and self.weight_dropout.rate):
                 return super().inner_loop(sequences, initial_state, mask, training)
             cell = self.cell
             kernel = cell.recurrent_kernel
-            # Past Keras's tracking of attributes: for this call the cell has the thinned weights.
-            thinned = ops.cast(self.dropped(ops.convert_to_tensor(kernel), training=True), self.compute_dtype)
+            # Bypass Keras's attribute tracking: only this call uses the thinned weights.
+            thinned = ops.cast(self.weight_dropout(ops.convert_to_tensor(kernel), training=True), self.compute_dtype)
             object.__setattr__(cell, "recurrent_kernel", thinned)
             try:
                 return super().inner_loop(sequences, initial_state, mask, training)
             finally:
                 object.__setattr__(cell, "recurrent_kernel", kernel)
 
-    return Dropping
+    return WeightDrop
 
 
 class WordRNN(keras.Model):
-    """Recurrences over words, a softmax over the next one, and their objective: nats a token and its regularisers."""
+    """Recurrent layers over words, a softmax over the next one, and the objective: nats per token.
 
-    def __init__(self, options, vocab_size):
+    Args:
+        vocab_size: number of words.
+        units: list of int, the width of each recurrent layer.
+        embedding_dim: width of the word embedding.
+        rnn_type: "lstm" or "gru".
+        tied: whether embedding and softmax share their weights; the last layer is then as wide as the embedding.
+        dropouts: list of float: rate on the embedded words, then on the outputs of each recurrent layer.
+        word_dropout: share of the vocabulary that is left out of a batch's inputs.
+        weight_drop: share of the recurrent weights that are set to 0.
+        activation_reg: weight of the penalty on the size of the outputs and on their changes.
+        carried: `CarriedState` for running text; None for separate sentences.
+        seed: int, for word dropout.
+    """
+
+    def __init__(
+        self, vocab_size, units, embedding_dim, rnn_type="lstm", tied=True, dropouts=(0.0, 0.0), word_dropout=0.0,
+        weight_drop=0.0, activation_reg=0.0, carried=None, seed=1,
+    ):  # fmt: skip
         super().__init__()
-        self.options, self.vocab_size = options, vocab_size
-        count, width = 1 + options["extra_layers"], options["embedding_dim"]
-        self.tied = not options["untied"]
-        self.embedding = layers.Embedding(
-            vocab_size, width, embeddings_initializer=keras.initializers.RandomUniform(-0.1, 0.1)
-        )
-        kind = dropping({"lstm": LSTM, "gru": GRU}[options["rnn_type"]])
-        # The last layer is as wide as the softmax's weights.
-        self.widths = [options["units"]] * (count - 1) + [width if self.tied else options["units"]]
-        self.recurrences = [
-            kind(units, options["weight_drop"], return_sequences=True, return_state=True) for units in self.widths
-        ]
-        # Variational: what is dropped is dropped at all times (Gal and Ghahramani 2016).
-        rates = [options["input_dropout"], *[options["hidden_dropout"]] * (count - 1), options["dropout"]]
-        self.dropouts = [layers.Dropout(rate, noise_shape=(None, 1, None)) for rate in rates]
-        self.seed = keras.random.SeedGenerator(options["seed"])
-        self.per_layer = {"lstm": 2, "gru": 1}[options["rnn_type"]]
-        self.carried = None
-        if options["stream"]:
-            widths = np.repeat(self.widths, self.per_layer).tolist()
-            self.carried = CarriedState(options["batch_size"], widths, options["forget"], options["seed"] + 1)
-        self.nll_a_sentence, self.perplexity = keras.metrics.Mean("nll"), metrics.Perplexity()
+        self.vocab_size, self.widths, self.tied, self.carried = vocab_size, list(units), tied, carried
+        self.word_dropout, self.activation_reg = word_dropout, activation_reg
+        small = keras.initializers.RandomUniform(-0.1, 0.1)
+        self.embedding = layers.Embedding(vocab_size, embedding_dim, embeddings_initializer=small)
+        recurrence = with_weight_drop(RNNS[rnn_type])
+        self.recurrences = [recurrence(width, weight_drop, return_sequences=True, return_state=True) for width in units]
+        # Variational: one mask for all time steps (Gal and Ghahramani 2016).
+        self.dropouts = [layers.Dropout(rate, noise_shape=(None, 1, None)) for rate in dropouts]
+        self.seed = keras.random.SeedGenerator(seed)
+        self.states_per_layer = states_per_layer(rnn_type)
+        self.nll_per_sentence, self.perplexity = keras.metrics.Mean("nll"), metrics.Perplexity()
 
     def build(self, *shapes):
         self.bias = self.add_weight(shape=(self.vocab_size,), initializer="zeros", name="bias")
@@ -108,34 +119,33 @@ class WordRNN(keras.Model):
 
     @property
     def metrics(self):
-        return [*([] if self.carried else [self.nll_a_sentence]), self.perplexity]
+        return [*([] if self.carried else [self.nll_per_sentence]), self.perplexity]
 
-    def zeros(self, batch):
-        """Returns the state before any text: h and, for an LSTM, c of each layer, (batch, units) each."""
-        return [ops.zeros((batch, units)) for units in np.repeat(self.widths, self.per_layer).tolist()]
+    def start(self, batch):
+        """Returns the initial state: h and, for an LSTM, c of each layer, (batch, units) each."""
+        return [ops.zeros((batch, width)) for width in self.widths for _ in range(self.states_per_layer)]
 
-    def enter(self, ids, training):
-        x = self.embedding(ids)
-        rate = self.options["word_dropout"]
+    def embed(self, ids, training):
+        x, rate = self.embedding(ids), self.word_dropout
         if training and rate:
-            # Whole words of the vocabulary, wherever in the batch they stand.
+            # Drop entire words of the vocabulary, wherever they occur in the batch.
             kept = keras.random.uniform((self.vocab_size,), seed=self.seed) >= rate
             x = x * ops.cast(ops.take(kept, ids), x.dtype)[..., None] / (1 - rate)
         return self.dropouts[0](x, training=training)
 
     def read(self, ids, states, training=False):
-        """Reads words (batch, time): features (batch, time, width) of what comes next, and the states after."""
-        features, states, _ = self.hidden(ids, states, training)
+        """Reads words (batch, time); returns features (batch, time, width) for the next ones, and the new states."""
+        features, states, _ = self.read_undropped(ids, states, training)
         return features, states
 
-    def hidden(self, ids, states, training):
-        """As `read`, with the last layer's outputs before dropout besides."""
-        x, after, n = self.enter(ids, training), [], self.per_layer
+    def read_undropped(self, ids, states, training):
+        """Like `read`, but also returns the last recurrent layer's outputs before dropout."""
+        x, after, n = self.embed(ids, training), [], self.states_per_layer
         for i, recurrence in enumerate(self.recurrences):
-            own = [ops.cast(state, x.dtype) for state in states[i * n : (i + 1) * n]]
-            output, *own = recurrence(x, initial_state=own, training=training)
+            state = [ops.cast(array, x.dtype) for array in states[i * n : (i + 1) * n]]
+            output, *state = recurrence(x, initial_state=state, training=training)
             x = self.dropouts[1 + i](output, training=training)
-            after += [ops.cast(state, "float32") for state in own]
+            after += [ops.cast(array, "float32") for array in state]
         return x, after, output
 
     def nll_of(self, features, targets):
@@ -143,12 +153,12 @@ class WordRNN(keras.Model):
         kernel = self.embedding.embeddings if self.tied else self.kernel
         return softmax_nll(features, kernel, self.bias, targets, mask=targets != PAD, transposed=self.tied)
 
-    def next(self, token, states):
-        """Returns logits (batch, vocab_size) of what comes after a word (batch,), and the states after it."""
-        x, after, n = self.embedding(token), [], self.per_layer
+    def step(self, token, states):
+        """Returns logits (batch, vocab_size) for the word after a token (batch,), and the new states."""
+        x, after, n = self.embedding(token), [], self.states_per_layer
         for i, recurrence in enumerate(self.recurrences):
-            x, own = recurrence.step(x, states[i * n : (i + 1) * n])
-            after += own
+            x, state = recurrence.step(x, states[i * n : (i + 1) * n])
+            after += state
         kernel = ops.transpose(self.embedding.embeddings) if self.tied else self.kernel
         logits = ops.cast(ops.matmul(x, ops.cast(kernel, x.dtype)), "float32") + self.bias
         return logits, tuple(ops.cast(state, "float32") for state in after)
@@ -158,8 +168,8 @@ class WordRNN(keras.Model):
             inputs, targets, states = ids[:, :-1], ids[:, 1:], self.carried.read(training)
         else:
             inputs = ops.concatenate([ops.full_like(ids[:, :1], START), ids[:, :-1]], axis=1)
-            targets, states = ids, self.zeros(ops.shape(ids)[0])
-        features, states, output = self.hidden(inputs, states, training)
+            targets, states = ids, self.start(ops.shape(ids)[0])
+        features, states, output = self.read_undropped(inputs, states, training)
         if self.carried:
             self.carried.write(states)
         return {"nll": self.nll_of(features, targets), "mask": targets != PAD, "kept": features, "output": output}
@@ -170,71 +180,80 @@ class WordRNN(keras.Model):
         loss = ops.sum(nll) / tokens
         self.perplexity.update_state(nll, mask)
         if not self.carried:
-            self.nll_a_sentence.update_state(ops.sum(nll, axis=-1))
-        if training and self.options["activation_reg"]:
-            # Large outputs, and outputs that change from word to word (Merity et al. 2017).
+            self.nll_per_sentence.update_state(ops.sum(nll, axis=-1))
+        if training and self.activation_reg:
+            # Penalize large outputs, and changes from word to word (Merity et al. 2017).
             kept, output = (ops.cast(y_pred[name], "float32") for name in ("kept", "output"))
             change = (output[:, 1:] - output[:, :-1]) * mask[:, 1:, None]
             size = ops.sum(mask[..., None] * kept**2) + ops.sum(change**2) / 2
-            loss = loss + self.options["activation_reg"] * size / (tokens * self.widths[-1])
+            loss = loss + self.activation_reg * size / (tokens * self.widths[-1])
         return loss
 
 
+def states_per_layer(rnn_type):
+    return {"lstm": 2, "gru": 1}[rnn_type]
+
+
 def build(options, vocabulary):
-    """Makes the untrained model of a run from its options (plain JSON values) and its vocabulary."""
-    model = WordRNN(options, len(vocabulary))
+    """Builds the untrained model of a run from its options (plain JSON values) and its vocabulary."""
+    inner, tied, carried = options["num_layers"] - 1, not options["untied"], None
+    units = [options["units"]] * inner + [options["embedding_dim"] if tied else options["units"]]
+    if options["stream"]:
+        widths = np.repeat(units, states_per_layer(options["rnn_type"])).tolist()
+        carried = CarriedState(options["batch_size"], widths, options["reset_probability"], options["seed"] + 1)
+    names = ("embedding_dim", "rnn_type", "word_dropout", "weight_drop", "activation_reg", "seed")
+    settings = {name: options[name] for name in names} | {"tied": tied, "carried": carried}
+    dropouts = [options["input_dropout"], *[options["hidden_dropout"]] * inner, options["dropout"]]
+    model = WordRNN(len(vocabulary), units, dropouts=dropouts, **settings)
     model(np.full((options["batch_size"], 3), UNK, "int32"))
-    if model.carried:
-        model.carried.reset()
+    if carried:
+        carried.reset()
     return model
 
 
-# Use -----------------------------------------------------------------------------------------------------------------
+# Use ------------------------------------------------------------------------------------------------------------------
+
+
+def open_language_model(run):
+    """Returns the `LanguageModel` of a run; in running text a sentence follows the end of the one before."""
+    stream = run.options["stream"]
+    return LanguageModel(run, begin=EOS if stream else START, ends=not stream)
 
 
 def likelihoods(run, sequences):
-    """Returns -log p of each of `util.Sequences`, `<eos>` counted: float64 (n,), nats, each on its own."""
-    nll = np.zeros(len(sequences))
+    """Returns -log p of each of `Sequences` separately, including `<eos>`: float64 (n,), nats."""
+    nll, begin = np.zeros(len(sequences)), open_language_model(run).begin
     for rows in np.split(np.argsort(sequences.lengths, kind="stable"), range(64, len(sequences), 64)):
         targets = sequences.padded(rows)
-        inputs = np.concatenate([np.full_like(targets[:, :1], line_begin(run)), targets[:, :-1]], axis=1)
+        inputs = np.concatenate([np.full_like(targets[:, :1], begin), targets[:, :-1]], axis=1)
         nll[rows] = language_model.nll_of(run.model, inputs, targets).sum(-1)
     return nll
 
 
-def line_begin(run):
-    """Returns the id before a sentence: in running text, the end of the one before."""
-    return EOS if run.options["stream"] else START
+def score_lines(run, path):
+    """Prints the nats and the tokens of each line of a file."""
+    lines = lines_of(path)
+    sequences = encode_texts(lines, run.vocabulary, prompt=True)
+    for line, nats, tokens in zip(lines, likelihoods(run, sequences), sequences.lengths, strict=True):
+        print(f"{nats:.3f}\t{tokens}\t{line}")
 
 
-def write(run, n, *, prompt="", seed=1, length=None, **settings):
-    """Returns n sentences that begin with a prompt, list of str; settings as for `writing.Writer`."""
-    writer = language_model.Writer(run.model, chunk=length or run.options["gen_length"], **settings)
-    before = language_model.prompt_of(prompt, run.vocabulary, line_begin(run))
-    ids, _ = writer.go_on(writer.start([before] * n, seed))
-    return [run.vocabulary.decode([*before[1:], *row]) for row in ids]
-
-
-def finish(run, test, args):
-    """Scores a run on its test split, prints the scores and writes them to eval.json; returns them."""
-    started, model, options = time.monotonic(), run.model, run.options
-    if run.dry_run:
-        test = Sequences(test.ids, test.starts[: 2 * options["batch_size"] + 1])
+def evaluate(run, test, args):
+    """Scores a run on its test split; prints the scores, writes them to eval.json and returns them."""
+    started, model, stream = time.monotonic(), run.model, run.options["stream"]
+    test = test.first(2 * run.options["batch_size"]) if run.dry_run else test
     ids = test.ids[: test.starts[-1]]
-    total = language_model.score(model, ids) * len(ids) if options["stream"] else likelihoods(run, test).sum()
+    total = language_model.score(model, ids) * len(ids) if stream else likelihoods(run, test).sum()
     scores = {"nll": float(total / len(test)), "perplexity": float(np.exp(total / len(ids)))}
-    if options["stream"] and args.cache:
+    if stream and args.cache:
         nats = language_model.score_with_cache(model, ids, args.cache, args.cache_share, args.cache_sharpness)
         scores["perplexity_with_cache"] = float(np.exp(nats))
     scores |= {"sentences": len(test), "tokens": len(ids)}
-    run.console.say(f"test split of {run.name}", *(f"{name:>22}  {value:,.6g}" for name, value in scores.items()))
-    if not run.dry_run:
-        run.write_json("eval.json", scores | {"split": "test", "seconds": round(time.monotonic() - started, 1)})
-    return scores
+    return run.save_scores(f"test split of {run.name}", scores, time.monotonic() - started)
 
 
-class Averaged(keras.callbacks.Callback):
-    """From validation to the end of an epoch the model has the optimizer's averaged weights, and is saved with them."""
+class AverageWeights(keras.callbacks.Callback):
+    """Gives the model averaged weights from validation to the end of an epoch, so the best weights are averages."""
 
     def __init__(self):
         super().__init__()
@@ -257,8 +276,8 @@ class Averaged(keras.callbacks.Callback):
             self.swap()
 
 
-class Show(keras.callbacks.Callback):
-    """After an epoch: sentences at several temperatures."""
+class EpochReport(keras.callbacks.Callback):
+    """After an epoch, samples sentences at several temperatures."""
 
     def __init__(self, run, last):
         super().__init__()
@@ -266,12 +285,13 @@ class Show(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         run, options = self.run, self.run.options
-        if not due(epoch, options["output_every"], self.last):
+        if not is_reporting_epoch(epoch, options["output_every"], self.last):
             return
         for temperature in sorted({*TEMPERATURES, options["temperature"]}):
-            settings = {"temperature": temperature, "top_k": options["top_k"], "top_p": options["top_p"]}
+            settings = sampling_settings(options) | {"temperature": temperature}
             count = 1 if temperature == 0 else options["num_samples"]
-            run.shown("samples", write(run, count, seed=epoch + 1, **settings), epoch + 1, **settings)
+            texts = open_language_model(run).sample(count, seed=epoch + 1, **settings)
+            run.log_texts("samples", texts, epoch + 1, **settings)
 
 
 # Command line ---------------------------------------------------------------------------------------------------------
@@ -279,93 +299,91 @@ class Show(keras.callbacks.Callback):
 
 def parse_args(argv=None):
     size, weight, share = bounded(int, 1), bounded(float, 0), bounded(float, 0, 0.99)
-    parser = argparse.ArgumentParser(
-        description=__doc__.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = Parser(SCRIPT, __doc__)
     add_data_options(parser, task="pydocs", max_length=None, top_words=10_000)
-    add = parser.add_argument_group("model").add_argument
-    add("-E", "--embedding-dim", "--embedding-size", "--embedding_size", type=size, default=400, help="width of a word")
-    add("-L", "--units", "--lstm-hidden-size", "--num_units", type=size, default=400, help="width of a recurrence")
-    add("-x", "--extra-layers", type=bounded(int, 0), default=0, help="recurrences besides the first")
-    add("-R", "--rnn-type", choices=("lstm", "gru"), default="lstm", help="kind of recurrence")
-    add("--untied", action="store_true", help="weights of the softmax apart from the word embedding")
+    add = parser.group("model")
+    older = ["--embedding-size", "--embedding_size"]
+    add("-E", "--embedding-dim", type=size, default=400, help="width of a word embedding", older=older)
+    older = ["--lstm-hidden-size", "--num_units"]
+    add("-L", "--units", type=size, default=400, help="width of a recurrent layer", older=older)
+    add("--num-layers", type=size, default=1, help="recurrent layers")
+    add("-x", "--extra-layers", dest="num_layers", type=extra_layers, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    add("-R", "--rnn-type", choices=tuple(RNNS), default="lstm", help="kind of recurrent layer")
+    add("--untied", action="store_true", help="separate weights for word embedding and softmax")
     add("--embeddings", metavar="FILE", help="start from word vectors: text (word v1 v2 ...) or .npy in id order")
-    add("--stream", action="store_true", help="one running text, the state carried on, instead of single sentences")
-    add("--window", type=size, default=35, metavar="N", help="words of a window of the running text")
-    add = parser.add_argument_group("objective").add_argument
-    add("--dropout", type=share, default=0.5, help="of the outputs before the softmax")
-    add("--hidden-dropout", type=share, default=0.3, help="of the outputs of the other recurrences")
-    add("--input-dropout", type=share, default=0.4, help="of the embedded words")
-    add("-d", "--word-dropout", type=share, default=0.05, help="share of the vocabulary left out of a batch's inputs")
+    about = "treat the text as one running text and carry the state from sentence to sentence"
+    add("--stream", action="store_true", help=about)
+    add("--window", type=size, default=35, metavar="N", help="words per training window of the running text")
+    add = parser.group("objective")
+    add("--dropout", type=share, default=0.5, help="dropout of the outputs before the softmax")
+    add("--hidden-dropout", type=share, default=0.3, help="dropout of the outputs of the other layers")
+    add("--input-dropout", type=share, default=0.4, help="dropout of the embedded words")
+    about = "share of the vocabulary left out of a batch's inputs"
+    add("-d", "--word-dropout", type=share, default=0.05, help=about)
     add("--weight-drop", type=share, default=0.0, help="share of the recurrent weights set to 0")
-    add("--forget", type=share, default=0.02, help="chance that --stream empties a carried state before a window")
-    add("--activation-reg", type=weight, default=0.0, help="weight of the size of the outputs and of their changes")
-    add(
-        "--average",
-        type=bounded(float, 0, 0.99999),
-        default=0.0,
-        metavar="MOMENTUM",
-        help="score with averaged weights, such as 0.999",
-    )
+    about = "--stream: probability that training resets a carried state before a window"
+    add("--reset-probability", type=share, default=0.02, help=about, older=["--forget"])
+    about = "weight of the penalty on the size of the outputs and on their changes"
+    add("--activation-reg", type=weight, default=0.0, help=about)
+    about, momentum = "score with averaged weights, such as 0.999", bounded(float, 0, 0.99999)
+    add("--ema", type=momentum, default=0.0, metavar="MOMENTUM", help=about, older=["--average"])
     add_training_options(parser, epochs=10, batch_size=32, learning_rate=2e-3)
     add_sampling_options(parser, temperature=0.9, num_samples=3, gen_length=60, beam=False)
     add_run_options(parser)
-    add = parser.add_argument_group("use").add_argument
-    add(
-        "--score",
-        metavar="FILE",
-        help="print nats and tokens of each line of a file, by the run of --eval or the newest",
-    )
-    add("--cache", type=bounded(int, 0), default=0, metavar="N", help="--eval with a cache of the last N words too")
+    add = parser.group("use")
+    about = "print nats and tokens of each line of a file, using the run of --eval or the newest"
+    add("--score", metavar="FILE", help=about)
+    about = "--eval also with a cache of the last N words"
+    add("--cache", type=bounded(int, 0), default=0, metavar="N", help=about)
     add("--cache-share", type=share, default=0.1, help="weight of the cache")
-    add("--cache-sharpness", type=weight, default=0.3, help="how much likeness counts in it")
-    args = parse(parser, SCRIPT, argv)
+    add("--cache-sharpness", type=weight, default=0.3, help="how much similarity counts in the cache")
+    args = parser.parse(argv)
     if args.score is not None:
         if args.resume is not None or args.sample is not None:
-            parser.error("--score takes a run from --eval, or the newest")
+            parser.error("--score uses the run of --eval, or the newest; leave out --resume and --sample")
         args.eval = args.eval or ""
     return args
 
 
+def batches(run, args, splits):
+    """Returns the batches for training and for validation: windows of running text, or sentences."""
+    if not args.stream:
+        return util.batches(run, args, splits)
+    train = Streams(splits["train"].ids, args.batch_size, args.window, run.seed)
+    epochs_for_max_steps(run, args, train)
+    return train, Streams(splits["valid"].ids, args.batch_size, args.window)
+
+
+def use(run, args):
+    """Samples from a trained run, scores the lines of a file, or scores the run."""
+    if args.sample is not None:
+        language_model.talk(open_language_model(run), args)
+    elif args.score is not None:
+        score_lines(run, args.score)
+    else:
+        evaluate(run, load(run, args)[2]["test"], args)
+
+
 def main(args):
-    one_core_an_operation()
+    limit_ops_to_one_core()
     run = open_run(SCRIPT, args)
-    if not run.is_new and args.resume is None:
-        run.model = build(run.options, run.vocabulary)
-        run.load_best(run.model)
-        if args.sample is not None:
-            language_model.talk(run, args, line_begin(run), ends=not run.options["stream"])
-        elif args.score is not None:
-            lines = textfiles.lines_of(args.score)
-            sequences = encode_texts(lines, run.vocabulary, prompt=True)
-            for line, nats, tokens in zip(lines, likelihoods(run, sequences), sequences.lengths, strict=True):
-                print(f"{nats:.3f}\t{tokens}\t{line}")
-        else:
-            finish(run, load(run, args)[2]["test"], args)
+    if run.in_use:
+        use(run.load_model(build), args)
         return
     corpus, vocabulary, splits = load(run, args)
-    if args.stream:
-        train = Streams(splits["train"].ids, args.batch_size, args.window, run.seed)
-        valid = Streams(splits["valid"].ids, args.batch_size, args.window)
-    else:
-        train = Batches(splits["train"], args.batch_size, run.seed)
-        valid = Batches(splits["valid"], args.batch_size, shuffle=False)
-    settle_epochs(run, args, train)
+    train, valid = batches(run, args, splits)
     model = build(run.options, vocabulary)
     if args.embeddings and run.is_new:
         corpus.description += start_from_vectors(args.embeddings, vocabulary, model.embedding.embeddings)
-    rate = falling(args.learning_rate, args.decay, args.epochs * train.total)
-    averaged = {"use_ema": True, "ema_momentum": args.average} if args.average else {}
-    model.compile(Adam(rate, global_clipnorm=args.clip_norm or None, **averaged), jit_compile=JIT)
-    run.start(model, vocabulary, corpus)
-    callbacks = [ResetState(model.carried, train)] if model.carried else []
-    # Averaged comes last, so that the samples are of the averaged weights.
-    callbacks += [Show(run, args.epochs), *([Averaged()] if args.average else [])]
-    limits = {"epochs": args.epochs, "max_steps": args.max_steps, "save_minutes": args.save_minutes}
-    with contextlib.closing(run):
-        fit(run, model, train, valid, monitor="val_perplexity", callbacks=callbacks, **limits)
-        run.load_best(model)
-        run.hparams(run.options, finish(run, splits["test"], args))
+    rate = learning_rate_schedule(args.learning_rate, args.decay, args.epochs * train.total)
+    averages = {"use_ema": True, "ema_momentum": args.ema} if args.ema else {}
+    model.compile(Adam(rate, global_clipnorm=args.clip_norm or None, **averages), jit_compile=JIT)
+    with run.start(model, vocabulary, corpus):
+        callbacks = [ResetState(model.carried, train)] if model.carried else []
+        # The averages come last, so that samples are drawn from them.
+        callbacks += [EpochReport(run, args.epochs), *([AverageWeights()] if args.ema else [])]
+        fit_run(run, train, valid, args, "val_perplexity", callbacks)
+        run.hparams(run.options, evaluate(run, splits["test"], args))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""chars.py on tinyshakespeare: nats a character on its last 111,540 characters, the whole past carried.
+"""chars.py on tinyshakespeare: nats per character on its last 111,540 characters, with the state carried throughout.
 
     python benchmarks/chars_shakespeare.py INPUT [--budget short] [-T LOGDIR]
 
-INPUT is the text of 1,115,394 characters (Karpathy 2015); the first 1,003,854 train. As there is no third part, the
-best epoch is chosen on the same characters that are scored, which is how the published numbers were made.
+INPUT is the text of 1,115,394 characters (Karpathy 2015); the first 1,003,854 are for training. There is no third part,
+so the best epoch is chosen on the characters that are scored, as in the published results.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import common
 TRAIN = 1_003_854
 BUDGETS = {
     "short": ["-e", 5, "-l", 4e-3, "--dropout", 0.1],
-    "long": ["-e", 16, "-l", 3e-3, "--dropout", 0.4, "-L", 512, "-x", 1],
+    "long": ["-e", 16, "-l", 3e-3, "--dropout", 0.4, "-L", 512, "--num-layers", 2],
 }
 PUBLISHED = [
     {"model": "6-gram count model (Kneser-Ney)", "nats_per_char": 1.600},

@@ -1,4 +1,4 @@
-"""What every benchmark needs: to run a script of the collection, and to append what came out to RESULTS.md."""
+"""Shared by all benchmarks: runs a script of the collection, and appends results to RESULTS.md."""
 
 import datetime
 import json
@@ -12,16 +12,16 @@ from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # the modules of the collection, for who imports this one first
+sys.path.insert(0, str(ROOT))  # makes the collection importable for benchmarks that import this module first
 RESULTS = Path(__file__).with_name("RESULTS.md")
 PACKAGES = ("keras", "tensorflow", "tensorflow-cpu", "torch", "jax", "numpy", "nltk")
 
 
 def run_script(*argv, text=None):
-    """Runs a script of the collection, its output to this console; raises when it fails.
+    """Runs a script of the collection with its output on this console; raises an error if it fails.
 
     Returns:
-        seconds that it took.
+        the seconds it took.
     """
     started = time.monotonic()
     subprocess.run([sys.executable, *map(str, argv)], cwd=ROOT, check=True, text=True, input=text)
@@ -29,9 +29,9 @@ def run_script(*argv, text=None):
 
 
 def started(command):
-    """Starts a process that will be timed, and waits until it says "ready"; then `ask` it.
+    """Starts a process to be timed, and waits until it says "ready"; then use `ask`.
 
-    Its threads do not spin while they wait: they would take the cores from whoever is being timed.
+    Its threads do not spin while they wait, because that would slow down the process being timed.
     """
     quiet = os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
     worker = subprocess.Popen(command, env=quiet, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -42,17 +42,17 @@ def started(command):
 
 
 def ask(worker):
-    """Lets a process of `started` do its work once; returns the seconds that it says it took."""
+    """Makes a process of `started` do its work once; returns the seconds it reports."""
     print(file=worker.stdin, flush=True)
     return float(worker.stdout.readline())
 
 
 def answer(step, prepare=lambda number: (), first=0):
-    """The other side of `ask`: says that it is ready, then does a step a line of the input and prints its seconds.
+    """The other side of `ask`: says "ready", then runs one step per line of input and prints its seconds.
 
     Args:
         step: function to time.
-        prepare: function of the number of the step that returns its arguments, a tuple; it is not timed.
+        prepare: function of the step number that returns the arguments of the step, a tuple; it is not timed.
         first: number of the first step.
     """
     print("ready", flush=True)
@@ -64,7 +64,7 @@ def answer(step, prepare=lambda number: (), first=0):
 
 
 def medians(commands, rounds):
-    """Starts processes by their commands, a dict, and asks them in turn; returns the median seconds of each, a dict."""
+    """Starts the processes of a dict of commands and times them in turn; returns a dict of median seconds."""
     workers = {name: started(command) for name, command in commands.items()}
     times = {name: [] for name in workers}
     for _ in range(rounds):
@@ -77,7 +77,7 @@ def medians(commands, rounds):
 
 
 def torch_training(model, dtype):
-    """Returns a function of ids, integers (batch, time), that makes one training step of a torch model with Adam."""
+    """Returns a function of ids, integers (batch, time), that runs one training step of a torch model with Adam."""
     import torch
 
     optimizer = torch.optim.Adam(model.parameters(), 1e-3, fused=True)
@@ -96,24 +96,24 @@ def torch_training(model, dtype):
 
 
 def options_of(args):
-    """Returns the options that a script's `build` takes, a dict, from what its `parse_args` returned."""
+    """Returns the options for a script's `build`, a dict, from the result of its `parse_args`."""
     return {name: value for name, value in vars(args).items() if name not in ("given", "groups", "flags", "argv")}
 
 
 def scores_of(run):
-    """Returns eval.json of a run's directory as a dict."""
+    """Returns the content of a run's eval.json."""
     return json.loads((Path(run) / "eval.json").read_text(encoding="utf-8"))
 
 
 def training_seconds(run):
-    """Returns the seconds of all epochs in history.csv of a run's directory."""
+    """Returns the total seconds of all epochs in a run's history.csv."""
     header, *rows = (Path(run) / "history.csv").read_text(encoding="utf-8").splitlines()
     column = header.split(",").index("seconds")
     return sum(float(row.split(",")[column]) for row in rows)
 
 
 def processor():
-    """Returns the name of the processor and how many of its cores this process may use."""
+    """Returns the name of the processor and the number of cores this process may use."""
     name = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -125,7 +125,7 @@ def processor():
 
 
 def table(rows):
-    """Returns a Markdown table of dicts that share their keys, which head the columns."""
+    """Returns a Markdown table of dicts with the same keys, which are the column headings."""
     names = list(rows[0])
     lines = [names, ["---"] * len(names), *([row.get(name, "") for name in names] for row in rows)]
     return "\n".join("| " + " | ".join(_short(cell) for cell in line) + " |" for line in lines)
@@ -142,7 +142,7 @@ def _short(cell):
 
 
 def append(title, body, seconds, seed=1):
-    """Appends a section to RESULTS.md: the command of this process, versions, machine, seed and time, then the body."""
+    """Appends a section to RESULTS.md: command, date, versions, machine, seed and time, then the body."""
     versions = [f"Python {platform.python_version()}"]
     for package in PACKAGES:
         try:

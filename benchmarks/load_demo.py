@@ -1,12 +1,12 @@
-"""demo.py as its visitors find it: how soon it answers, and what 32 of them at once do to it.
+"""demo.py under load: response times for one visitor, and for 32 at once.
 
     python benchmarks/load_demo.py [--clients N] [--seconds N] [options of demo.py, such as --run NAME]
 
-The server runs as a process of its own. First alone: the page after `ready`, places of the slider between two texts,
-1,000 names. Then clients, each of which asks again as soon as it has an answer: the slider, names, draws, the map and
-text that goes on, with texts of all lengths. On Linux each has an address of its own, as visitors have, so that the
-bound on requests of one address is none on all. Counted are answers, those that were busy or too many, and errors; and
-the server's resident memory.
+The server runs in its own process. First, one visitor measures the page after `ready`, positions of the slider between
+two texts, and 1,000 names. Then many clients send requests as fast as they get answers: the slider, names, samples, the
+map and text continuation, with texts of all lengths. On Linux each client has its own address, like real visitors, so
+that the rate limit per address does not limit them all together. The result counts answers, refusals (busy or too many
+requests) and errors, and gives the server's resident memory.
 """
 
 import argparse
@@ -38,9 +38,9 @@ class Server:
         sys.exit("demo.py did not start")
 
     def request(self, method, path, body=None, visitor=0):
-        """Returns the status of a request and its answer; visitors from 1 on have an address each."""
-        own = f"127.0.1.{visitor}" if visitor and sys.platform == "linux" else "127.0.0.1"
-        connection = http.client.HTTPConnection(self.address.split("//")[1], timeout=60, source_address=(own, 0))
+        """Returns the status and the body of a request; each visitor from 1 on has its own address."""
+        source = f"127.0.1.{visitor}" if visitor and sys.platform == "linux" else "127.0.0.1"
+        connection = http.client.HTTPConnection(self.address.split("//")[1], timeout=60, source_address=(source, 0))
         with contextlib.closing(connection):
             connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
             response = connection.getresponse()
@@ -53,7 +53,7 @@ class Server:
         return self.request("POST", f"/api/{name}", json.dumps(fields).encode(), visitor)
 
     def resident(self):
-        """Returns the memory that the process holds, in MiB, where Linux tells it."""
+        """Returns the resident memory of the process in MiB, on Linux."""
         pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
         return pages * 4096 / 2**20
 
@@ -65,7 +65,7 @@ def seconds(function, *arguments, **fields):
 
 
 def requests(runs, choose):
-    """Returns a request that a visitor may make: (name, fields)."""
+    """Returns a random request of a visitor: (name, fields)."""
     run = choose.choice(runs)
     if run["kind"] == "running":
         return "continue", {"run": run["id"], "prompt": "The ", "length": 64, "seed": choose.randrange(1000)}
@@ -73,7 +73,7 @@ def requests(runs, choose):
     possible = [
         ("between", {"first": first, "second": second, "share": round(choose.random(), 2)}),
         ("sample", {"count": 8, "seed": choose.randrange(1000)}),
-        ("there", {"x": choose.uniform(-1, 1), "y": choose.uniform(-1, 1)}),
+        ("text_at", {"x": choose.uniform(-1, 1), "y": choose.uniform(-1, 1)}),
         ("map", {}),
     ]
     if run["kind"] == "names":
@@ -96,8 +96,8 @@ def main():
         for run in runs:
             if run["kind"] != "running":
                 first, second = run["examples"]
-                own = {"run": run["id"], "first": first, "second": second}
-                times = [seconds(server.ask, "between", **own, share=i / 40) for i in range(41)]
+                ends = {"run": run["id"], "first": first, "second": second}
+                times = [seconds(server.ask, "between", **ends, share=i / 40) for i in range(41)]
                 rows.append({"what": f"slider, {run['script']}, median ms", "value": 1000 * statistics.median(times)})
                 points = json.loads(server.ask("map", run=run["id"])[1])["points"]
                 run["texts"] = [text for text, _, _ in points]
@@ -113,9 +113,9 @@ def main():
                 name, fields = requests(runs, choose)
                 before = time.monotonic()
                 try:
-                    status, found = server.ask(name, number, **fields)
+                    status, body = server.ask(name, number, **fields)
                     if status not in (200, 429, 503):
-                        print(status, name, fields, found.decode(), file=sys.stderr)
+                        print(status, name, fields, body.decode(), file=sys.stderr)
                 except (OSError, http.client.HTTPException) as error:
                     status = type(error).__name__
                 counts[status] += 1
@@ -137,7 +137,7 @@ def main():
         ]
         rows.append({"what": "answer under load, median s", "value": statistics.median(times)})
         rows.append({"what": "memory before, MiB", "value": memory[0]})
-        rows.append({"what": "memory a third on, MiB", "value": memory[len(memory) // 3]})
+        rows.append({"what": "memory after a third, MiB", "value": memory[len(memory) // 3]})
         rows.append({"what": "memory at the end, MiB", "value": memory[-1]})
     finally:
         server.process.terminate()

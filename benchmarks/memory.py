@@ -1,4 +1,4 @@
-"""Trains a script on a large text file and reports the most memory that was resident, and the speed.
+"""Trains a script on a large text file and reports the peak resident memory and the speed.
 
 python benchmarks/memory.py [--script sentences] [--megabytes 1000] [--steps 100]
 """
@@ -14,7 +14,7 @@ import common
 
 
 def write_text(path, size):
-    """Writes about `size` bytes of different lines: words drawn by Zipf's law, 5 to 25 a line."""
+    """Writes about `size` bytes of distinct lines: words drawn by Zipf's law, 5 to 25 per line."""
     chance = random.Random(1)
     words = [f"{a}{b}{c}" for a in "bdfgklmnprst" for b in ("a", "e", "i", "o", "u", "ai", "or") for c in "lmnrstxyz "]
     words = [word.strip() for word in words] * 8
@@ -47,13 +47,13 @@ def main():
             seconds = common.run_script(f"{args.script}.py", *where, "-e", 1, "--max-steps", args.steps, "-o", 0)
             history = (Path(folder) / args.script / "large" / "history.csv").read_text().splitlines()
             speed = float(dict(zip(history[0].split(","), history[-1].split(","), strict=True))["tokens_per_second"])
-        # Of the largest so far: the texts come in the order of their sizes. ru_maxrss is in KiB on Linux.
+        # The peak of all children so far: the texts are sorted by size. ru_maxrss is in KiB on Linux.
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
         rows.append(
             {
                 "text (MB)": megabytes,
                 "steps": args.steps,
-                "most resident (GiB)": round(peak, 2),
+                "peak resident (GiB)": round(peak, 2),
                 "tokens/s": f"{speed:,.0f}",
                 "seconds": round(seconds),
             }

@@ -1,10 +1,10 @@
-"""Memory of training transformer_vae.py on long texts with and without recomputation, and the time of its windows.
+"""Memory of training transformer_vae.py on long texts with and without recomputation, and time of attention windows.
 
     python benchmarks/memory_transformer.py [--rounds 5] [--only memory|windows]
 
-Each row of the first table is a process of its own; the memory is the most that was resident, that of the interpreter
-and its libraries counted. The second table is the time of a training step of the decoder alone (the encoder has no
-windows), the median of the rounds, over the length.
+Each row of the first table is a separate process; memory is the peak resident size, including the interpreter and its
+libraries. The second table is the time of a training step of the decoder alone (the encoder has no windows) by length,
+the median over the rounds.
 """
 
 import argparse
@@ -18,15 +18,15 @@ import time
 import common
 
 MEMORY = {  # 840 tokens: a digit of 28 rows
-    "all kept": [],
-    "every third kept": ["--recompute", "3"],
-    "every sixth kept": ["--recompute", "6"],
-    "windows of 200, all kept": ["--window", "200"],
-    "windows of 200, every third kept": ["--window", "200", "--recompute", "3"],
+    "all": [],
+    "every third block": ["--recompute", "3"],
+    "every sixth block": ["--recompute", "6"],
+    "windows of 200, all": ["--window", "200"],
+    "windows of 200, every third block": ["--window", "200", "--recompute", "3"],
 }
 TEXTS = 16
 LENGTHS = (256, 512, 1024, 2048)
-WINDOWS = {"all at once": [], "windows of 128": ["--window", "128"]}
+WINDOWS = {"full attention": [], "windows of 128": ["--window", "128"]}
 
 
 def model_of(argv, length, alone=False):
@@ -39,7 +39,7 @@ def model_of(argv, length, alone=False):
     import transformer_vae
 
     class Alone(keras.Model):
-        """The decoder of a model, each text at the code 0."""
+        """The decoder of a model, with the code 0 for each text."""
 
         def __init__(self, model):
             super().__init__()
@@ -62,7 +62,7 @@ def model_of(argv, length, alone=False):
 
 
 def work(argv, length, batch, rounds, alone):
-    """Prints the seconds of a training step, the most that was resident in MiB, and how large the gradient was."""
+    """Prints the seconds of a training step, the peak resident memory in MiB, and the loss of the last step."""
     import numpy as np
 
     model, seconds = model_of(argv, length, alone), []
@@ -91,23 +91,21 @@ def main():
     started, rows = time.monotonic(), []
     for name, argv in MEMORY.items() if args.only != "windows" else ():
         seconds, peak, loss = measured(["--decoder-layers", "6", *argv], 840, TEXTS, args.rounds)
-        rows.append(
-            {f"6 blocks, {TEXTS} texts of 840 tokens": name, "most resident (MiB)": round(peak), "step (s)": seconds}
-        )
-        rows[-1]["of all kept"] = f"{peak / rows[0]['most resident (MiB)']:.0%}"
+        rows.append({"activations kept": name, "peak resident (MiB)": round(peak), "step (s)": seconds})
+        rows[-1]["relative to all"] = f"{peak / rows[0]['peak resident (MiB)']:.0%}"
         rows[-1]["loss of the last step"] = loss
         print(rows[-1], flush=True)
-    tables, rows = [common.table(rows)] if rows else [], []
+    tables, rows = [f"6 blocks, {TEXTS} texts of 840 tokens:\n\n{common.table(rows)}"] if rows else [], []
     for length in LENGTHS if args.only != "memory" else ():
         row = {"tokens": length}
         for name, argv in WINDOWS.items():
             seconds, _, _ = measured(argv, length, 4, args.rounds, alone=True)
-            row[f"{name}: step (s)"], row[f"{name}: of the first"] = seconds, seconds
-            row[f"{name}: of the first"] /= (rows or [row])[0][f"{name}: step (s)"]
+            row[f"{name}: step (s)"], row[f"{name}: relative to the first"] = seconds, seconds
+            row[f"{name}: relative to the first"] /= (rows or [row])[0][f"{name}: step (s)"]
         rows.append(row)
         print(row, flush=True)
     tables += [common.table(rows)] if rows else []
-    title = "Memory and time of transformer_vae.py on long texts"
+    title = "transformer_vae.py on long texts: memory and windows"
     common.append(title, "\n\n".join(tables), time.monotonic() - started)
     return None
 

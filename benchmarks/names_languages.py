@@ -1,14 +1,14 @@
-"""names_vae.py on surnames of 18 languages: are names asked for in a language of that language, and are they names?
+"""names_vae.py on surnames of 18 languages: do sampled names look like names, and like their language?
 
     python benchmarks/names_languages.py FOLDER [--epochs 40] [-T LOGDIR]
 
-FOLDER has a file for each language, the data of PyTorch's tutorial on names; repeated names are left out. The judge
-is a count model of characters for each language (modified Kneser-Ney, 5-grams), trained on the training names: it
-finds a language by Bayes's rule with all languages equally likely.
+FOLDER has one file per language, the data of PyTorch's tutorial on names; repeated names are left out. The judge is a
+character n-gram model for each language (modified Kneser-Ney, 5-grams), trained on the training names. It recognizes a
+language by Bayes's rule with equal priors.
 
-"Language found" is of names asked for in a language, a mean over the languages; the other scores are of 10,000 names in
-languages as frequent as in training. "As it is": draws of prior and decoder with spread 1, temperature 1, guidance 0.
-A run of this name that is there already is not trained anew.
+"Language recognized" is for names sampled in a language, a mean over the languages; the other scores are for 10,000
+names with languages as frequent as in training. "Full width": samples with prior scale 1, temperature 1, guidance 0.
+An existing run of this name is not trained again.
 """
 
 import argparse
@@ -27,17 +27,17 @@ import numpy as np
 
 import names_vae
 
-EACH = 400  # names drawn of each language
-OWN = {"spread": codec.SPREAD, "temperature": names_vae.TEMPERATURE, "guidance": codec.GUIDANCE}
+EACH = 400  # names sampled per language
+DEFAULTS = {"prior_scale": codec.PRIOR_SCALE, "temperature": names_vae.TEMPERATURE, "guidance": codec.GUIDANCE}
 SETTINGS = {
-    "default": OWN,
-    "guidance 0": OWN | {"guidance": 0.0},
-    "as it is": {"spread": 1.0, "temperature": 1.0, "guidance": 0.0},
+    "default": DEFAULTS,
+    "guidance 0": DEFAULTS | {"guidance": 0.0},
+    "full width": {"prior_scale": 1.0, "temperature": 1.0, "guidance": 0.0},
 }
 
 
 class Judge:
-    """Finds the language of a name by count models of its characters."""
+    """Recognizes the language of a name with n-gram models of characters."""
 
     def __init__(self, names, languages):
         self.languages = sorted(set(languages))
@@ -46,7 +46,7 @@ class Judge:
             one: kneser_ney.KneserNey([name for name, language in pairs if language == one], 5)
             for one in self.languages
         }
-        # A character that a language has never seen is as unlikely in each of them.
+        # A character that a language has never seen is equally unlikely in all of them.
         characters = set().union(*(model.characters for model in self.models.values()))
         for model in self.models.values():
             model.characters = characters
@@ -55,15 +55,15 @@ class Judge:
         return min(self.languages, key=lambda one: self.models[one].nll(name))
 
     def accuracy(self, names, languages):
-        """Returns the mean over the languages of the share of their names that are found to be theirs."""
+        """Returns the share of names whose language is recognized, a dict of language -> float."""
         right = {one: [] for one in self.languages}
         for name, language in zip(names, languages, strict=True):
             right[language].append(self(name) == language)
-        return {one: float(np.mean(found)) for one, found in right.items() if found}
+        return {one: float(np.mean(flags)) for one, flags in right.items() if flags}
 
 
 def well_formed(name, characters):
-    """Whether a name is two characters or more, all of them known, and none of them three times in a row."""
+    """Whether a name has at least two characters, all of them known, and none three times in a row."""
     return len(name) > 1 and set(name) <= characters and not re.search(r"(.)\1\1", name.lower())
 
 
@@ -80,45 +80,46 @@ def main():
         common.run_script("names_vae.py", *where, "-e", args.epochs, "--name", name, "-o", 10)
     if "iw_nll" not in common.scores_of(directory):
         common.run_script("names_vae.py", *where, "--eval", name)
-    run, _ = trained.opened(name, args.logdir, ("names_vae",))
-    corpus = corpora.load(path=args.folder, level="char", seed=1, labelled=True)
+    names = trained.load(name, args.logdir, ("names_vae",))
+    run = names.run
+    corpus = corpora.load(path=args.folder, level="char", seed=1, labeled=True)
     longest = run.options["max_length"]
     real = [(n, label) for n, label in zip(corpus.test, corpus.labels["test"], strict=True) if len(n) <= longest]
     judge, counts = Judge(corpus.train, corpus.labels["train"]), kneser_ney.KneserNey(corpus.train)
     known, characters = name_scores.Known(corpus.train), {c for n in corpus.train for c in n}
 
     def scored(names, languages, free):
-        """Scores names of a language each, and names of any."""
+        """Scores names sampled in a language, and names sampled in any language."""
         each = judge.accuracy(names, languages)
         return each, {
-            "language found": np.mean(list(each.values())),
+            "language recognized": np.mean(list(each.values())),
             "well-formed": np.mean([well_formed(n, characters) for n in free]),
-            **known.shares(free),
-            "nats a character by counts": counts.nats_a_token(free),
+            **known.novelty(free),
+            "nats per character by counts": counts.nats_per_token(free),
         }
 
     columns = {"real": scored(*zip(*real, strict=True), [n for n, _ in real])}
     languages = [language for language in judge.languages for _ in range(EACH)]
     for title, how in SETTINGS.items():
-        asked = [
+        sampled = [
             name
             for seed, language in enumerate(judge.languages, 1)
-            for name in names_vae.draw(run, EACH, style=language, seed=seed, **how)
+            for name in names.sample(EACH, seed, label=language, **how)
         ]
-        free = names_vae.draw(run, 10_000, seed=99, **how)
-        columns[title] = scored(asked, languages, free)
+        free = names.sample(10_000, 99, **how)
+        columns[title] = scored(sampled, languages, free)
     rows = [
         {"score": key, **{column: float(values[key]) for column, (_, values) in columns.items()}}
         for key in columns["real"][1]
     ]
     each = [
-        {"language": one, **{column: found[one] for column, (found, _) in columns.items()}} for one in judge.languages
+        {"language": one, **{column: shares[one] for column, (shares, _) in columns.items()}} for one in judge.languages
     ]
     scores = common.scores_of(run.directory)
-    own = {key: scores[key] for key in ("nats_per_char", "iw_nll", "kl", "exact_match", "active_units")}
-    own["training minutes"] = round(common.training_seconds(run.directory) / 60, 1)
+    summary = {key: scores[key] for key in ("nats_per_char", "iw_nll", "kl", "exact_match", "active_units")}
+    summary["training minutes"] = round(common.training_seconds(run.directory) / 60, 1)
     title = f"names_vae.py on surnames of 18 languages, {args.epochs} epochs"
-    tables = common.table(rows), common.table([own]), "Language found:", common.table(each)
+    tables = common.table(rows), common.table([summary]), "Language recognized:", common.table(each)
     common.append(title, "\n\n".join(tables), time.monotonic() - started)
 
 

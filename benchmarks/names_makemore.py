@@ -1,10 +1,10 @@
-"""names_vae.py on 32,033 English first names: likelihood, code and reconstruction, beside the decoder alone and counts.
+"""names_vae.py on 32,033 English first names, compared with the decoder alone and with n-gram counts.
 
     python benchmarks/names_makemore.py NAMES [--split deduplicated] [--epochs 50] [-T LOGDIR]
     python benchmarks/names_makemore.py NAMES --ablate --epochs 15
 
-NAMES is the file of Karpathy's makemore. `lecture` is its split, of lines, 2,539 of which repeat a name, so that most
-repeated ones are in two parts; `deduplicated` splits the 29,494 different names.
+NAMES is the file of Karpathy's makemore. `lecture` is makemore's split of the lines, of which 2,539 repeat a name, so
+that most repeated names are in two splits; `deduplicated` splits the 29,494 distinct names.
 """
 
 import argparse
@@ -20,13 +20,8 @@ LARGER = ["--num-layers", 3, "--dropout", 0.15]
 MODELS = {"vae": [*LARGER, "--free-bits", 10], "decoder alone": [*LARGER, "--no-latent"]}
 ABLATION = {
     "default": [],
-    "one draw in training": ["--draws", 1],
-    "prior not told the latents before": ["--prior", "made"],
-    "prior told nothing": ["--prior", "made-alike"],
+    "one sample in training": ["--train-samples", 1],
     "prior N(0, 1)": ["--prior", "normal"],
-    "decoder not told positions": ["--no-places"],
-    "decoder by attention alone": ["--no-own"],
-    "no prefix encoder": ["--no-prefix-encoder"],
     "no free bits": ["--free-bits", 0],
     "6 free bits": ["--free-bits", 6],
     "latents of the reference": ["-H", 64, "--prior-units", 512],
@@ -37,7 +32,7 @@ SCORES = (*SCORES, "exact_match", "exact_match_beam", "nll", "nll_from_prefix", 
 
 
 def parts(names, split):
-    """Returns the names to train on, to choose by and to score: 80, 10 and 10 %."""
+    """Splits names into train, valid and test: 80, 10 and 10 %."""
     names = sorted(set(names)) if split == "deduplicated" else list(names)
     random.seed(42)
     random.shuffle(names)
@@ -46,7 +41,7 @@ def parts(names, split):
 
 
 def row(name, options, folder, args):
-    """Trains and scores a model; returns its row of the table."""
+    """Trains and scores a model; returns a row of the table."""
     where = ["-T", args.logdir.resolve(), "-D", folder]
     run = args.logdir.resolve() / "names_vae" / f"{args.split}-{args.epochs}-{name.replace(' ', '-')}"
     common.run_script(
@@ -63,7 +58,7 @@ def main():
     parser.add_argument("--split", choices=("deduplicated", "lecture"), default="deduplicated")
     parser.add_argument("--epochs", type=int, default=50)
     parser.add_argument("--iw-samples", type=int, default=100)
-    parser.add_argument("--ablate", action="store_true", help="leave the parts of the model out, one at a time")
+    parser.add_argument("--ablate", action="store_true", help="leave out parts of the model, one at a time")
     parser.add_argument("-T", "--logdir", type=Path, default=common.ROOT / "runs" / "benchmarks")
     args = parser.parse_args()
     started = time.monotonic()
@@ -74,11 +69,11 @@ def main():
         models = ABLATION if args.ablate else MODELS
         rows = [row(name, options, folder, args) for name, options in models.items()]
     for order in (5, 6):
-        counts = kneser_ney.KneserNey(split["train"], order).nats_a_token(split["test"])
+        counts = kneser_ney.KneserNey(split["train"], order).nats_per_token(split["test"])
         title = f"{order}-gram counts (Kneser-Ney)"
         rows.append(dict.fromkeys(rows[0], "") | {"model": title, "nats_per_char": counts})
     title = f"names_vae.py on names.txt, {args.split} split, test, iw_nll with K = {args.iw_samples}"
-    title += ", parts left out" * args.ablate
+    title += ", ablations" * args.ablate
     common.append(title, common.table(rows), time.monotonic() - started)
 
 

@@ -1,9 +1,9 @@
-"""Keeps a trained run for use: its weights in half precision, options, vocabulary, curve, and how it was made.
+"""Packs a trained run for use: weights in half precision, options, vocabulary, curve, and the command that trained it.
 
     python benchmarks/pack.py RUN FOLDER
 
-RUN is the directory of a run, FOLDER where it goes, such as pretrained/sentences/pydocs. Its script then scores what
-is kept there by `--eval FOLDER`, and uses it by `--sample FOLDER`; homotopy.py and demo.py use it too.
+RUN is the directory of a run, and FOLDER the destination, such as pretrained/sentences/pydocs. The script then scores
+the packed run with `--eval FOLDER` and samples from it with `--sample FOLDER`; homotopy.py and demo.py use it too.
 """
 
 import argparse
@@ -24,11 +24,11 @@ FACTS = (
     *("format", "script", "options", "seed", "versions", "backend", "started", "corpus", "parameters", "device"),
     *("epochs_done", "minutes"),
 )
-MOST = 5_000_000  # bytes
+MAX_BYTES = 5_000_000
 
 
 def command_of(config):
-    """Returns the command that made a run, without where it put it."""
+    """Returns the command that trained a run, without its destination."""
     argv, kept = iter(config["argv"]), []
     for word in argv:
         if word in ("-T", "--logdir", "--tb-directory", "--name"):
@@ -40,7 +40,7 @@ def command_of(config):
 
 def main(args):
     source, target = args.run, args.folder
-    run = opening.open_path(str(source), source.parent.parent)
+    run = opening.open_for_use(str(source), source.parent.parent)
     script = importlib.import_module(run.script)
     model = script.build(run.options, run.vocabulary)
     run.load_best(model)
@@ -48,12 +48,12 @@ def main(args):
     for name, array in weights.values(weights.weights_of(model)).items():
         half = array.astype("float16") if array.dtype.kind == "f" else array
         if not np.isfinite(half).all():
-            sys.exit(f"{name} has no half precision: its largest number is {np.abs(array).max():g}")
+            sys.exit(f"{name} does not fit half precision: its largest number is {np.abs(array).max():g}")
         arrays[name] = half
     made = {"command": command_of(run.config), "packed": True}
     target.mkdir(parents=True, exist_ok=True)
     storage.save_arrays(target / BEST, {"format": FORMAT, "script": run.script}, arrays)
-    # Every machine computes float32 alike, and a text that is written is the same on all.
+    # With float32, generated text is the same on every machine.
     config = (
         {name: run.config[name] for name in FACTS}
         | made
@@ -66,12 +66,12 @@ def main(args):
     storage.write_text(target / "vocab.json", vocabulary + "\n")
     size = sum(path.stat().st_size for path in target.iterdir())
     print(f"{target}: {size:,} bytes, {made['command']}, {config['minutes']:.1f} minutes")
-    if size > MOST:
-        sys.exit(f"That is more than {MOST:,}: train a smaller model.")
+    if size > MAX_BYTES:
+        sys.exit(f"That is more than {MAX_BYTES:,} bytes: train a smaller model.")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("run", type=Path, help="directory of a run")
-    parser.add_argument("folder", type=Path, help="where it is kept, such as pretrained/sentences/pydocs")
+    parser.add_argument("folder", type=Path, help="destination, such as pretrained/sentences/pydocs")
     command(main, parser.parse_args)

@@ -21,7 +21,7 @@ SMALL = ["-I", 400_000, "-e", 3, "-E", 32, "-L", 48, "-H", 8, "-w", 2000, "-b", 
 
 
 def train(folder, name, *argv, wait=None):
-    """Runs sentences.py; after `wait` seconds it is killed with SIGKILL. Returns whether it came to its end."""
+    """Runs sentences.py, and kills it with SIGKILL after `wait` seconds. Returns whether it finished."""
     command = [sys.executable, "sentences.py", "-T", str(folder), *map(str, argv), *(["--name", name] if name else [])]
     with subprocess.Popen(command, cwd=common.ROOT, stdout=subprocess.DEVNULL) as process:
         try:
@@ -36,15 +36,15 @@ def train(folder, name, *argv, wait=None):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--runs", type=int, default=5, help="runs that are killed")
-    parser.add_argument("--kills", type=int, default=3, help="how often each is killed")
+    parser.add_argument("--runs", type=int, default=5, help="number of runs to kill")
+    parser.add_argument("--kills", type=int, default=3, help="number of times to kill each")
     args = parser.parse_args()
     started, chance, rows = time.monotonic(), random.Random(1), []
     folder = Path(tempfile.mkdtemp())
     whole = time.monotonic()
     train(folder, "whole", *SMALL)
     whole = time.monotonic() - whole
-    wanted = storage.load_arrays(folder / "sentences" / "whole" / "last.safetensors")[1]
+    expected = storage.load_arrays(folder / "sentences" / "whole" / "last.safetensors")[1]
     for number in range(args.runs):
         name, kills, ended = f"killed-{number}", [], False
         while not ended:
@@ -55,7 +55,7 @@ def main():
             ended = train(folder, None if exists else name, *(["--resume", name] if exists else SMALL), wait=wait)
             kills += [] if ended else [round(wait, 1)]
         got = storage.load_arrays(folder / "sentences" / name / "last.safetensors")[1]
-        equal = got.keys() == wanted.keys() and all(np.array_equal(got[key], wanted[key]) for key in wanted)
+        equal = got.keys() == expected.keys() and all(np.array_equal(got[key], expected[key]) for key in expected)
         rows.append({"run": name, "killed after (s)": " ".join(map(str, kills)) or "-", "bitwise equal": equal})
     shutil.rmtree(folder)
     common.append(

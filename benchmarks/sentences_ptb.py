@@ -1,14 +1,14 @@
-"""Remedies against posterior collapse, side by side on one budget: Sentence VAEs on the Penn Treebank.
+"""Remedies for posterior collapse on one budget: Sentence VAEs on the Penn Treebank.
 
     python benchmarks/sentences_ptb.py FOLDER [--epochs 8] [--only NAME ...] [--iw-samples 100]
     python benchmarks/sentences_ptb.py FOLDER --best --epochs 18 --iw-samples 500
 
 FOLDER holds train.txt, valid.txt and test.txt of Mikolov's split. Every model has the published sizes (embedding and
-LSTM 256, z 32, softmax apart from the embedding, dropout 0.5; He et al. 2019, Li et al. 2019) and sees the text
-equally often; pre-training counts. Only the language model, the anchor, sees it twice as often, in smaller batches:
-it has no encoder and takes about the same time. `--best` trains the configuration with the best score within an hour
-instead, and its decoder alone as a language model. A run that is there already is neither trained nor scored again,
-so a stopped benchmark goes on.
+LSTM 256, z 32, untied softmax, dropout 0.5; He et al. 2019, Li et al. 2019) and sees the text equally often, including
+pre-training. Only the language model, the reference point, sees it twice as often, in smaller batches: it has no
+encoder and takes about the same time. `--best` instead trains the configuration with the best score within an hour, and
+its decoder alone as a language model. An existing run is neither trained nor scored again, so a stopped benchmark can
+be continued.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import common
 
 PUBLISHED = ["-E", 256, "-L", 256, "--encoder-units", 256, "-H", 32, "--untied", "--dropout", 0.5]
 PLAIN = [*PUBLISHED, "--posterior-norm", 0]
-# Lengths of phases are shares of the epochs.
+# "half" and "quarter" are shares of the epochs.
 REMEDIES = {
     "language model": [*PUBLISHED, "--no-latent", "-b", 32, "-l", 2e-3],
     "no remedy": [*PLAIN, "--kl-schedule", "none"],
@@ -38,7 +38,7 @@ COLUMNS = ("iw_nll", "neg_elbo", "kl", "mutual_information", "active_units", "pe
 
 
 def train(name, options, folder, logdir, budget):
-    """Trains a model for `budget` epochs, unless it has been; returns the run's directory."""
+    """Trains a model for `budget` epochs unless the run exists; returns the run's directory."""
     quarter = budget // 4
     options = [{"half": budget / 2, "quarter": quarter}.get(option, option) for option in options]
     epochs = 2 * budget if name == "language model" else budget
@@ -53,9 +53,9 @@ def train(name, options, folder, logdir, budget):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--only", nargs="*", choices=REMEDIES | BEST, help="these alone")
+    parser.add_argument("--only", nargs="*", choices=REMEDIES | BEST, help="run only these")
     parser.add_argument("--best", action="store_true", help="the best configuration instead of the remedies")
-    parser.add_argument("--epochs", type=int, default=8, help="passes over the text of each model")
+    parser.add_argument("--epochs", type=int, default=8, help="passes over the text per model")
     parser.add_argument("--iw-samples", type=int, default=100)
     parser.add_argument("-T", "--logdir", type=Path, default=common.ROOT / "runs" / "benchmarks")
     args = parser.parse_args()

@@ -1,11 +1,11 @@
-"""Speed of training: the scripts' recurrent models against the same models in torch and in plain Keras.
+"""Speed of training: the scripts' recurrent models compared with the same models in torch and in plain Keras.
 
     python benchmarks/speed_rnn.py [--rounds 15] [--only CASE ...] [--peer PYTHON]
 
-Each competitor is a process of its own that builds the model, waits, and times one training step (forward, backward,
-clipping, Adam) whenever it is asked to; they are asked in turn, so that what else the machine does falls on all
-alike. A score is the median over the rounds, in tokens a second; the ratios are to torch in float32. torch must be
-installed for PYTHON, by default the Python that runs this.
+Each implementation runs in its own process, which builds the model and times one training step (forward, backward,
+clipping, Adam) on request. The processes take turns, so that other load on the machine affects all of them equally. A
+score is the median over the rounds, in tokens per second; ratios are relative to torch in float32. torch must be
+installed for PYTHON, by default the Python that runs this benchmark.
 """
 
 import argparse
@@ -18,11 +18,11 @@ import common
 CASES = {
     # name: script, its model's options, steps of time, vocabulary
     "1 x 512, batch 64, 100 characters": ("chars", {"units": 512, "batch_size": 64}, 100, 65),
-    "2 x 256, batch 64, 64 characters": ("chars", {"units": 256, "batch_size": 64, "extra_layers": 1}, 64, 65),
+    "2 x 256, batch 64, 64 characters": ("chars", {"units": 256, "batch_size": 64, "num_layers": 2}, 64, 65),
     "1 x 256, batch 128, 32 characters": ("chars", {"units": 256, "batch_size": 128}, 32, 65),
     "2 x 650, batch 20, 35 words": (
         "words",
-        {"units": 650, "embedding_dim": 650, "batch_size": 20, "extra_layers": 1, "stream": True},
+        {"units": 650, "embedding_dim": 650, "batch_size": 20, "num_layers": 2, "stream": True},
         35,
         10_000,
     ),
@@ -53,7 +53,7 @@ def batch_of(case, step):
 
 
 def keras_step(case, kind, dtype):
-    """Returns a function of a batch that makes one training step with a script's own model."""
+    """Returns a function of a batch that runs one training step with the script's model."""
     sys.path.insert(0, str(common.ROOT))
     import importlib
 
@@ -65,9 +65,9 @@ def keras_step(case, kind, dtype):
     set_dtype(dtype)
     module = importlib.import_module(script)
     if kind == "own" and script != "sentences":
-        module.one_core_an_operation()  # as the script's main does
+        module.limit_ops_to_one_core()  # as in the script's main
     if kind == "keras":
-        module.LSTM, module.Adam = keras.layers.LSTM, keras.optimizers.Adam
+        module.RNNS["lstm"], module.Adam = keras.layers.LSTM, keras.optimizers.Adam
         module.softmax_nll = plain_nll
     values = common.options_of(module.parse_args([]))
     model = module.build(values | options, range(vocabulary))
@@ -84,7 +84,7 @@ def plain_nll(hidden, kernel, bias, targets, mask=None, transposed=False):
 
 
 def torch_step(case, dtype):
-    """Returns a function of a batch that makes one training step with the same model in torch."""
+    """Returns a function of a batch that runs one training step with the same model in torch."""
     import torch
     from torch import nn
 
@@ -95,7 +95,7 @@ def torch_step(case, dtype):
         def __init__(self):
             super().__init__()
             self.embedding = nn.Embedding(vocabulary, width)
-            self.lstm = nn.LSTM(width, units, 1 + options.get("extra_layers", 0), batch_first=True)
+            self.lstm = nn.LSTM(width, units, options.get("num_layers", 1), batch_first=True)
             self.drop, self.out = nn.Dropout(0.1), nn.Linear(units, vocabulary)
             if script == "words":
                 self.out.weight = self.embedding.weight
@@ -135,7 +135,7 @@ def torch_step(case, dtype):
 
 
 def work(case, kind, dtype):
-    """Times one step for each line of the input, after three that are not counted."""
+    """Times one step per line of input, after three warm-up steps."""
     step = torch_step(case, dtype) if kind == "torch" else keras_step(case, kind, dtype)
     for number in range(3):
         step(batch_of(case, number))
@@ -161,7 +161,12 @@ def main():
         _, options, time_steps, _ = CASES[case]
         speeds = {name: options["batch_size"] * time_steps / t for name, t in times.items()}
         rows += [
-            {"model": case, "who": name, "tokens/s": f"{speed:,.0f}", "of torch": f"{speed / speeds['torch']:.2f}"}
+            {
+                "model": case,
+                "implementation": name,
+                "tokens/s": f"{speed:,.0f}",
+                "relative to torch": f"{speed / speeds['torch']:.2f}",
+            }
             for name, speed in speeds.items()
         ]
         print(common.table(rows[-len(WORKERS) :]), flush=True)

@@ -1,11 +1,11 @@
-"""Speed of sampling: chars.py's writer against the growing prefix in Keras and a loop over steps in torch.
+"""Speed of sampling: chars.py compared with a growing prefix in Keras and a loop over steps in torch.
 
     python benchmarks/speed_sampling.py [--length 200] [--rounds 5] [--peer PYTHON]
 
-One LSTM of 512 units over 65 characters writes `length` characters, 1 and 256 texts at once, at temperature 1. The
-growing prefix calls `predict` on all the text so far for each character, as many tutorials do. Each way is a process
-of its own; the score is the median over the rounds, in characters a second. torch must be
-installed for PYTHON, by default the Python that runs this.
+An LSTM of 512 units over 65 characters writes `length` characters, for 1 and 256 texts at once, at temperature 1. The
+growing prefix calls `predict` on all the text so far for each character, as many tutorials do. Each method runs in its
+own process; the score is the median over the rounds, in characters per second. torch must be installed for PYTHON, by
+default the Python that runs this benchmark.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import time
 
 import common
 
-WAYS = ("chars.py", "growing prefix", "torch")
+METHODS = ("chars.py", "growing prefix", "torch")
 UNITS, WIDTH, VOCABULARY = 512, 128, 65
 
 
@@ -31,7 +31,7 @@ def ours(count, length):
     names = ("given", "groups", "flags", "argv")
     options = {name: value for name, value in vars(chars.parse_args([])).items() if name not in names}
     writer = language_model.Writer(chars.build(options, range(VOCABULARY)), chunk=length)
-    return lambda: writer.go_on(writer.start([[4]] * count))
+    return lambda: writer.continue_(writer.start([[4]] * count))
 
 
 def growing_prefix(count, length):
@@ -70,9 +70,9 @@ def in_torch(count, length):
     return write
 
 
-def work(way, count, length):
-    write = {"chars.py": ours, "growing prefix": growing_prefix, "torch": in_torch}[way](count, length)
-    if way != "growing prefix":
+def work(method, count, length):
+    write = {"chars.py": ours, "growing prefix": growing_prefix, "torch": in_torch}[method](count, length)
+    if method != "growing prefix":
         write()
     common.answer(write)
 
@@ -89,18 +89,20 @@ def main():
     started, rows = time.monotonic(), []
     for count in (1, 256):
         speeds = {}
-        for way in WAYS:
-            python = args.peer if way == "torch" else sys.executable
-            command = [python, __file__, "--worker", json.dumps([way, count, args.length])]
+        for method in METHODS:
+            python = args.peer if method == "torch" else sys.executable
+            command = [python, __file__, "--worker", json.dumps([method, count, args.length])]
             worker = common.started(command)
-            # The growing prefix takes minutes: once is enough to tell.
-            seconds = [common.ask(worker) for _ in range(1 if way == "growing prefix" else args.rounds)]
+            # The growing prefix takes minutes: once is enough.
+            seconds = [common.ask(worker) for _ in range(1 if method == "growing prefix" else args.rounds)]
             worker.stdin.close()
             worker.wait()
-            speeds[way] = count * args.length / statistics.median(seconds)
-        for way, speed in speeds.items():
+            speeds[method] = count * args.length / statistics.median(seconds)
+        for method, speed in speeds.items():
             ratio = f"{speeds['chars.py'] / speed:.1f}"
-            rows.append({"texts": count, "way": way, "characters/s": f"{speed:,.0f}", "chars.py is faster by": ratio})
+            rows.append(
+                {"texts": count, "method": method, "characters/s": f"{speed:,.0f}", "chars.py is faster by": ratio}
+            )
     title = f"Speed of sampling, {args.length} characters"
     common.append(title, common.table(rows), time.monotonic() - started)
     return None

@@ -1,10 +1,10 @@
-"""Speed of training: this project's transformers against the same in torch and of plain Keras layers.
+"""Speed of training: this project's transformers compared with the same models in torch and in plain Keras layers.
 
     python benchmarks/speed_transformer.py [--rounds 15] [--only CASE ...] [--peer PYTHON]
 
-Each competitor is a process of its own, asked in turn for one training step (forward, backward, clipping, Adam), as in
-speed_rnn.py. The peer in torch attends with scaled_dot_product_attention. A score is the median over the rounds, in
-tokens a second. torch must be installed for PYTHON, by default the Python that runs this.
+Each implementation runs in its own process and takes turns with the others, one training step (forward, backward,
+clipping, Adam) at a time, as in speed_rnn.py. The torch models use scaled_dot_product_attention. A score is the median
+over the rounds, in tokens per second. torch must be installed for PYTHON, by default the Python running this benchmark.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import common
 
 WIDTH, HEADS = 192, 6
 CASES = {
-    # name: sequences, tokens of each, vocabulary
+    # name: sequences, tokens per sequence, vocabulary
     "language model, 4 blocks of 192": (128, 32, 1000),
     "transformer_vae.py's default": (64, 12, 4000),
 }
@@ -38,9 +38,9 @@ def batch_of(case, step):
 
 
 def keras_language_model(kind, vocabulary, tokens):
-    """Returns a language model of pre-norm blocks: of this project's, or of Keras's layers."""
+    """Returns a language model of pre-norm blocks, either this project's or made of Keras's layers."""
     from scriptorium.nn import transformer
-    from scriptorium.nn.compiled import in_parts
+    from scriptorium.nn.compiled import in_halves
     from scriptorium.nn.fast import softmax_nll
 
     import keras
@@ -66,7 +66,7 @@ def keras_language_model(kind, vocabulary, tokens):
             self.norm = layers.LayerNormalization(epsilon=1e-5)
 
         def call(self, ids):
-            return in_parts(self.read, ids) if kind == "own" else self.read(ids)
+            return in_halves(self.read, ids) if kind == "own" else self.read(ids)
 
         def read(self, ids):
             time = ops.shape(ids)[1]
@@ -88,7 +88,7 @@ def keras_language_model(kind, vocabulary, tokens):
 
 
 def keras_step(case, kind, dtype):
-    """Returns a function of a batch that makes one training step."""
+    """Returns a function of a batch that runs one training step."""
     sys.path.insert(0, str(common.ROOT))
     from scriptorium.nn.device import set_dtype
 
@@ -99,7 +99,7 @@ def keras_step(case, kind, dtype):
     _, tokens, vocabulary = CASES[case]
     set_dtype(dtype)
     if kind == "own":
-        transformer_vae.one_core_an_operation()  # as the script's main does
+        transformer_vae.limit_ops_to_one_core()  # as in the script's main
     Adam = keras.optimizers.Adam if kind == "keras" else transformer_vae.Adam
     if case.startswith("language"):
         model = keras_language_model(kind, vocabulary, tokens)
@@ -112,18 +112,20 @@ def keras_step(case, kind, dtype):
 
 
 def torch_step(case, dtype):
-    """Returns a function of a batch that makes one training step with the same model in torch."""
+    """Returns a function of a batch that runs one training step with the same model in torch."""
     import torch
     from torch import nn
     from torch.nn import functional
 
     _, tokens, vocabulary = CASES[case]
 
-    def parted(x):
+    def split_heads(x):
         return x.unflatten(-1, (HEADS, -1)).transpose(1, 2)
 
     def attend(query, key, value, **how):
-        attended = functional.scaled_dot_product_attention(parted(query), parted(key), parted(value), **how)
+        attended = functional.scaled_dot_product_attention(
+            split_heads(query), split_heads(key), split_heads(value), **how
+        )
         return attended.transpose(1, 2).flatten(2)
 
     class Block(nn.Module):
@@ -175,7 +177,7 @@ def torch_step(case, dtype):
             self.decoder = nn.ModuleList(Block(0.1, t5=True, code=True) for _ in range(3))
             self.norms = nn.ModuleList(nn.RMSNorm(WIDTH) for _ in range(2))
             self.posterior, self.from_code = nn.Linear(WIDTH, 2 * numbers), nn.Linear(numbers, 4 * WIDTH)
-            self.own, self.of_code = nn.Linear(WIDTH, WIDTH, bias=False), nn.Embedding(4 * codes, WIDTH)
+            self.skip, self.of_code = nn.Linear(WIDTH, WIDTH, bias=False), nn.Embedding(4 * codes, WIDTH)
             self.biases, self.drop, self.codes = nn.Embedding(32, HEADS), nn.Dropout(0.1), codes
             self.norm_code = nn.RMSNorm(4 * WIDTH)
             back = torch.arange(longest)[:, None] - torch.arange(longest)[None]
@@ -192,17 +194,17 @@ def torch_step(case, dtype):
             for i, block in enumerate(self.encoder):
                 x = block(x, pool=halved if i else None, attn_mask=mask)
                 mask = mask[..., :1].expand(-1, -1, -1, x.shape[1])
-            found = self.posterior(self.norms[0](x[:, : self.codes])).float()
-            found = functional.pad(found, (0, 0, 0, self.codes - found.shape[1]))
-            mean, log_var = found.chunk(2, -1)
+            stats = self.posterior(self.norms[0](x[:, : self.codes])).float()
+            stats = functional.pad(stats, (0, 0, 0, self.codes - stats.shape[1]))
+            mean, log_var = stats.chunk(2, -1)
             z = mean + (0.5 * log_var).exp() * torch.randn_like(mean)
             kl = 0.5 * (mean**2 + log_var.exp() - 1 - log_var).sum((1, 2)).mean()
             code = self.norm_code(self.from_code(z)).unflatten(-1, (4, WIDTH))
             code = torch.cat([code[:, 0, :1], code[:, 1:].flatten(1, 2)], 1)
             code = functional.pad(code, (0, 0, 0, 3)) + self.of_code.weight
-            own = functional.pad(self.own(code[:, 1:]), (0, 0, 0, max(0, time + 1 - code.shape[1])))[:, :time]
+            skip = functional.pad(self.skip(code[:, 1:]), (0, 0, 0, max(0, time + 1 - code.shape[1])))[:, :time]
             before = torch.cat([first, ids[:, :-1]], 1)
-            x = self.drop(self.embedding(before) + self.places.weight[:time]) + own
+            x = self.drop(self.embedding(before) + self.places.weight[:time]) + skip
             bias = self.biases(self.back[:time, :time]).permute(2, 0, 1)[None] + self.behind[:time, :time]
             for block in self.decoder:
                 x = block(x, code, attn_mask=bias.to(x.dtype) if not torch.is_autocast_enabled("cpu") else bias)
@@ -215,7 +217,7 @@ def torch_step(case, dtype):
 
 
 def work(case, kind, dtype):
-    """Times one step for each line of the input, after three that are not counted."""
+    """Times one step per line of input, after three warm-up steps."""
     step = torch_step(case, dtype) if kind == "torch" else keras_step(case, kind, dtype)
     for number in range(3):
         step(batch_of(case, number))
@@ -238,7 +240,7 @@ def main():
         for name in args.who:
             kind, dtype = WORKERS[name]
             if kind == "keras" and not case.startswith("language"):
-                continue  # Keras has no such layers
+                continue  # Keras has no layers for this model
             python = args.peer if kind == "torch" else sys.executable
             commands[name] = [python, __file__, "--worker", json.dumps([case, kind, dtype])]
         times = common.medians(commands, args.rounds)
@@ -246,7 +248,12 @@ def main():
         speeds = {name: sequences * tokens / t for name, t in times.items()}
         torch = speeds.get("torch", float("nan"))
         rows += [
-            {"model": case, "who": name, "tokens/s": f"{speed:,.0f}", "of torch": f"{speed / torch:.2f}"}
+            {
+                "model": case,
+                "implementation": name,
+                "tokens/s": f"{speed:,.0f}",
+                "relative to torch": f"{speed / torch:.2f}",
+            }
             for name, speed in speeds.items()
         ]
         print(common.table(rows[-len(commands) :]), flush=True)

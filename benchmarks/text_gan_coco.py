@@ -1,12 +1,12 @@
-"""text_gan.py on COCO captions: by likelihood, by a critic after likelihood, and by a critic alone.
+"""text_gan.py on COCO captions: likelihood alone, the critic after likelihood, and the critic alone.
 
     python benchmarks/text_gan_coco.py FOLDER [--judge FILE] [--only mle gan control scratch] [options of text_gan.py]
 
-The control is `gan` with so much likelihood beside the critic that this one does not count.
+The control is `gan` with a likelihood weight so large that the critic has no influence.
 
-FOLDER holds Texygen's image_coco.txt, to train on, and test_coco.txt, 10,000 captions each. Each run is scored by
-10,000 sentences against all test captions. `other_lm_score` is their nats a token under a language model of other
-captions, those of --judge, a caption a line, which no generator has seen.
+FOLDER holds Texygen's image_coco.txt, for training, and test_coco.txt, 10,000 captions each. Each run is scored with
+10,000 sentences against all test captions. `other_lm_score` is their nats per token under a language model of other
+captions, which no generator has seen: those in --judge, one per line.
 """
 
 import argparse
@@ -25,28 +25,26 @@ RUNS = {
     "scratch": ["-e", "14", "--pretrain-epochs", "0", *ALONE],
 }
 SEEDS = {"mle": (1,), "gan": (1,), "control": (1,), "scratch": (1, 2, 3)}
-TEMPERATURES = (1.0, 1.03)  # that the run by likelihood is scored at
+TEMPERATURES = (1.0, 1.03)  # for scoring the run trained by likelihood
 BLEU = [f"{kind}_{n}" for kind in ("bleu", "self_bleu") for n in range(2, 6)]
 OTHERS = ("lm_score", "reverse_lm_score", "below_likelihood", "jsd_1", "jsd_2", "jsd_3", "jsd_4", "copies", "unique")
 OTHERS = (*OTHERS, "repeated", "likelier_than_shuffled")
 
 
 def judged(directory, temperature, others):
-    """Returns nats a token of 10,000 sentences of a run under a language model of other captions, and the first 12."""
+    """Returns nats per token of 10,000 samples of a run under a language model of other captions, and the first 12."""
     from scriptorium.data.vocabulary import strip_special
     from scriptorium.scores import kneser_ney
     from scriptorium.text_gan.samples import as_text, write
-    from scriptorium.training.opening import open_path
+    from scriptorium.training.opening import open_for_use
 
     from text_gan import build
 
-    run = open_path(str(directory), directory.parent.parent, ("text_gan",))
-    run.model = build(run.options, run.vocabulary)
-    run.load_best(run.model)
+    run = open_for_use(str(directory), directory.parent.parent, ("text_gan",)).load_model(build)
     counts = kneser_ney.KneserNey([kneser_ney.letters(run.vocabulary.encode(line)) for line in others], 5)
     samples = write(run, 10_000, temperature=temperature, seed=run.seed)
     texts = [kneser_ney.letters(strip_special(ids)) for ids in samples]
-    return counts.nats_a_token(texts), as_text(run, samples[:12])[1]
+    return counts.nats_per_token(texts), as_text(run, samples[:12])[1]
 
 
 def main():
@@ -75,8 +73,8 @@ def main():
                     row = {"run": what, "seed": seed, "temperature": temperature}
                     row |= {key: scores.get(key, "") for key in (*BLEU, *OTHERS)}
                     if others:
-                        row["other_lm_score"], found = judged(directory, temperature, others)
-                        lines += [f"    {line}" for line in found]
+                        row["other_lm_score"], examples = judged(directory, temperature, others)
+                        lines += [f"    {line}" for line in examples]
                     rows.append(row | {"training minutes": round(common.training_seconds(directory) / 60, 1)})
             columns = [{"": key, **{f"{r['run']} {i}": r[key] for i, r in enumerate(rows, 1)}} for key in rows[0]]
             body = common.table(columns) + "\n\n" + "\n".join(lines)

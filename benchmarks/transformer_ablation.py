@@ -1,4 +1,4 @@
-"""What the parts of transformer_vae.py bring: narrow models, on a part of the lines of Python.
+"""Ablations of transformer_vae.py: narrow models on some of the lines of Python.
 
 python benchmarks/transformer_ablation.py [--epochs 3] [--limit 600000] [--units 96]
 """
@@ -9,13 +9,11 @@ import time
 import common
 
 MODELS = {
-    "as it is": [],
+    "default settings": [],
     "5 x 77 numbers": ["--preset", "tenth_5_tkn"],
     "9 x 16 numbers": ["-H", 16],
     "funnel 2_2_2": ["--preset", "funnel_small"],
-    "upsampling by repetition": ["--upsampling", "repeat"],
-    "code by attention alone": ["--no-own"],
-    "no code read through noise": ["--noisy", 0],
+    "no code read through noise": ["--noise-probability", 0],
     "beta 0.2": ["--beta", 0.2],
     "beta 1": ["--beta", 1],
     "KL and MMD, imq": ["--mmd", 100],
@@ -44,7 +42,7 @@ def main():
         scores, minutes = common.scores_of(directory), common.training_seconds(directory) / 60
         rows.append({"model": name, **{score: scores.get(score, "") for score in SCORES}, "minutes": round(minutes, 1)})
         print(common.table(rows), flush=True)
-    title = f"transformer_vae.py, parts changed: {args.units} units, {args.epochs} epochs on {args.limit:,} characters"
+    title = f"transformer_vae.py: ablations, {args.units} units, {args.epochs} epochs on {args.limit:,} characters"
     common.append(title, common.table(rows), time.monotonic() - started)
 
 

@@ -1,10 +1,10 @@
-"""transformer_vae.py on lines of Python: its scores, and how likely what lies between and beside lines is by counts.
+"""transformer_vae.py on lines of Python: its scores, and the likelihood of midpoints and samples under n-gram counts.
 
     python benchmarks/transformer_lines.py [--run RUN] [options of transformer_vae.py]
 
-Trains and scores a run, or takes one. The language model is Kneser-Ney's of 5 tokens, counted on the training lines; it
-has seen none of the others. Middles and draws are written at the run's level of noise and at none. A splice is the
-beginning of one line and the end of another, in tokens, at a place of each drawn alike.
+Trains and scores a run, or uses an existing one. The language model is a Kneser-Ney 5-gram model of the training lines.
+Midpoints and samples are decoded at the run's noise level and without noise. A splice joins the beginning of one line
+to the end of another, in tokens, cut at the same share of each.
 """
 
 import argparse
@@ -19,7 +19,7 @@ SCORES = (*SCORES, "sample_unique", "kl", "neg_elbo", "iw_nll", "mmd", "mmd_thre
 
 
 def likelihoods(directory):
-    """Returns rows of (what, lines, share that is Python, share that is new, nats a token) of a run."""
+    """Returns the rows of the table for a run: shares that are valid Python, distinct and new, and nats per token."""
     from scriptorium.training import trained
     from scriptorium.transformer_vae import scores as code_scores
     from scriptorium.transformer_vae.experiments import is_python
@@ -27,10 +27,11 @@ def likelihoods(directory):
 
     import numpy as np
 
+    import transformer_vae
     from util import load
 
-    run, script = trained.opened(str(directory), directory.parent.parent, ("transformer_vae",))
-    args = script.parse_args([])
+    run = trained.load(directory, directory.parent.parent, ("transformer_vae",)).run
+    args = transformer_vae.parse_args([])
     for name, value in run.options.items():
         setattr(args, name, value)
     corpus, vocabulary, splits = load(run, args)
@@ -48,32 +49,32 @@ def likelihoods(directory):
         ids = code_scores.write(run.model, codes, run.options["positions"], noise, beam)
         return [vocabulary.decode(row) for row in ids]
 
-    found, splices = {"test lines": texts}, []
+    lines_of, splices = {"test lines": texts}, []
     for a, b in pairs:
         share, one, other = random.random(), vocabulary.encode(texts[a]), vocabulary.encode(texts[b])
         first, second = one[: round(share * len(one))], other[round(share * len(other)) :]
         splices.append(vocabulary.decode(np.concatenate([first, second])))
-    found["their splices"] = splices
+    lines_of["splices of test lines, in tokens"] = splices
     middle = [latent.slerp(z[a], z[b], [0.5])[0] for a, b in pairs]
     prior = random.standard_normal((code_scores.SAMPLES, *run.model.latent_shape))
-    for noise in sorted({0.0, run.options["noise"]}):
+    for noise in sorted({0.0, run.options["noise_level"]}):
         for beam in (1, code_scores.BEAM):
-            how = f"noise {noise:g}, " + ("greedily" if beam == 1 else f"beam of {beam}")
+            how = f"noise {noise:g}, " + ("greedy" if beam == 1 else f"beam search of {beam}")
             ends = zip(written(middle, noise, beam), pairs, strict=True)
-            found[f"middles by slerp, {how}"] = [text for text, (a, b) in ends if text not in (texts[a], texts[b])]
-            found[f"draws from the prior, {how}"] = written(prior, noise, beam)
+            lines_of[f"midpoints by slerp, {how}"] = [text for text, (a, b) in ends if text not in (texts[a], texts[b])]
+            lines_of[f"samples from the prior, {how}"] = written(prior, noise, beam)
     rows = []
-    for what, lines in found.items():
+    for what, lines in lines_of.items():
         row = {"what": what, "lines": len(lines)}
-        row |= {"Python": float(np.mean([is_python(text) for text in lines]))}
-        row |= {"different": len(set(lines)) / len(lines), "new": float(np.mean([text not in known for text in lines]))}
-        rows.append(row | {"nats a token": counts.nats_a_token([letters(text) for text in lines])})
+        row |= {"valid Python": float(np.mean([is_python(text) for text in lines]))}
+        row |= {"distinct": len(set(lines)) / len(lines), "new": float(np.mean([text not in known for text in lines]))}
+        rows.append(row | {"nats per token": counts.nats_per_token([letters(text) for text in lines])})
     return rows
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--run", type=Path, help="directory of a run that has been scored by --eval")
+    parser.add_argument("--run", type=Path, help="directory of a run that has been scored with --eval")
     parser.add_argument("-T", "--logdir", type=Path, default=common.ROOT / "runs" / "benchmarks")
     args, options = parser.parse_known_args()
     started, run = time.monotonic(), args.run

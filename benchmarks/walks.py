@@ -1,9 +1,9 @@
-"""Do walks of a Sentence VAE pass through sentences? Scores their midpoints by a language model of the same text.
+"""Do walks of a Sentence VAE pass through sentences? Scores their midpoints with a language model of the same text.
 
     python benchmarks/walks.py RUN LANGUAGE_MODEL_RUN [--pairs 500] [-T LOGDIR]
 
 RUN is a run of sentences.py, LANGUAGE_MODEL_RUN one of `sentences.py --no-latent` on the same text and vocabulary.
-Pairs of held-out sentences are drawn with a seed; the midpoint of their posterior means is decoded greedily.
+Pairs of held-out sentences are drawn with a fixed seed; the midpoint of their posterior means is decoded greedily.
 """
 
 import argparse
@@ -22,8 +22,6 @@ sys.path.insert(0, str(common.ROOT))
 
 import numpy as np
 
-import sentences
-
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
@@ -33,14 +31,15 @@ def main():
     parser.add_argument("-T", "--logdir", default=str(common.ROOT / "runs"))
     args = parser.parse_args()
     started = time.monotonic()
-    (run, _), (judge, _) = (trained.opened(which, args.logdir, ("sentences",)) for which in (args.run, args.judge))
+    codec, judge = (trained.load(which, args.logdir, ("sentences",)) for which in (args.run, args.judge))
+    run, judge = codec.run, judge.run
     if run.vocabulary.tokens != judge.vocabulary.tokens:
         raise SystemExit("The two runs have different vocabularies.")
     o = run.options
     corpus = corpora.load(o["task"], o["data"], limit=o["limit"], level=o["level"], seed=1)
     test = encode_texts(corpus.test, run.vocabulary, o["max_length"], o["clip_length"])
 
-    def nll_a_word(sequences):
+    def nll_per_word(sequences):
         return inference.likelihoods(judge.model, sequences, np.zeros((len(sequences), 1))) / sequences.lengths
 
     z_mean, _ = inference.posteriors(run.model, test)
@@ -57,28 +56,28 @@ def main():
         for i, pair in enumerate(pairs)
     ]
     new = np.array([tuple(strip_special(middle[i])) not in ends[i] for i in range(len(middle))])
-    real, walked = np.median(nll_a_word(test)), nll_a_word(middle)
-    wanted = [strip_special(test[i]) for i in range(len(test))]
+    real, walked = np.median(nll_per_word(test)), nll_per_word(middle)
+    references = [strip_special(test[i]) for i in range(len(test))]
     again = [strip_special(ids) for ids in inference.write(run.model, z_mean, o["gen_length"])[0]]
-    prior = inference.write(run.model, sentences.sample_prior(run, args.pairs), o["gen_length"])[0]
-    sampled = nll_a_word(Sequences.from_list([[*strip_special(ids), EOS] for ids in prior]))
+    prior = inference.write(run.model, codec.sample_prior(args.pairs), o["gen_length"])[0]
+    sampled = nll_per_word(Sequences.from_list([[*strip_special(ids), EOS] for ids in prior]))
     rows = [
-        {"score": "reconstruction BLEU-4", "value": metrics.bleu_4(wanted, again)},
-        {"score": "reconstruction exact match", "value": metrics.exact_match(wanted, again)},
-        {"score": "median nll a word of held-out sentences", "value": float(real)},
-        {"score": "median nll a word of walk midpoints", "value": float(np.median(walked))},
-        {"score": "median nll a word of samples from the prior (greedy)", "value": float(np.median(sampled))},
+        {"score": "reconstruction BLEU-4", "value": metrics.bleu_4(references, again)},
+        {"score": "reconstruction exact match", "value": metrics.exact_match(references, again)},
+        {"score": "median nll per word of held-out sentences", "value": float(real)},
+        {"score": "median nll per word of walk midpoints", "value": float(np.median(walked))},
+        {"score": "median nll per word of samples from the prior (greedy)", "value": float(np.median(sampled))},
         {"score": "midpoints that are new", "value": float(new.mean())},
         {
-            "score": "midpoints that are new and whose nll a word is at most the median + 0.5",
+            "score": "midpoints that are new and whose nll per word is at most the median + 0.5",
             "value": float((new & (walked <= real + 0.5)).mean()),
         },
         {
-            "score": "different midpoints",
+            "score": "distinct midpoints",
             "value": len({tuple(strip_special(middle[i])) for i in range(len(middle))}) / len(middle),
         },
         {
-            "score": "mean words of a held-out sentence / of a midpoint",
+            "score": "mean number of words of a held-out sentence / of a midpoint",
             "value": f"{test.lengths.mean() - 1:.1f} / {middle.lengths.mean() - 1:.1f}",
         },
     ]

@@ -1,8 +1,8 @@
-"""words.py on the Penn Treebank, the state carried from sentence to sentence: test perplexity.
+"""words.py on the Penn Treebank: test perplexity, with the state carried from sentence to sentence.
 
     python benchmarks/words_ptb.py FOLDER [--epochs 8] [-T LOGDIR]
 
-FOLDER holds train.txt, valid.txt and test.txt of Mikolov's split (82,430 tokens of test text, `<eos>` counted).
+FOLDER holds train.txt, valid.txt and test.txt of Mikolov's split (82,430 test tokens, including `<eos>`).
 """
 
 import argparse

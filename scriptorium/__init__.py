@@ -1,4 +1,7 @@
-"""What the scripts of Scriptorium share. Import it before Keras: TensorFlow is kept quiet while it is loaded."""
+"""What the scripts of Scriptorium share; `load("sentences")` opens a trained run.
+
+Import this package before Keras: it keeps TensorFlow quiet while TensorFlow loads.
+"""
 
 import contextlib
 import importlib.abc
@@ -9,16 +12,16 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]  # the folder of the scripts, of runs/ and of pretrained/
+ROOT = Path(__file__).resolve().parents[1]  # the folder that holds the scripts, runs/ and pretrained/
 
 
 class UserError(Exception):
-    """Something that the user can put right: shown as one line, with exit status 2."""
+    """An error that the user can fix: shown as one line, with exit status 2."""
 
 
 @contextlib.contextmanager
-def _stderr_held_back():
-    """Holds back what native code writes to stderr, unless the block fails."""
+def _stderr_withheld():
+    """Withholds what native code writes to stderr, unless the block fails."""
     try:
         stderr = os.dup(2)
     except OSError:
@@ -39,9 +42,9 @@ def _stderr_held_back():
 
 
 class _QuietKeras(importlib.abc.MetaPathFinder):
-    """Loads Keras, once, with stderr held back.
+    """Loads Keras, once, with stderr withheld.
 
-    TensorFlow writes notes about the processor to the console while it is loaded, past every setting.
+    While it loads, TensorFlow writes notes about the processor to the console, and no setting stops it.
     """
 
     def find_spec(self, name, path=None, target=None):
@@ -53,16 +56,29 @@ class _QuietKeras(importlib.abc.MetaPathFinder):
             execute = spec.loader.exec_module
 
             def exec_module(module):
-                with _stderr_held_back():
+                with _stderr_withheld():
                     execute(module)
 
             spec.loader.exec_module = exec_module
         return spec
 
 
-# For what TensorFlow writes later; its errors reach Python as exceptions anyway.
+# Silences what TensorFlow logs later; its errors reach Python as exceptions anyway.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 for _name in ("absl", "tensorflow"):
     logging.getLogger(_name).setLevel(logging.ERROR)
 if "keras" not in sys.modules:
     sys.meta_path.insert(0, _QuietKeras())
+
+
+def load(which, logdir=None):
+    """Opens a trained run for use from Python: see `scriptorium.training.trained.load`, and docs/python.md.
+
+    Args:
+        which: the name of a script, such as "sentences", for its newest run, or the bundled one if there is none;
+            or the name or path of a run.
+        logdir: folder of the runs; None for `runs/` of the project.
+    """
+    from scriptorium.training import trained
+
+    return trained.load(which, logdir)

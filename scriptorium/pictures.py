@@ -1,4 +1,4 @@
-"""Pictures of points in a latent space, with texts beside them that never lie on one another."""
+"""Figures of points in a latent space, labeled with texts that never overlap."""
 
 import textwrap
 import unicodedata
@@ -9,64 +9,64 @@ from scriptorium import UserError
 
 import numpy as np
 
-LABELS = 40  # texts beside the points, at most
-COLUMNS, LINES = 58, 2  # of such a text, at most
-LETTER, ROOM = 9, 0.42  # size of a letter in points, height of a text in inches
+LABELS = 40  # labeled points, at most
+COLUMNS, LINES = 58, 2  # of a label, at most
+LETTER, ROOM = 9, 0.42  # font size in points, height of a label in inches
 
 
 def check_path(path):
-    """Raises `UserError` when no picture can be written to a path."""
+    """Raises `UserError` if no picture can be written to this path."""
     from matplotlib.backend_bases import FigureCanvasBase
 
     path, formats = Path(path), FigureCanvasBase.get_supported_filetypes()
     if path.suffix[1:].lower() not in formats:
-        raise UserError(f"{path}: the name of a picture ends in {', '.join(f'.{name}' for name in sorted(formats))}.")
+        raise UserError(f"{path}: a picture must be named {', '.join(f'*.{name}' for name in sorted(formats))}.")
     if not path.parent.is_dir():
-        raise UserError(f"{path}: there is no folder {path.parent}.")
+        raise UserError(f"{path}: the folder {path.parent} does not exist.")
 
 
 def principal_plane(cloud):
-    """Returns the mean of points (n, d), their principal directions (2, d) and these' shares of the variance (2,)."""
+    """Returns the mean of points (n, d), two principal directions (2, d) and their shares of the variance (2,)."""
     mean = cloud.mean(axis=0)
     _, lengths, directions = np.linalg.svd(cloud - mean, full_matrices=False)
     shares = lengths**2 / max(float(np.sum(lengths**2)), 1e-12)
-    # One point, or one dimension, spans no plane: what is missing is 0.
+    # One point, or one dimension, spans no plane: pad with 0.
     return mean, np.pad(directions, ((0, 2), (0, 0)))[:2], np.pad(shares, (0, 2))[:2]
 
 
 def fonts_for(text):
-    """Finds installed fonts for the signs of a text.
+    """Finds installed fonts for the characters of a text.
 
     Returns:
-        list of the font families to draw it with, and a str of the signs that none of them has.
+        list of font families to draw it with, and a str of the characters that no font has.
     """
     from matplotlib import font_manager
     from matplotlib.ft2font import FT2Font
 
-    def signs_of(path):
+    def characters_of(path):
         return set(map(chr, FT2Font(path).get_charmap()))
 
-    families, missing = ["DejaVu Sans"], {sign for sign in text if sign.isprintable()}
-    missing -= signs_of(font_manager.findfont(families[0]))
+    families, missing = ["DejaVu Sans"], {character for character in text if character.isprintable()}
+    missing -= characters_of(font_manager.findfont(families[0]))
     styles = ("bold", "black", "light", "thin", "medium", "italic", "oblique", "mono")
     # The upright regular faces first.
     others = sorted(font_manager.findSystemFonts(), key=lambda path: (any(s in path.lower() for s in styles), path))
     for path in others if missing else ():
         try:
-            held = missing & signs_of(path)
-            if held:
-                FT2Font(path).set_text("".join(held))  # fonts of pictures in place of outlines cannot be drawn
+            covered = missing & characters_of(path)
+            if covered:
+                FT2Font(path).set_text("".join(covered))  # fails for bitmap fonts, which cannot be drawn
                 font_manager.fontManager.addfont(path)
                 families.append(font_manager.FontProperties(fname=path).get_name())
-                missing -= held
+                missing -= covered
         except (OSError, RuntimeError):
             continue
     return families, "".join(sorted(missing))
 
 
 def wrapped(text):
-    """Returns a text in at most LINES lines of COLUMNS columns, of which a Chinese sign takes two."""
-    wide = any(unicodedata.east_asian_width(sign) in "WF" for sign in text)
+    """Returns a text in at most LINES lines of COLUMNS columns; a Chinese character takes two columns."""
+    wide = any(unicodedata.east_asian_width(character) in "WF" for character in text)
     width = COLUMNS // 2 if wide else COLUMNS
     return "\n".join(textwrap.wrap(text, width, max_lines=LINES, placeholder=" …")) or "(empty)"
 
@@ -77,25 +77,25 @@ def walk(cloud, points, labels, title):
     Args:
         cloud: float (n, d).
         points: float (steps, d), the walk.
-        labels: list of (step, text); of more than LABELS, as many are drawn, with the first and the last.
+        labels: list of (step, text); at most LABELS of them are drawn, evenly spaced, with the first and the last.
         title: str.
 
     Returns:
-        `matplotlib.figure.Figure`, and a str of the signs that no installed font has.
+        `matplotlib.figure.Figure`, and a str of the characters that no installed font has.
     """
     from matplotlib import colormaps
     from matplotlib.figure import Figure
 
     mean, directions, shares = principal_plane(cloud)
     cloud, points = (cloud - mean) @ directions.T, (points - mean) @ directions.T  # (n, 2), (steps, 2)
-    # The walk goes downwards, so that its texts are read from top to bottom.
-    way = points[-1] - points[0]
-    across, down = (0, 1) if abs(way[1]) >= abs(way[0]) else (1, 0)
-    sign = -1 if way[down] > 0 else 1
+    # The walk runs downward, so that its texts read from top to bottom.
+    direction = points[-1] - points[0]
+    across, down = (0, 1) if abs(direction[1]) >= abs(direction[0]) else (1, 0)
+    sign = -1 if direction[down] > 0 else 1
     chosen = np.unique(np.linspace(0, len(labels) - 1, min(LABELS, len(labels))).astype(int))
     labels = sorted((labels[i] for i in chosen), key=lambda label: -sign * points[label[0], down])
     families, missing = fonts_for("".join(text for _, text in labels) + title)
-    colours = colormaps["plasma"](np.linspace(0, 0.8, len(points)))
+    colors = colormaps["plasma"](np.linspace(0, 0.8, len(points)))
     letters = {"fontfamily": families, "parse_math": False}
 
     figure = Figure((12, max(5.5, 1.2 + ROOM * len(labels))), dpi=120)
@@ -103,13 +103,13 @@ def walk(cloud, points, labels, title):
     axes = figure.add_axes((0.06, margin, 0.48, 1 - 1.6 * margin))
     axes.scatter(cloud[:, across], sign * cloud[:, down], s=9, color="0.8", linewidths=0)
     axes.plot(points[:, across], sign * points[:, down], color="0.4", linewidth=1, zorder=2)
-    axes.scatter(points[:, across], sign * points[:, down], s=36, c=colours, zorder=3)
+    axes.scatter(points[:, across], sign * points[:, down], s=36, c=colors, zorder=3)
     axes.set_title(title, fontsize=LETTER + 1, loc="left", **letters)
     axes.set_xlabel(f"principal component {across + 1} ({shares[across]:.0%} of the variance)")
     axes.set_ylabel(f"principal component {down + 1} ({shares[down]:.0%} of the variance)")
     heights = 1 - 0.6 * margin - (np.arange(len(labels)) + 0.5) / len(labels) * (1 - 1.6 * margin)
     for (step, text), height in zip(labels, heights, strict=True):
-        leader = {"arrowstyle": "-", "color": colours[step], "linewidth": 0.7, "shrinkA": 3, "shrinkB": 4}
+        leader = {"arrowstyle": "-", "color": colors[step], "linewidth": 0.7, "shrinkA": 3, "shrinkB": 4}
         axes.annotate(
             wrapped(text),
             (points[step, across], sign * points[step, down]),
@@ -125,7 +125,7 @@ def walk(cloud, points, labels, title):
 
 
 def classes(points, labels, title):
-    """Draws points by their class, over the two directions in which the means of the classes differ most.
+    """Draws points colored by class, over the two directions in which the class means differ most.
 
     Args:
         points: float (n, d).
@@ -141,30 +141,30 @@ def classes(points, labels, title):
 
     names, labels = sorted(set(labels)), np.array(labels)
     means = np.stack([points[labels == name].mean(axis=0) for name in names])
-    centre, directions, shares = principal_plane(means)
+    center, directions, shares = principal_plane(means)
     figure = Figure((9, 7), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot(title=title)
     families, _ = fonts_for("".join(names) + title)
-    for i, (name, mean) in enumerate(zip(names, (means - centre) @ directions.T, strict=True)):
-        colour = colormaps["turbo"]((i + 0.5) / len(names))
-        axes.scatter(*((points[labels == name] - centre) @ directions.T).T, s=7, color=colour, alpha=0.35, linewidths=0)
-        box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": colour, "alpha": 0.85}
+    for i, (name, mean) in enumerate(zip(names, (means - center) @ directions.T, strict=True)):
+        color = colormaps["turbo"]((i + 0.5) / len(names))
+        axes.scatter(*((points[labels == name] - center) @ directions.T).T, s=7, color=color, alpha=0.35, linewidths=0)
+        box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": color, "alpha": 0.85}
         axes.text(*mean, name, ha="center", va="center", fontsize=LETTER, fontfamily=families, bbox=box)
-    axes.set_xlabel(f"first direction of the classes' means ({shares[0]:.0%} of their variance)")
+    axes.set_xlabel(f"first direction of the class means ({shares[0]:.0%} of their variance)")
     axes.set_ylabel(f"second direction ({shares[1]:.0%})")
     return figure
 
 
 def save(figure, path):
-    """Writes a figure to a path; the ending of its name says the format."""
+    """Writes a figure to a path, whose suffix sets the format."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph")  # `walk` returned the signs that are missing
+        warnings.filterwarnings("ignore", message="Glyph")  # `walk` returned the missing characters
         figure.savefig(path)
 
 
 def figure_of(width=7.0, height=4.0):
-    """Returns a matplotlib figure that needs no screen; its size is in inches."""
+    """Returns a matplotlib figure that needs no display; the size is in inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

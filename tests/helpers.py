@@ -64,3 +64,20 @@ def write_run(directory, script, options, vocabulary, corpus, model=None):
 def write_weights(directory, model):
     """Gives a run the weights of a model."""
     storage.save_arrays(directory / BEST, {}, weights.values(weights.weights_of(model)))
+
+
+def drawn_digits(n=300, side=28, seed=0):
+    """Returns pictures of three kinds, a bar down, a bar across and a square with a hole, and their kinds."""
+    random, pictures, labels = np.random.default_rng(seed), np.zeros((n, side, side), "uint8"), []
+    for i in range(n):
+        kind, (place, other) = i % 3, random.integers(8, side - 12, 2)
+        first, bright = random.integers(1, 6), random.integers(128, 256)
+        if kind == 0:
+            pictures[i, first:-4, place : place + 4] = bright
+        elif kind == 1:
+            pictures[i, place : place + 4, first:-4] = bright
+        else:
+            pictures[i, first:-4, 4:-4] = bright
+            pictures[i, other : other + 6, place : place + 6] = 0
+        labels.append(kind)
+    return pictures, np.array(labels)

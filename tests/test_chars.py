@@ -43,7 +43,7 @@ def test_evaluation_repeats_the_score(trained):
 def test_going_on_with_prompts(trained):
     folder, *_ = trained
     done = run("--sample", "a", "-T", folder / "runs", "-g", 25, text="the c\n\nZ\n")
-    assert done.stdout.startswith("the c") and "trained on: Z" in done.stderr
+    assert done.stdout.startswith("the c") and "not in the training text: Z" in done.stderr
     first = done.stdout.split("\n\n")[0]
     assert len(first) <= 5 + 25
 
@@ -58,7 +58,9 @@ def test_a_stopped_run_ends_as_one_that_never_stopped(trained):
         np.testing.assert_array_equal(array, ends[1][name], err_msg=name)
 
 
-@pytest.mark.parametrize("argv", [["--windows"], ["--one-hot", "-R", "gru", "-x", "1"], ["--level", "byte", "--tied"]])
+@pytest.mark.parametrize(
+    "argv", [["--independent-windows"], ["--one-hot", "-R", "gru", "--num-layers", "2"], ["--level", "byte", "--tied"]]
+)
 def test_other_models(trained, argv):
     _, where, _ = trained
     assert "bits_per_char" in run(*where, *SMALL, *argv, "--dry-run").stdout
@@ -68,7 +70,7 @@ def test_the_command_lines_of_older_scripts():
     argv = "-e 5 -E 10 -o 2 -l 0.001 -b 20 -t alice -D a.txt -L 30 -m 50 -I 1000 -r 4 -x 2 -g 100"
     args = chars.parse_args(argv.split())
     assert (args.epochs, args.embedding_dim, args.output_every, args.units) == (5, 10, 2, 30)
-    assert (args.task, args.max_length, args.limit, args.extra_layers, args.gen_length) == ("alice", 50, 1000, 2, 100)
+    assert (args.task, args.window, args.limit, args.num_layers, args.gen_length) == ("alice", 50, 1000, 3, 100)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import threading
 from scriptorium import UserError
 from scriptorium.data.vocabulary import Vocabulary
 from scriptorium.training import opening, trained
-from scriptorium.training.opening import pretrained
+from scriptorium.training.opening import bundled
 from scriptorium.web import server
 
 import keras
@@ -72,7 +72,7 @@ def runs(tmp_path_factory):
 def tools(runs):
     found = {}
     for directory in demo.chosen(demo.parse_args(["-T", str(runs)])):
-        tool = demo.tool_of(*trained.opened(str(directory), str(runs), demo.SCRIPTS))
+        tool = demo.tool_of(trained.load(directory, str(runs), demo.SCRIPTS))
         found[f"{tool.run.script}/{tool.run.name}"] = tool
     return found
 
@@ -94,18 +94,18 @@ def test_runs_are_told_with_what_they_can_do(client, tools):
 
 
 @pytest.mark.parametrize("run", ["sentences", "transformer_vae", "names_vae"])
-def test_texts_between_back_sampled_and_on_the_map(client, tools, run):
+def test_texts_between_reconstructed_sampled_and_on_the_map(client, tools, run):
     first, second = tools[f"{run}/small"].two
     ends = {"first": first, "second": second}
     steps = ask(client, "walk", run, **ends, points=3).json["walk"]
     assert [step["share"] for step in steps] == [0, 0.25, 0.5, 0.75, 1]
     for step in steps:
         assert ask(client, "between", run, **ends, share=step["share"]).json["text"] == step["text"]
-    assert ask(client, "back", run, text=first).json["text"] == steps[0]["text"]
+    assert ask(client, "reconstruct", run, text=first).json["text"] == steps[0]["text"]
     assert len(ask(client, "sample", run, count=3, seed=2).json["texts"]) == 3
     points = ask(client, "map", run).json["points"]
     assert len(points) > 3 and abs(np.mean([x for _, x, _ in points])) < 1e-3
-    assert isinstance(ask(client, "there", run, x=0.5, y=-1).json["text"], str)
+    assert isinstance(ask(client, "text_at", run, x=0.5, y=-1).json["text"], str)
 
 
 def test_names_of_a_language_near_a_name_and_with_a_beginning(client):
@@ -114,16 +114,16 @@ def test_names_of_a_language_near_a_name_and_with_a_beginning(client):
     assert all(row["nearest"] in NAMES and row["distance"] >= 0 for row in rows)
     near = [ask(client, "names", "names_vae", count=4, anchor="anna", seed=seed).json for seed in (1, 1, 2)]
     assert near[0] == near[1]
-    assert "language is one of" in ask(client, "names", "names_vae", language="xx").json["error"]
+    assert "language must be one of" in ask(client, "names", "names_vae", language="xx").json["error"]
     assert ask(client, "names", "names_vae", anchor="a" * 30).status_code == 400
 
 
-def test_a_text_goes_on_piece_by_piece(client, tools):
+def test_a_text_is_continued_piece_by_piece(client, tools):
     found = [ask(client, "continue", "chars", prompt="it is", length=20, seed=seed) for seed in (1, 1, 2)]
     first, again, other = (response.get_data(as_text=True) for response in found)
     assert len(first) == 20 and first == again != other
     fields = server.Fields({"prompt": "it", "length": 20})
-    assert len(list(tools["chars/small"].go_on(fields))) > 1
+    assert len(list(tools["chars/small"].complete(fields))) > 1
 
 
 def test_what_a_run_cannot_do_is_a_sentence(client):
@@ -139,7 +139,7 @@ def test_what_a_run_cannot_do_is_a_sentence(client):
 
 
 def test_runs_that_fit_are_opened_else_those_that_come_with_the_project(tmp_path, monkeypatch):
-    args, ready = argparse.Namespace(run=None, logdir=str(tmp_path)), pretrained(demo.SCRIPTS)
+    args, ready = argparse.Namespace(run=None, logdir=str(tmp_path)), bundled(demo.SCRIPTS)
     assert demo.chosen(args) == ready and len(ready) == 4
     make_run(tmp_path, "sentences")
     assert demo.chosen(args) == [tmp_path / "sentences" / "small", *ready[1:]]

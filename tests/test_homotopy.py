@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import types
@@ -14,53 +15,12 @@ from scriptorium.data.vocabulary import Vocabulary
 from scriptorium.training import opening, storage
 from scriptorium.vae import latent
 
-import keras
 import numpy as np
 import pytest
-from helpers import run_here, write_run, write_weights
+from helpers import run_here, write_weights
+from line_script import TEXTS, Line, LineCodec, make_run
 
 import homotopy
-
-TEXTS = ["a cat sees me .", "a cat sees you .", "a dog sees you .", "a dog likes you .", "the dog likes you ."]
-
-
-class Line(types.ModuleType):
-    """A script whose latent space is a line: text i lies at (i, 1), and a point is written as the nearest text."""
-
-    def __init__(self):
-        super().__init__("names_vae")
-        self.asked = []
-
-    def build(self, options, vocabulary):
-        options["units"] + 1  # raises where it is missing or no number
-        return keras.layers.Layer()
-
-    def encode(self, run, texts):
-        known = [tuple(run.vocabulary.split(text)) for text in TEXTS]
-        asked = [tuple(run.vocabulary.split(text)) for text in texts]
-        z = np.array([[known.index(text) if text in known else 0, 1] for text in asked], "float32")
-        return z, 0 * z
-
-    def decode(self, run, z, **settings):
-        self.asked.append((z, settings))
-        texts = [TEXTS[int(np.clip(np.round(place), 0, 4))] for place in z[:, 0]]
-        return texts, np.arange(len(texts)) - 10.0
-
-    def score(self, run, texts, z):
-        return np.array([-1.0, -2.0])
-
-    def sample_prior(self, run, n, seed=1):
-        return np.random.default_rng(seed).uniform(0, 4, (n, 2)).astype("float32")
-
-
-def make_run(logdir, script="names_vae", name="line", corpus=None, vocabulary=None, weights=True, **options):
-    """Makes the directory of a trained run."""
-    directory = Path(logdir) / script / name
-    vocabulary = vocabulary or Vocabulary.build(TEXTS, "word")
-    corpus = corpus or {"name": "toy", "fingerprint": "", "description": "toy texts"}
-    options = {"units": 8, "latent_dim": 2, "word_dropout": 0.25, **options}
-    write_run(directory, script, options, vocabulary, corpus, keras.layers.Layer() if weights else None)
-    return directory
 
 
 @pytest.fixture
@@ -116,14 +76,16 @@ def test_collapse_counts_equal_neighbours_and_keeps_the_ends(walk):
     assert [line[11:] for line in out.splitlines()] == [f"  {TEXTS[0]}  (x4)"]
 
 
-def test_arc_keeps_lengths_and_goes_token_by_token(script, walk):
+def test_arc_keeps_lengths_and_goes_token_by_token(script, walk, monkeypatch):
     walk(TEXTS[0], TEXTS[2], "-n", "1", "--mode", "slerp")
     ends = np.array([[0, 1], [2, 1]], "float32")
     np.testing.assert_allclose(script.asked[-1][0], latent.slerp(*ends, [0.5]), rtol=1e-6)
 
     tokens = np.random.default_rng(1).normal(size=(2, 3, 4)).astype("float32")
-    script.encode = lambda run, texts: (tokens, None)
-    script.decode = lambda run, z, **settings: (script.asked.append((z, settings)), (["a"] * len(z), [0.0] * len(z)))[1]
+    monkeypatch.setattr(LineCodec, "encode", lambda codec, texts: (tokens, None))
+    monkeypatch.setattr(
+        LineCodec, "decode", lambda codec, z, **_: (codec.asked.append((z, _)), (["a"] * len(z), [0.0] * len(z)))[1]
+    )
     walk(TEXTS[0], TEXTS[2], "-n", "2", "--mode", "slerp")
     each = np.stack([latent.slerp(*tokens[:, i], [1 / 3, 2 / 3]) for i in range(3)], axis=1)
     np.testing.assert_allclose(script.asked[-1][0], each, rtol=1e-5)
@@ -179,10 +141,10 @@ def test_a_piped_conversation_reads_as_if_typed(walk):
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
-        ("\na\n3\n", "A text is empty"),
-        ("a\n  \n3\n", "A text is empty"),
-        ("a\na\nzero\n", "'zero' is no number of points"),
-        ("a\na\n0\n", "'0' is no number of points"),
+        ("\na\n3\n", "The text is empty"),
+        ("a\n  \n3\n", "The text is empty"),
+        ("a\na\nzero\n", "'zero' is not a number of points"),
+        ("a\na\n0\n", "'0' is not a number of points"),
         ("a\na\n10001\n", "from 1 to 10000"),
         ("a\na\n" + 5000 * "9", "from 1 to 10000"),
         ("a\n", "ends within a walk"),
@@ -210,13 +172,13 @@ def test_a_typed_line_that_is_wrong_is_asked_for_again(walk, monkeypatch, capsys
     out, err = walk()
     assert prompts == ["[1]> ", "[1]> ", "[2]> ", "NUM > ", "NUM > ", "[1]> "]
     assert len(out.splitlines()) == 3
-    assert "A text is empty" in err and "'-1' is no number of points" in err
+    assert "The text is empty" in err and "'-1' is not a number of points" in err
 
 
 def test_unknown_words_are_named_in_one_line(walk):
     out, err = walk("a xylophone sees a yak .", TEXTS[1], "-n", "1")
     assert [line for line in err.splitlines() if "xylophone" in line] == [
-        "not in the vocabulary, so read as <unk>: xylophone yak"
+        "not in the vocabulary, read as <unk>: xylophone yak"
     ]
     assert out.splitlines()[0].endswith("a xylophone sees a yak .")
 
@@ -224,28 +186,29 @@ def test_unknown_words_are_named_in_one_line(walk):
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        (["a"], "there are 1 texts"),
-        (["a", "b", "c"], "there are 3 texts"),
-        (["a", ""], "A text is empty"),
-        (["a", "\udcff"], "not UTF-8"),
-        (["a", "b", "--random"], "--random draws both ends"),
-        (["-n", "0"], "--points is 1 or more, not 0"),
-        (["-n", "20000"], "-n is at most 10,000"),
+        (["a"], "two texts, not 1"),
+        (["a", "b", "c"], "two texts, not 3"),
+        (["a", ""], "The text is empty"),
+        (["a", "\udcff"], "not valid UTF-8"),
+        (["a", "b", "--random"], "--random samples both ends"),
+        (["-n", "0"], "--points must be at least 1, not 0"),
+        (["-n", "20000"], "-n must be at most 10,000"),
         (["-n", "x"], "argument -n/--points: invalid int value"),
-        (["--samples", "0"], "--samples is 1 or more"),
-        (["--temperature", "nan"], "--temperature is 0 or more"),
-        (["--top-p", "1.5"], "--top-p is above 0 and at most 1"),
-        (["--samples", "2", "--temperature", "0"], "nothing to draw"),
-        (["--samples", "2", "--beam", "2"], "--beam searches"),
-        (["--plot", "walk.exe"], "the name of a picture ends in"),
-        (["--plot", "nowhere/walk.png"], "there is no folder nowhere"),
+        (["--samples", "0"], "--draws-per-point must be at least 1"),
+        (["--temperature", "nan"], "--temperature must be at least 0"),
+        (["--top-p", "1.5"], "--top-p above 0 and at most 1"),
+        (["--samples", "2", "--temperature", "0"], "--temperature 0 is greedy"),
+        (["--samples", "2", "--beam", "2"], "--beam does not sample"),
+        (["--plot", "walk.exe"], "a picture must be named"),
+        (["--plot", "nowhere/walk.png"], "the folder nowhere does not exist"),
         (["--mode", "zigzag"], "invalid choice"),
         (["--run", "none"], "There is no run none"),
     ],
 )
-def test_impossible_options(walk, argv, said):
-    with pytest.raises(UserError, match=said):
+def test_impossible_options(walk, argv, said, capsys):
+    with pytest.raises((UserError, SystemExit)) as refused:
         walk(*argv)
+    assert re.search(said, f"{refused.value} {capsys.readouterr().err}")
 
 
 def test_pictures_of_walks(walk, script, tmp_path, monkeypatch, capsys):
@@ -323,7 +286,7 @@ def test_the_options_of_a_training_choose_the_run(chinese_runs):
 
 def test_without_a_run_it_takes_one_that_comes_with_the_project(tmp_path):
     done = run_here(homotopy, "it is a list .", "it returns a new string .", "-n", "2", "--logdir", tmp_path)
-    assert done.stdout.count("\n") == 4 and "sentences/pydocs comes with the project" in done.stderr
+    assert done.stdout.count("\n") == 4 and "using the bundled pretrained/sentences/pydocs" in done.stderr
     done = run_here(homotopy, "a", "b", "-L", "7", "--logdir", tmp_path, status=2)
     assert done.stdout == "" and done.stderr.count("\n") == 1 and "pydocs has units 256, not 7" in done.stderr
 
@@ -331,5 +294,5 @@ def test_without_a_run_it_takes_one_that_comes_with_the_project(tmp_path):
 def test_without_any_run_it_says_how_to_make_one(tmp_path, monkeypatch):
     monkeypatch.setattr(opening, "PRETRAINED", tmp_path)
     args = homotopy.parse_args(["a", "b", "--logdir", str(tmp_path)])
-    with pytest.raises(UserError, match=r"no run .* yet: `python sentences\.py -e 20` makes one"):
+    with pytest.raises(UserError, match=r"no run .* yet: `python sentences\.py -e 20` trains one"):
         homotopy.main(args)

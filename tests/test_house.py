@@ -23,6 +23,8 @@ FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 PACKAGE = sorted((ROOT / "scriptorium").rglob("*.py"))
 SCRIPTS = sorted(ROOT.glob("*.py"))
 LINES = {"text_gan.py": 750}
+# `scriptorium.load` imports this one inside the function.
+LAZY = ("scriptorium/__init__.py", "scriptorium.training.trained")
 SCRIPT_LINES, MODULE_LINES, FUNCTION_LINES = 550, 300, 60
 
 
@@ -71,7 +73,7 @@ def test_the_package_imports_downwards(path):
     for module in imports(path):
         top = module.split(".")[0]
         assert top not in MODELS | TOOLS | {"util", "tests"}, f"{named(path)} imports {module}, which is above it"
-        if top == "scriptorium":
+        if top == "scriptorium" and (named(path), module) != LAZY:
             there = room(module)
             allowed = there == here or FLOOR[there] < FLOOR[here]
             assert allowed, f"{named(path)} imports {module}, which is not below {here}"

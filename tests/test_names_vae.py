@@ -10,7 +10,7 @@ from scriptorium.data.vocabulary import SPECIAL_TOKENS, START, Vocabulary
 from scriptorium.names_vae import codec
 from scriptorium.names_vae import scores as name_scores
 from scriptorium.training import storage
-from scriptorium.training.opening import open_path
+from scriptorium.training.opening import open_for_use
 from scriptorium.vae import inference
 
 import keras
@@ -51,33 +51,20 @@ def draws(model, n, seed=1):
     return np.random.default_rng(seed).normal(size=(n, *model.latent_shape)).astype("float32")
 
 
-@pytest.mark.parametrize("tokens, longest, total", [(47, 25, 851_904), (30, 20, 846_592)])
-def test_weights_of_the_reference(tokens, longest, total):
-    args = [
-        "-L",
-        "64",
-        "-H",
-        "64",
-        "--prior-units",
-        "512",
-        "-m",
-        str(longest),
-        "--prior",
-        "made-alike",
-        "--no-places",
-        "--no-own",
-    ]
+@pytest.mark.parametrize("tokens, longest", [(47, 25), (30, 20)])
+def test_weights_of_the_reference(tokens, longest):
+    args = ["-L", "64", "-H", "64", "-m", str(longest)]
     vocabulary = Vocabulary([*SPECIAL_TOKENS, *map(chr, range(97, 93 + tokens))], "char")
     model = names_vae.build(options_of(*args, labels={}), vocabulary)
     width, positions = 64, longest + 1
     reads = tokens * width + positions * width + 2 * (12 * width**2 + 13 * width) + 2 * width
-    assert model.encoder.count_params() == reads + 4 * width**2
-    assert model.decoder.count_params() == reads + 10 * width**2 + 11 * width + 2 * width + width * tokens
-    assert model.prior.count_params() == 460_032
-    assert sum(int(np.prod(v.shape)) for v in model.trainable_variables) == total
+    assert model.encoder.count_params() == model.prefix_encoder.count_params() == reads + 4 * width**2
+    # Ours are the positions of the keys, and the path from a position's own latents.
+    added = positions * width + 2 * width**2
+    assert model.decoder.count_params() - added == reads + 10 * width**2 + 11 * width + 2 * width + width * tokens
 
 
-@pytest.mark.parametrize("argv", [(), ("--no-places", "--no-own", "--prior", "normal"), ("--no-latent",)])
+@pytest.mark.parametrize("argv", [(), ("--prior", "normal"), ("--no-latent",)])
 def test_writing_step_by_step_equals_teacher_forcing(argv):
     model, _, sequences = made(*argv)
     z = draws(model, len(sequences))
@@ -87,7 +74,7 @@ def test_writing_step_by_step_equals_teacher_forcing(argv):
         given = {"z": z[i : i + 1], "labels": sequences.labels[i : i + 1], "forced": forced}
         state, token, total = model.start(given), START, 0.0
         for character in sequences[i].tolist():
-            logits, state = model.next(np.array([token], "int32"), state)
+            logits, state = model.step(np.array([token], "int32"), state)
             total -= float(ops.log_softmax(logits, axis=-1)[0, character])
             token = character
         assert wanted[i] == pytest.approx(total, rel=1e-4)
@@ -115,7 +102,7 @@ def test_padding_counts_nowhere(vae):
     z = draws(model, 4)
     for width in (8, 10):
         inputs = sequences.inputs(rows, width)
-        found = [*model.posterior(inputs), *model.guess(inputs, np.array([1, 0, 3, 2]))]
+        found = [*model.posterior(inputs), *model.encode_prefix(inputs, np.array([1, 0, 3, 2]))]
         part = [ops.convert_to_numpy(x)[:, :3] for x in found] + [ops.convert_to_numpy(model.nll(inputs, z))]
         part.append(ops.convert_to_numpy(model.log_ratio(inputs, z, *(draws(model, 4, s)[:, :width] for s in (2, 3)))))
         if width == 8:
@@ -130,7 +117,8 @@ def test_the_prefix_encoder_sees_the_beginning_only(vae):
     first, other, third = (vocabulary.encode(name)[None] for name in ("carla", "cadan", "cbrla"))
     labels = np.zeros((1, 2), "int32")
     a, b, c = (
-        ops.convert_to_numpy(model.guess({"ids": x, "labels": labels}, lengths)[0]) for x in (first, other, third)
+        ops.convert_to_numpy(model.encode_prefix({"ids": x, "labels": labels}, lengths)[0])
+        for x in (first, other, third)
     )
     np.testing.assert_allclose(a, b, atol=1e-6)
     assert np.abs(a - c).max() > 1e-4
@@ -164,7 +152,7 @@ def test_the_bound_against_numpy(vae):
     assert float(model.means["nll"].result()) == pytest.approx(nll.mean(), rel=1e-4)
     assert float(model.means["neg_elbo"].result()) == pytest.approx((kl + nll).mean(), rel=1e-4)
     tokens = sequences.lengths[rows].sum()
-    assert float(model.characters.result()) == pytest.approx((kl + nll).sum() / tokens, rel=1e-4)
+    assert float(model.nats_per_char.result()) == pytest.approx((kl + nll).sum() / tokens, rel=1e-4)
 
 
 def test_the_prior_is_told_the_latents_before(vae):
@@ -181,7 +169,7 @@ def test_the_prior_is_told_the_latents_before(vae):
     u = draws(model, 3, seed=4)
     nothing = np.zeros(u.shape[:2], bool)
     z = model.prior.inverse(u, labels, u, nothing)
-    context = np.array(model.prior.told(labels, np.arange(z.shape[1])[None]))
+    context = np.array(model.prior.here(labels, np.arange(z.shape[1])[None]))
     for t in range(z.shape[1]):
         for back in range(1, min(window, t) + 1):
             context[:, t] += z[:, t - back] @ ops.convert_to_numpy(model.prior.before.kernel)[window - back]
@@ -193,21 +181,9 @@ def test_the_prior_is_told_the_latents_before(vae):
     np.testing.assert_allclose(model.prior.inverse(other, labels, z, known), z, atol=1e-4)
 
 
-@pytest.mark.parametrize("prior", ["causal", "made", "normal"])
+@pytest.mark.parametrize("prior", ["causal", "normal"])
 def test_the_bound_of_several_draws_against_numpy(prior):
-    argv = [
-        "--prior",
-        prior,
-        "--draws",
-        "3",
-        "--free-bits",
-        "0",
-        "--kl-schedule",
-        "none",
-        "--no-prefix-encoder",
-        "--supervision",
-        "0",
-    ]
+    argv = ["--prior", prior, "--train-samples", "3", "--free-bits", "0", "--kl-schedule", "none", "--supervision", "0"]
     model, _, sequences = made(*argv, "--dropout", "0", "--label-dropout", "0")
     inputs = sequences.inputs(np.arange(6))
     y_pred = model(inputs, training=True)
@@ -218,7 +194,7 @@ def test_the_bound_of_several_draws_against_numpy(prior):
         rows = z[6 * draw : 6 * draw + 6]
         log_ratio = ops.convert_to_numpy(model.log_ratio(inputs, rows, mean, log_var))
         log_weights[draw] = log_ratio - ops.convert_to_numpy(model.nll(inputs, rows))
-    wanted = np.log(3) - np.mean(np.logaddexp.reduce(log_weights, axis=0))
+    wanted = np.log(3) - np.mean(np.logaddexp.reduce(log_weights, axis=0)) + float(model.means["prefix_kl"].result())
     assert loss == pytest.approx(wanted, rel=1e-4)
     assert np.abs(z[:6] - z[6:12]).max() > 0.1
 
@@ -227,8 +203,8 @@ def test_the_prior_learns_below_the_free_bits_too():
     """There the posterior is free of the KL; a prior that does not follow it is far off when the KL counts again."""
     steps = {}
     for free_bits in (0, 1e6):
-        plain = ("--draws", "1", "--dropout", "0", "--label-dropout", "0", "--kl-schedule", "none")
-        model, _, sequences = made("--free-bits", str(free_bits), "--supervision", "0", "--no-prefix-encoder", *plain)
+        plain = ("--train-samples", "1", "--dropout", "0", "--label-dropout", "0", "--kl-schedule", "none")
+        model, _, sequences = made("--free-bits", str(free_bits), "--supervision", "0", *plain)
         before = [[w.numpy().copy() for w in part.trainable_variables] for part in (model.prior, model.encoder)]
         model.compile(keras.optimizers.SGD(1e-4))
         model.train_on_batch(sequences.inputs(np.arange(10)))
@@ -243,10 +219,10 @@ def test_the_prior_learns_below_the_free_bits_too():
     assert max(np.abs(step - free).max() for step, free in zip(encoder, free_encoder, strict=True)) > 0.1
 
 
-def test_one_batch_is_learnt_by_heart():
+def test_one_batch_is_learned_by_heart():
     keras.utils.set_random_seed(1)
     vocabulary = Vocabulary.build(NAMES, "char")
-    argv = ["--dropout", "0", "--free-bits", "60", "--draws", "1", "--num-layers", "1"]
+    argv = ["--dropout", "0", "--free-bits", "60", "--train-samples", "1", "--num-layers", "1"]
     model = names_vae.build(options_of(*argv, labels={}), vocabulary)
     ids = encode_texts(NAMES[:10], vocabulary).padded(np.arange(10))
     model.compile(keras.optimizers.Adam(1e-2))
@@ -269,7 +245,7 @@ def test_scores_of_names():
 def test_importance_weights_of_a_posterior_that_is_exact():
     """Where the decoder does not look at z and the prior is the posterior, every bound is the nll."""
     model, _, sequences = made("--prior", "normal")
-    for layer in (model.encoder.to_latents, model.decoder.look_up.out, model.decoder.own):
+    for layer in (model.encoder.to_latents, model.decoder.look_up.out, model.decoder.skip):
         for weight in layer.weights:
             weight.assign(0 * weight)
     scores = name_scores.evaluate(model, sequences, 10, iw_samples=20)
@@ -279,81 +255,85 @@ def test_importance_weights_of_a_posterior_that_is_exact():
     assert scores["mutual_information"] == pytest.approx(0, abs=1e-4) and scores["active_units"] == 0
 
 
+def codec_of(model, vocabulary, **options):
+    run = SimpleNamespace(model=model, vocabulary=vocabulary, options=options_of() | options, name="a")
+    return codec.NamesCodec(run)
+
+
 @pytest.fixture
-def run(vae):
-    model, vocabulary, _ = vae
-    return SimpleNamespace(model=model, vocabulary=vocabulary, options=model.options, name="a")
+def names_codec(vae):
+    return codec_of(*vae[:2])
 
 
-def test_names_begin_as_asked(run):
+def test_names_begin_as_asked(names_codec):
     for prefix in ("ca", "anna", "b"):
-        names = names_vae.draw(run, 20, prefix=prefix, temperature=1.0)
+        names = names_codec.sample(20, prefix=prefix, temperature=1.0)
         assert all(name.startswith(prefix) for name in names) and len(set(names)) > 1
     with pytest.raises(UserError, match="prefix has 10 characters"):
-        names_vae.draw(run, 2, prefix="a" * 10)
+        names_codec.sample(2, prefix="a" * 10)
 
 
-def test_the_radius_is_that_of_the_draw(run):
-    far = names_vae.draw(run, 30, anchor="carla", radius=3.0)
-    assert len(set(names_vae.draw(run, 30, anchor="carla", radius=0.0))) <= 30 and len(set(far)) > 1
+def test_the_radius_is_that_of_the_draw(names_codec):
+    far = names_codec.sample(30, anchor="carla", radius=3.0)
+    assert len(set(names_codec.sample(30, anchor="carla", radius=0.0))) <= 30 and len(set(far)) > 1
     # Behind the anchor, where there is no posterior, the prior is drawn from; on it, nothing moves at 0.
-    z_mean, _ = names_vae.encode(run, ["carla", "bo"])
-    np.testing.assert_allclose(z_mean[:1], names_vae.encode(run, ["carla"])[0], atol=1e-3)
-    same = codec.around(run, ["carla"] * 2, radius=0.0)
+    z_mean, _ = names_codec.encode(["carla", "bo"])
+    np.testing.assert_allclose(z_mean[:1], names_codec.encode(["carla"])[0], atol=1e-3)
+    same = names_codec.sample_near(["carla"] * 2, radius=0.0)
     np.testing.assert_allclose(same[0, :6], same[1, :6], atol=1e-5)
     assert np.all(np.any(same[0, 6:] != same[1, 6:], axis=-1))
 
 
 @pytest.mark.parametrize("prior", ["causal", "normal"])
-def test_a_small_radius_moves_to_the_clearest_code(prior):
+def test_a_small_radius_moves_to_the_refined_code(prior):
     model, vocabulary, _ = made("--prior", prior)
-    run = SimpleNamespace(model=model, vocabulary=vocabulary, options=model.options, name="a")
-    names = codec.read_names(run, ["carla", "bo"])
+    names_codec = codec_of(model, vocabulary)
+    names = names_codec.read(["carla", "bo"])
     z_mean, z_log_var = inference.posteriors(model, names)
-    clearest = codec.clearest(run, names, z_mean, z_log_var)
-    at_mean, at_clearest = (inference.likelihoods(model, names, z) for z in (z_mean, clearest))
-    assert np.all(at_clearest < at_mean - 0.1)
-    of_one = codec.clearest(run, codec.read_names(run, ["bo"]), z_mean[1:], z_log_var[1:])
-    np.testing.assert_allclose(of_one[0, :3], clearest[1, :3], atol=1e-4)
-    np.testing.assert_allclose(codec.around(run, ["carla"], 0.0)[:, :6], clearest[:1, :6], atol=1e-4)
-    for radius, wanted in ((1.0, z_mean), (0.5, (z_mean + clearest) / 2)):
-        middle = np.mean(codec.around(run, ["carla"], radius, times=4000)[:, :6], axis=0)
+    refined = names_codec.refine_code(names, z_mean, z_log_var)
+    at_mean, at_refined = (inference.likelihoods(model, names, z) for z in (z_mean, refined))
+    assert np.all(at_refined < at_mean - 0.1)
+    of_one = names_codec.refine_code(names_codec.read(["bo"]), z_mean[1:], z_log_var[1:])
+    np.testing.assert_allclose(of_one[0, :3], refined[1, :3], atol=1e-4)
+    np.testing.assert_allclose(names_codec.sample_near(["carla"], 0.0)[:, :6], refined[:1, :6], atol=1e-4)
+    for radius, wanted in ((1.0, z_mean), (0.5, (z_mean + refined) / 2)):
+        middle = np.mean(names_codec.sample_near(["carla"], radius, times=4000)[:, :6], axis=0)
         np.testing.assert_allclose(middle, wanted[0, :6], atol=0.15)
 
 
-def test_labels_that_are_not_asked_for_come_as_often_as_in_training(run):
-    run.options = run.options | {"label_counts": [[1, 1, 10], [1, 2, 30], [3, 1, 60]]}
-    drawn = codec.draw_labels(run, 4000, [0, 0])
+def test_labels_that_are_not_asked_for_come_as_often_as_in_training(vae):
+    names_codec = codec_of(*vae[:2], label_counts=[[1, 1, 10], [1, 2, 30], [3, 1, 60]])
+    drawn = names_codec.draw_labels(4000, [0, 0])
     assert np.mean(np.all(drawn == [3, 1], axis=1)) == pytest.approx(0.6, abs=0.03)
-    drawn = codec.draw_labels(run, 4000, [1, 0])
+    drawn = names_codec.draw_labels(4000, [1, 0])
     assert set(drawn[:, 0]) == {1} and np.mean(drawn[:, 1] == 2) == pytest.approx(0.75, abs=0.03)
-    np.testing.assert_array_equal(codec.draw_labels(run, 2, [2, 1]), [[2, 1]] * 2)
+    np.testing.assert_array_equal(names_codec.draw_labels(2, [2, 1]), [[2, 1]] * 2)
 
 
-def test_the_spread_of_the_prior(run):
+def test_the_scale_of_the_prior(names_codec):
     labels = [[1, 2]] * 300
-    means = names_vae.sample_prior(run, 300, labels=labels, spread=0.0)
+    means = names_codec.sample_prior(300, labels=labels, scale=0.0)
     np.testing.assert_allclose(means, means[:1].repeat(300, 0), atol=1e-4)
     # The first number of the first position depends on no other one.
-    wide, narrow = (names_vae.sample_prior(run, 300, labels=labels, spread=spread)[:, 0, 0] for spread in (1.0, 0.5))
+    wide, narrow = (names_codec.sample_prior(300, labels=labels, scale=scale)[:, 0, 0] for scale in (1.0, 0.5))
     np.testing.assert_allclose(narrow - means[0, 0, 0], 0.5 * (wide - means[0, 0, 0]), atol=1e-4)
-    assert len(set(names_vae.draw(run, 5, style="it,f", spread=0.0, temperature=0.0))) == 1
+    assert len(set(names_codec.sample(5, label="it,f", prior_scale=0.0, temperature=0.0))) == 1
 
 
-def test_guidance(run):
+def test_guidance(names_codec):
     labels = [[3, 1]] * 4
-    z = names_vae.sample_prior(run, 4, labels=labels)
+    z = names_codec.sample_prior(4, labels=labels)
     both = (np.array(told, "int32") for told in (labels, [[0, 0]] * 4))
-    told, unknown = (ops.convert_to_numpy(run.model.expected(z, classes)) for classes in both)
-    np.testing.assert_allclose(codec.guided(run, z, labels, 0.5), z + 0.5 * (told - unknown), atol=1e-4)
-    np.testing.assert_array_equal(codec.guided(run, z, labels, 0), z)
-    assert np.max(np.abs(codec.guided(run, z, [[0, 0]] * 4, 2.0) - z)) < 1e-4
+    told, unknown = (ops.convert_to_numpy(names_codec.run.model.expected(z, classes)) for classes in both)
+    np.testing.assert_allclose(names_codec.guide(z, labels, 0.5), z + 0.5 * (told - unknown), atol=1e-4)
+    np.testing.assert_array_equal(names_codec.guide(z, labels, 0), z)
+    assert np.max(np.abs(names_codec.guide(z, [[0, 0]] * 4, 2.0) - z)) < 1e-4
 
 
-def test_reading_labels_and_names(run):
-    sequences = codec.read_names(run, ["anna", "it\tf\tanna", "?\tm\tbo"])
+def test_reading_labels_and_names(names_codec):
+    sequences = names_codec.read(["anna", "it\tf\tanna", "?\tm\tbo"])
     np.testing.assert_array_equal(sequences.labels, [[0, 0], [3, 1], [0, 2]])
-    assert run.vocabulary.decode(sequences[1]) == "anna"
+    assert names_codec.run.vocabulary.decode(sequences[1]) == "anna"
 
 
 def test_what_is_known_of_a_name():
@@ -361,7 +341,7 @@ def test_what_is_known_of_a_name():
     assert known.describe(["bo", "anno"]) == ["bo  (seen)", "anno  (new; anna: 1)"]
     assert known.describe(["x" * 300] * 300) == [f"{'x' * 300}  (new; anna: 300)"] * 300
     assert known.describe([]) == []
-    assert known.shares(["bo", "bo", "be", "ba"]) == {"unique": 0.75, "new": 0.5}
+    assert known.novelty(["bo", "bo", "be", "ba"]) == {"unique": 0.75, "new": 0.5}
 
 
 script = functools.partial(run_here, names_vae)
@@ -394,7 +374,7 @@ def test_training_from_the_command_line(trained):
 
 def test_names_from_the_command_line(trained):
     folder, _ = trained
-    done = script("--sample", "a", "-T", folder / "runs", "--num-samples", 3, "--prefix", "xy", "--style", "yz")
+    done = script("--sample", "a", "-T", folder / "runs", "--num-samples", 3, "--prefix", "xy", "--label", "yz")
     assert len(done.stdout.splitlines()) == 3
     assert all(line.startswith("xy") for line in done.stdout.splitlines())
 
@@ -407,7 +387,7 @@ def test_walks_between_names(trained):
 
 def test_going_on_equals_never_stopping(trained, monkeypatch):
     folder, _ = trained
-    monkeypatch.setattr(names_vae.report, "finish", lambda *args, **settings: {})  # no score is asked for
+    monkeypatch.setattr(names_vae.report, "evaluate_and_save", lambda *args, **settings: {})  # no score is asked for
     stop = ["--max-steps", 7, "-o", 0]
     script("-D", folder / "names", "-T", folder / "runs", *SMALL, "-e", 2, "--name", "parts", *stop)
     script("--resume", "parts", "-T", folder / "runs", "--max-steps", 1000)
@@ -422,7 +402,7 @@ def test_going_on_equals_never_stopping(trained, monkeypatch):
 
 def test_fine_tuning_with_frozen_encoders(trained, tmp_path, monkeypatch):
     folder, _ = trained
-    monkeypatch.setattr(names_vae.report, "finish", lambda *args, **settings: {})  # no score is asked for
+    monkeypatch.setattr(names_vae.report, "evaluate_and_save", lambda *args, **settings: {})  # no score is asked for
     names = tmp_path / "others.txt"
     names.write_text("\n".join(f"q{i % 7}\tab{'cd'[i % 2]}{'xyzw'[i % 4]}{i}" for i in range(60)), encoding="utf-8")
     where = ["-T", folder / "runs", "-b", 16]
@@ -431,7 +411,7 @@ def test_fine_tuning_with_frozen_encoders(trained, tmp_path, monkeypatch):
     runs = [folder / "runs" / "names_vae" / name for name in ("a", "tuned")]
     models = []
     for path in runs:
-        opened = open_path(str(path), folder / "runs", ("names_vae",))
+        opened = open_for_use(str(path), folder / "runs", ("names_vae",))
         models.append(names_vae.build(opened.options, opened.vocabulary))
         opened.load_best(models[-1])
     assert opened.options["labels"] == {"label_1": [f"q{i}" for i in range(7)]}
@@ -446,8 +426,8 @@ def test_bad_input_gets_one_line(trained, tmp_path):
     folder, _ = trained
     where = ("-T", folder / "runs")
     lines = {
-        "there are ab, yz": ("--sample", "a", "--style", "fr", *where),
-        "tabs": ("-D", tmp_path / "mixed.txt", *where),
+        "the labels are: ab, yz": ("--sample", "a", "--label", "fr", *where),
+        "the same number of labels": ("-D", tmp_path / "mixed.txt", *where),
     }
     (tmp_path / "mixed.txt").write_text("a\tb\tanna\nc\tbert\n" * 9)
     for message, argv in lines.items():

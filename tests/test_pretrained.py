@@ -2,10 +2,9 @@
 
 import importlib
 
-from scriptorium import UserError
-from scriptorium.decoding import language_model
+from scriptorium import UserError, load
 from scriptorium.training import opening, storage, trained
-from scriptorium.training.opening import PRETRAINED, pretrained
+from scriptorium.training.opening import PRETRAINED, bundled
 from scriptorium.training.run import BEST
 
 import numpy as np
@@ -21,11 +20,11 @@ def folder(script):
 
 
 def opened(script):
-    return trained.opened(str(folder(script)), "nowhere", SCRIPTS)
+    return trained.load(folder(script))
 
 
 def test_all_are_there_and_no_other():
-    assert sorted(pretrained()) == sorted(folder(script) for script in RUNS)
+    assert sorted(bundled()) == sorted(folder(script) for script in RUNS)
 
 
 @pytest.mark.parametrize("script", RUNS)
@@ -47,34 +46,47 @@ def test_small_and_said_how_it_was_made(script):
     ("transformer_vae", ["return x", "for key, value in items:"]),
 ])  # fmt: skip
 def test_texts_come_back_and_are_drawn(script, texts):
-    run, module = opened(script)
-    z = module.encode(run, texts)[0]
-    at_their_codes, swapped = (np.mean(module.score(run, texts, codes)) for codes in (z, z[::-1]))
+    codec = opened(script)
+    z = codec.encode(texts)[0]
+    at_their_codes, swapped = (np.mean(codec.score(texts, codes)) for codes in (z, z[::-1]))
     assert at_their_codes > swapped + 3
-    drawn = module.decode(run, module.sample_prior(run, 8, seed=1))
+    drawn = codec.sample(8)
     assert len(set(drawn)) >= 6 and all(text.strip() for text in drawn)
-    assert drawn == module.decode(run, module.sample_prior(run, 8, seed=1))
+    assert drawn == codec.sample(8)
 
 
 def test_names_and_lines_come_back_whole():
     for script, texts in (("names_vae", ["Anna", "Peter"]), ("transformer_vae", ["return None", "import os"])):
-        run, module = opened(script)
-        assert module.decode(run, module.encode(run, texts)[0]) == texts
+        codec = opened(script)
+        assert codec.decode(codec.encode(texts)[0]) == texts
 
 
-def test_characters_go_on_and_are_likely():
-    run, _ = opened("chars")
-    text = "Return a new list with the names of all files.\n"
-    assert (
-        language_model.score(run.model, run.vocabulary.encode(text))
-        < 2
-        < language_model.score(run.model, run.vocabulary.encode(text[::-1]))
-    )
+def test_characters_are_continued_and_likely():
+    model, text = opened("chars"), "Return a new list with the names of all files.\n"
+    nats, count = model.score(text)
+    assert nats / count < 2 < model.score(text[::-1])[0] / count and count == len(text)
+    longer = model.complete("The list ", length=20, temperature=0.0)
+    assert longer.startswith("The list ") and len(longer) == 29
+    assert longer == model.complete("The list ", length=20, temperature=0.0)
+
+
+def test_load_takes_a_script_a_name_or_a_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert load("sentences", tmp_path).run.directory == folder("sentences")
+    assert load("pylines", tmp_path).run.directory == folder("transformer_vae")
+    names = load(folder("names_vae"))
+    assert len(names.sample(3, label="de", temperature=0.0)) == 3
+    assert names.sample(2, anchor="Anna", radius=0.0, temperature=0.0) == ["Anna", "Anna"]
+    assert all(name.startswith("Ma") for name in names.sample(3, prefix="Ma"))
+    walk = names.walk("Anna", "Peter", points=3)
+    assert (walk[0], walk[-1], len(walk)) == ("Anna", "Peter", 5)
+    with pytest.raises(UserError, match="There is no run nowhere"):
+        load("nowhere", tmp_path)
 
 
 def test_used_where_there_is_no_run_and_said_so(tmp_path, capsys):
     assert opening.find("", tmp_path, ("sentences",), to_use=True) == folder("sentences")
-    assert "comes with the project" in capsys.readouterr().err
+    assert "using the bundled" in capsys.readouterr().err
     assert opening.find("pydocs", tmp_path, ("chars",), to_use=True) == folder("chars")
     with pytest.raises(UserError, match=r"There is no run of sentences\.py"):
         opening.find("", tmp_path, ("sentences",))
@@ -88,7 +100,7 @@ def test_used_where_there_is_no_run_and_said_so(tmp_path, capsys):
 def test_sample_from_the_command_line(script, tmp_path):
     module = importlib.import_module(script)
     told = run_here(module, "--sample", "-T", tmp_path, text="It is \n")
-    assert len(told.stdout) > 20 and told.stderr.count("comes with the project") == 1
+    assert len(told.stdout) > 20 and told.stderr.count("using the bundled") == 1
     refused = run_here(module, "--resume", folder(script), "-T", tmp_path, status=2)
     assert refused.stderr.count("\n") == 1 and "start a run of your own" in refused.stderr
     assert not list(tmp_path.iterdir())

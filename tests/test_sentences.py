@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from scriptorium.data.batches import Batches, Sequences, encode_texts
 from scriptorium.data.vocabulary import EOS, PAD, START, UNK, Vocabulary, strip_special
 from scriptorium.vae import collapse, inference, latent, report
+from scriptorium.vae.codec import Codec
 
 import keras
 import numpy as np
@@ -23,10 +24,10 @@ def options_of(*argv):
     return {name: value for name, value in vars(args).items() if name not in ("given", "groups", "flags", "argv")}
 
 
-def made(*argv):
+def made(*argv, steps_per_epoch=1):
     keras.utils.set_random_seed(1)
     vocabulary = Vocabulary.build(TEXTS, "space")
-    model = sentences.build(options_of(*argv), vocabulary)
+    model = sentences.build(options_of(*argv), vocabulary, steps_per_epoch)
     # Away from the start, where every word is as likely as any other.
     random = np.random.default_rng(2)
     for weight in model.trainable_variables:
@@ -43,7 +44,7 @@ def by_steps(model, ids, z):
     """-log p(ids|z) by decoding one word at a time, in numpy."""
     state, token, total = model.start(z[None]), START, 0.0
     for word in ids.tolist():
-        logits, state = model.next(np.array([token], "int32"), state)
+        logits, state = model.step(np.array([token], "int32"), state)
         logits = np.asarray(logits, "float64")[0]
         total -= logits[word] - np.log(np.exp(logits - logits.max()).sum()) - logits.max()
         token = word
@@ -54,11 +55,11 @@ def by_steps(model, ids, z):
     "argv",
     [
         (),
-        ("-R", "gru", "--z-to", "state"),
-        ("--untied", "-x", "1", "--z-to", "inputs"),
+        ("-R", "gru", "--latent-input", "state"),
+        ("--untied", "--num-layers", "2", "--latent-input", "inputs"),
         ("--share-rnn",),
         ("-d", "1"),
-        ("--one-way", "--softplus", "-x", "1"),
+        ("--unidirectional", "--softplus", "--num-layers", "2"),
     ],
 )
 def test_decoding_step_by_step_equals_teacher_forcing(argv):
@@ -86,7 +87,7 @@ def test_padding_and_the_other_texts_change_no_score(vae):
 def test_the_objective_is_the_bound(vae):
     model, _, sequences = vae
     ids = sequences.padded(np.arange(5))
-    model.step.assign(10**6)
+    model.steps_done.assign(10**6)
     out = model(ids)
     loss = model.compute_loss(x=ids, y_pred=out, training=False)
     kl = latent.kl_to_standard_normal(out["z_mean"], out["z_log_var"])
@@ -109,7 +110,9 @@ def test_importance_weighted_bound():
     model, _, sequences = made("--posterior-norm", "0")
     z_mean, z_log_var = inference.posteriors(model, sequences)
     scores = inference.evaluate(model, sequences, 12, 1)
-    single = [inference.importance_weighted(model, sequences, z_mean, z_log_var, 1, seed).mean() for seed in range(100)]
+    single = [
+        inference.importance_weighted_nll(model, sequences, z_mean, z_log_var, 1, seed).mean() for seed in range(100)
+    ]
     # The mean of single draws estimates the negative ELBO, whose KL is exact in `evaluate`.
     elbos = []
     for seed in range(100):
@@ -118,7 +121,7 @@ def test_importance_weighted_bound():
     error = np.hypot(np.std(single), np.std(elbos)) / 10
     assert np.mean(single) == pytest.approx(np.mean(elbos), abs=4 * error)
     ten, many = (
-        np.mean([inference.importance_weighted(model, sequences, z_mean, z_log_var, k, s).mean() for s in range(5)])
+        np.mean([inference.importance_weighted_nll(model, sequences, z_mean, z_log_var, k, s).mean() for s in range(5)])
         for k in (10, 200)
     )
     assert np.mean(single) > ten > many
@@ -130,7 +133,7 @@ def test_without_kl_the_bound_is_a_language_models_nll():
         for weight in layer.weights:
             weight.assign(np.zeros(weight.shape))
     # A decoder that does not look at z is a language model.
-    model.decoder.start.kernel.assign(np.zeros(model.decoder.start.kernel.shape))
+    model.decoder.z_to_state.kernel.assign(np.zeros(model.decoder.z_to_state.kernel.shape))
     kernel = model.decoder.recurrences[0].cell.kernel
     kernel.assign(np.concatenate([kernel.numpy()[:8], np.zeros((4, kernel.shape[1]))]))
     scores = inference.evaluate(model, sequences, 12, 7)
@@ -157,8 +160,7 @@ def test_word_dropout_hides_whole_words_and_nothing_else():
 
 
 def test_kl_weight_waits_for_the_pretraining():
-    model, _, _ = made("--pretrain-epochs", "2", "--annealing-epochs", "4", "--beta", "0.5")
-    model.steps_an_epoch = 10
+    model, _, _ = made("--pretrain-epochs", "2", "--annealing-epochs", "4", "--beta", "0.5", steps_per_epoch=10)
     assert [float(model.kl_weight(t)) for t in (0, 19, 20, 40, 60, 99)] == [0, 0, 0, 0.25, 0.5, 0.5]
 
 
@@ -179,7 +181,7 @@ def test_a_new_decoder_after_the_pretraining_keeps_the_encoder_and_the_embedding
     model, _, sequences = made("--pretrain-epochs", "1")
     batches = Batches(sequences, 4)
     model.compile(keras.optimizers.Adam(0.1), jit_compile=False)
-    callback = collapse.NewDecoder(model, batches, 1)
+    callback = collapse.ResetDecoder(model, batches, 1)
     callback.set_model(model)
     before = {v.path: v.numpy() for v in model.trainable_variables}
     model.fit(sequences.padded(np.arange(5)), epochs=1, verbose=0)
@@ -193,22 +195,22 @@ def test_a_new_decoder_after_the_pretraining_keeps_the_encoder_and_the_embedding
     assert int(model.optimizer.iterations) == 1
     # In the middle of that epoch, after a resume, the decoder has been at it already.
     model.fit(sequences.padded(np.arange(5)), epochs=1, verbose=0)
-    learnt = model.decoder.bias.numpy()
+    learned = model.decoder.bias.numpy()
     batches.go_to(1, first=2)
     callback.on_epoch_begin(1)
-    np.testing.assert_array_equal(model.decoder.bias, learnt)
+    np.testing.assert_array_equal(model.decoder.bias, learned)
 
 
 def test_a_collapsed_posterior_is_warned_of_once(vae):
     said = []
     console = SimpleNamespace(say=said.append)
     model, vocabulary, sequences = vae
-    run = SimpleNamespace(options=model.options, seed=1, vocabulary=vocabulary, console=console)
-    callback = report.Show(run, sentences, sequences, every=0, last=9)
+    run = SimpleNamespace(options=options_of(), seed=1, vocabulary=vocabulary, console=console, model=model)
+    callback = report.EpochReport(run, Codec(run), sequences, every=0, last=9, advice=sentences.ADVICE)
     callback.set_model(model)
-    model.step.assign(0)
+    model.steps_done.assign(0)
     callback.on_epoch_end(0, {"val_kl": 0.01})  # the KL weight is still 0: too early to tell
-    model.step.assign(10**6)
+    model.steps_done.assign(10**6)
     callback.on_epoch_end(1, {"val_kl": 3.0})
     assert not said
     callback.on_epoch_end(2, {"val_kl": 0.05})
@@ -324,10 +326,9 @@ def test_sampling_from_the_command_line(trained):
 
 def test_a_python_prompt(trained):
     folder, _, _ = trained
-    done = run(
-        "--sample", "a", "--interactive", "-T", folder / "runs", text="print(len(decode(run, np.zeros((3, 4)))))\n"
-    )
-    assert "3" in done.stdout
+    typed = "print(len(codec.decode(np.zeros((3, 4)))))\n"
+    done = run("--sample", "a", "--interactive", "-T", folder / "runs", text=typed)
+    assert done.stdout == ">>> 3\n>>> "
 
 
 def test_a_language_model(trained):
@@ -345,7 +346,7 @@ def test_a_language_model(trained):
     "argv",
     [
         ("--pretrain-epochs", 1, "--free-bits", 4, "--posterior-norm", 0),
-        ("--aggressive", "--mmd", 5, "--kl-schedule", "cyclical"),
+        ("--aggressive-encoder", "--mmd", 5, "--kl-schedule", "cyclical"),
     ],
 )
 def test_the_other_remedies_train(trained, argv):

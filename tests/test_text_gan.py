@@ -5,10 +5,10 @@ from scriptorium.data.vocabulary import EOS, PAD, SPECIAL_TOKENS, START, Vocabul
 from scriptorium.decoding import sampling
 from scriptorium.nn import compiled
 from scriptorium.text_gan import diffusion, feedback, players
-from scriptorium.text_gan.critic import Critic, present
-from scriptorium.text_gan.evaluation import below
-from scriptorium.text_gan.generator import draw_noise
-from scriptorium.text_gan.ppmi import components
+from scriptorium.text_gan.counts import init_from_counts, ppmi_vectors
+from scriptorium.text_gan.evaluation import gap_to_curve
+from scriptorium.text_gan.feedback import sentence_mask
+from scriptorium.text_gan.noise import numpy_noise, tensor_noise
 
 import keras
 import numpy as np
@@ -38,15 +38,15 @@ def made(*argv, fresh=False):
     model.optimizer.build([])
     model.phase = "adversarial"
     if not fresh:
-        model.generator.own.assign(np.random.default_rng(7).normal(0, 0.3, model.generator.own.shape))
-        model.average(0.0)
+        model.generator.kernel.assign(np.random.default_rng(7).normal(0, 0.3, model.generator.kernel.shape))
+        model.update_average(0.0)
     return model
 
 
 def noise_of(model, batch, seed=0):
     random = np.random.default_rng(seed)
     shapes = model.generator.noise_shapes(batch)
-    return {name: ops.convert_to_tensor(draw_noise(shape, "normal", random)) for name, shape in shapes.items()}
+    return {name: ops.convert_to_tensor(numpy_noise(shape, "normal", random)) for name, shape in shapes.items()}
 
 
 def sentences(batch=6, seed=0):
@@ -63,13 +63,8 @@ def numpy(x):
 
 @pytest.mark.parametrize("kind", ["normal", "uniform", "truncated"])
 def test_noise_has_mean_0_and_variance_1(kind):
-    from scriptorium.text_gan.generator import drawn_noise
-
-    seed = keras.random.SeedGenerator(2)
-    for noise in (
-        draw_noise((40_000,), kind, np.random.default_rng(1)),
-        drawn_noise((40_000,), kind, seed),
-    ):
+    seed, shape = keras.random.SeedGenerator(2), (40_000,)
+    for noise in (numpy_noise(shape, kind, np.random.default_rng(1)), tensor_noise(shape, kind, seed)):
         noise = numpy(noise)
         assert abs(noise.mean()) < 0.02 and noise.std() == pytest.approx(1, abs=0.02)
         assert kind == "normal" or np.abs(noise).max() < 2.3
@@ -83,7 +78,7 @@ def test_a_word_at_a_time_is_all_at_once_and_sees_no_later_word(token_input, nor
     logits = numpy(generator.logits(generator.states(ids, noise)))
     state, before = generator.start(noise), ops.full((6,), START, "int32")
     for t in range(8):
-        step, state = generator.step(generator.embed(before), state)
+        step, state = generator.step(before, state)
         np.testing.assert_allclose(numpy(step), logits[:, t], atol=2e-5)
         before = ids[:, t]
     changed = numpy(ids)
@@ -107,14 +102,14 @@ def test_the_gradient_passes_through_the_feedback_or_it_does_not(kind, through):
     model = made("--token-input", "noise", "--feedback", kind)
     noise = noise_of(model, 6)
     # Places after this one see its own noise by way of the word alone that was made of it.
-    ids = None if kind == "gumbel" else model.draw(noise)
+    ids = None if kind == "gumbel" else model.sample(noise)
 
     def last(words):
-        written, *_ = model.written(noise | {"words": words}, ids)
+        written, *_ = model.critic_inputs(noise | {"words": words}, ids)
         return ops.sum(written[:, 3:] ** 2)
 
     def first(words):
-        written, *_ = model.written(noise | {"words": words}, ids)
+        written, *_ = model.critic_inputs(noise | {"words": words}, ids)
         return ops.sum((written[:, :1] - 1) ** 2)
 
     own = numpy(players.gradient_of_sum(first, noise["words"]))
@@ -125,74 +120,74 @@ def test_the_gradient_passes_through_the_feedback_or_it_does_not(kind, through):
 def test_behind_the_end_nothing_is_written_and_the_critic_sees_nothing():
     model = made()
     ids = sentences()
-    there = numpy(present(ids))
+    there = numpy(sentence_mask(ids))
     assert (there.sum(1) == (numpy(ids) != PAD).sum(1)).all()
     after_end = ops.convert_to_tensor(np.array([[5, EOS, 6, EOS, PAD]], "int32"))
-    assert numpy(present(after_end)).tolist() == [[True, True, False, False, False]]
+    assert numpy(sentence_mask(after_end)).tolist() == [[True, True, False, False, False]]
     embedded = numpy(model.critic.embed(ids))
     behind = embedded + 3 * ~there[..., None]
     for pooling in ("none", "average", "max"):
         for hide in ("yes", "no"):
-            own = Critic(options_of("--hide-after-end", hide, "--pooling", pooling, "--B_disc", "2"), len(TOKENS))
+            own = made("--hide-after-end", hide, "--pooling", pooling, "--B_disc", "2").critic
             scores = [numpy(own(ops.convert_to_tensor(x), ops.convert_to_tensor(there))) for x in (embedded, behind)]
             assert np.allclose(*scores, atol=1e-5) == (hide == "yes")
-    written, *_ = model.written(noise_of(model, 6), ids)
+    written, *_ = model.critic_inputs(noise_of(model, 6), ids)
     np.testing.assert_allclose(numpy(written), embedded, atol=1e-6)
 
 
-@pytest.mark.parametrize("penalty", ["rows", "words"])
-def test_penalty_of_a_linear_critic(penalty):
-    model = made("--penalty", penalty)
+@pytest.mark.parametrize("space", ["rows", "words"])
+def test_penalty_of_a_linear_critic(space):
+    model = made("--penalty-space", space)
     weights = np.random.default_rng(1).standard_normal((8, 4)).astype("float32")
-    squared, kernel = model.critic.squared, numpy(model.critic.kernel)
+    squared, kernel = model.critic.gradient_norm_squared, numpy(model.critic.kernel)
 
     def score(self, x, there):
         return ops.sum(x * ops.convert_to_tensor(weights), axis=(1, 2))
 
-    linear = type("Linear", (), {"squared": staticmethod(squared), "__call__": score})()
+    linear = type("Linear", (), {"gradient_norm_squared": staticmethod(squared), "__call__": score})()
     model.__dict__["critic"] = linear
     real, fake = (
         ops.convert_to_tensor(np.random.default_rng(i).standard_normal((6, 8, 4)).astype("float32")) for i in (2, 3)
     )
     there = ops.ones((6, 8), "bool")
-    gradient = weights @ kernel.T if penalty == "rows" else weights
+    gradient = weights @ kernel.T if space == "rows" else weights
     wanted = (np.linalg.norm(gradient) - 1) ** 2
     found = float(text_gan.TextGAN.gradient_penalty(model, real, fake, there, there))
     assert found == pytest.approx(wanted, rel=1e-4)
 
 
 def test_penalty_of_rows_is_that_of_one_hot_rows():
-    model = made("--penalty", "rows")
+    model = made("--penalty-space", "rows")
     rows = ops.convert_to_tensor(np.random.default_rng(1).dirichlet(np.ones(12), (6, 8)).astype("float32"))
     there, judge = ops.ones((6, 8), "bool"), model.critic
     whole = numpy(players.gradient_of_sum(lambda rows: judge(judge.embed_rows(rows), there), rows))
     short = players.gradient_of_sum(lambda embedded: judge(embedded, there), judge.embed_rows(rows))
-    np.testing.assert_allclose(numpy(judge.squared(short)), (whole**2).sum((1, 2)), rtol=1e-3)
+    np.testing.assert_allclose(numpy(judge.gradient_norm_squared(short)), (whole**2).sum((1, 2)), rtol=1e-3)
 
 
 def test_the_critic_learns_to_tell_and_the_generator_to_please_it():
-    model = made("--critic-rate", "3e-3", "--adversarial-rate", "1e-2", "--likelihood", "0")
+    model = made("--critic-rate", "3e-3", "--adversarial-rate", "1e-2", "--likelihood-weight", "0")
     real = ops.convert_to_tensor(np.array([[4, 5, 4, 5, EOS, PAD, PAD, PAD]] * 16, "int32"))
     noise = noise_of(model, 16)
-    written = model.draw(noise)
+    written = model.sample(noise)
 
     def score(ids):
-        return float(ops.mean(model.critic(model.critic.embed(ids), present(ids))))
+        return float(ops.mean(model.critic(model.critic.embed(ids), sentence_mask(ids))))
 
     for _ in range(12):
         model.critic_turn(real, noise, written)
     assert score(real) > score(written) + 0.2
-    before = float(ops.mean(model.critic(*model.written(noise, written)[:2])))
+    before = float(ops.mean(model.critic(*model.critic_inputs(noise, written)[:2])))
     assert before == pytest.approx(score(written), abs=1e-4)
     for _ in range(8):
-        model.generator_turn(real, noise, model.draw(noise))
-    assert np.mean([score(model.draw(noise)) for _ in range(4)]) > before + 0.05
+        model.generator_turn(real, noise, model.sample(noise))
+    assert np.mean([score(model.sample(noise)) for _ in range(4)]) > before + 0.05
 
 
 def test_turns():
     model, seen = made("--critic-steps", "2", "--critic-warmup", "3"), []
-    model.critic_turn = lambda *_: (seen.append("critic"), model.since.assign(model.since + 1))
-    model.generator_turn = lambda *_: (seen.append("generator"), model.since.assign(0))
+    model.critic_turn = lambda *_: (seen.append("critic"), model.critic_steps_done.assign(model.critic_steps_done + 1))
+    model.generator_turn = lambda *_: (seen.append("generator"), model.critic_steps_done.assign(0))
     for _ in range(6):
         model.adversarial_step(sentences())
     assert seen == ["critic"] * 4 + ["generator", "critic", "critic", "generator"]
@@ -204,7 +199,7 @@ def test_dynamic_turns_go_to_the_loss_that_changes_faster():
     def turn(player, losses):
         def take(*_):
             seen.append(player)
-            model.lost(player, ops.convert_to_tensor(losses.pop(0)))
+            model.track_loss(player, ops.convert_to_tensor(losses.pop(0)))
 
         return take
 
@@ -217,7 +212,7 @@ def test_dynamic_turns_go_to_the_loss_that_changes_faster():
 
 
 def test_diffusion_keeps_clear_sentences_at_depth_0_and_finds_its_depth():
-    model = made("--mode", "diffusion", "--target", "0.9")
+    model = made("--mode", "diffusion", "--discriminator-target", "0.9")
     embedded = model.critic.embed(sentences())
     noisy, share = diffusion.diffused(model.critic, embedded, 0.0, model.seed)
     assert np.abs(numpy(noisy) - numpy(embedded)).max() < 0.05 and not numpy(share).any()
@@ -229,20 +224,20 @@ def test_diffusion_keeps_clear_sentences_at_depth_0_and_finds_its_depth():
     np.testing.assert_allclose(np.cov(deep.T), 0.25 * kernel.T @ kernel, atol=0.12)
     model.depth.assign(300.0)
     noise = noise_of(model, 6)
-    model.critic_turn(sentences(), noise, model.draw(noise))
+    model.critic_turn(sentences(), noise, model.sample(noise))
     assert float(model.depth) in (299.0, 301.0)
 
 
-@pytest.mark.parametrize(("kind", "mode"), [("draw", "gan"), ("both", "gan"), ("score", "diffusion")])
+@pytest.mark.parametrize(("kind", "mode"), [("draw", "gan"), ("both", "gan"), ("gumbel", "diffusion")])
 def test_likelihood_counts_in_the_generators_step(kind, mode):
     model, found = made("--feedback", kind, "--mode", mode, "--dropout", "0"), []
     model.optimizer.update = lambda name, gradients: found.append(
         np.concatenate([numpy(gradient).ravel() for gradient in gradients])
     )
     noise, seed = noise_of(model, 6), numpy(model.seed.state)
-    ids = model.draw(noise)
+    ids = model.sample(noise)
     for weight in (0.0, 1.0):
-        model.options["likelihood"] = weight
+        model.game.likelihood_weight = weight
         model.seed.state.assign(seed)
         model.generator_turn(sentences(), noise, ids)
     alone, both = found
@@ -252,7 +247,7 @@ def test_likelihood_counts_in_the_generators_step(kind, mode):
 def test_words_learn_by_gradient_and_lengths_by_score():
     model, ids = made("--feedback", "both"), sentences()
     noise, generator = noise_of(model, 6), model.generator
-    logits = numpy(sampling.only_words(generator.logits(generator.states(ids, noise)))).astype("float64")
+    logits = numpy(sampling.mask_special_tokens(generator.logits(generator.states(ids, noise)))).astype("float64")
     ends = np.exp(logits[..., EOS]) / np.exp(logits).sum(-1)
     lengths = (numpy(ids) > EOS).sum(axis=1)
     expected = [-np.log1p(-p[:n]).sum() - np.log(p[n]) for p, n in zip(ends, lengths, strict=True)]
@@ -263,32 +258,31 @@ def test_words_learn_by_gradient_and_lengths_by_score():
         found = feedback.words_and_length(generator, model.critic, noise, ids)
         return ops.sum(found[part] if part else found[0] ** 3), ()
 
+    everything = players.everything(model)
     of_words, of_length = (
-        numpy(
-            players.loss_and_gradients(lambda part=part: loss(part), [generator.own], players.everything(model))[2][0]
-        )
+        numpy(players.loss_and_gradients(lambda part=part: loss(part), [generator.kernel], everything)[2][0])
         for part in (0, 2)
     )
     most = np.abs(of_words[4:]).max()
     assert np.abs(of_words[EOS]).max() < 1e-5 * most and np.abs(of_length[EOS]).max() > 0
 
 
-def test_likelihood_alone_goes_on_beyond_the_epochs_that_were_asked_for():
+def test_likelihood_alone_continues_beyond_the_epochs_that_were_asked_for():
     model = made("--mode", "mle", "-e", "3")
     model.begin_epoch(5)
-    assert model.phase == "likelihood" and model.names() == ("nll",)
+    assert model.phase == "likelihood" and model.reported() == ("nll",)
 
 
 def test_halves_side_by_side_are_the_whole(monkeypatch):
-    model, found = made("--dropout", "0", "--average", "0"), []
+    model, found = made("--dropout", "0", "--ema", "0"), []
     model.optimizer.update = lambda name, gradients: found.append([numpy(gradient) for gradient in gradients])
     noise, seed = noise_of(model, 6), numpy(model.seed.state)
     for parts in (1, 2):
         monkeypatch.setattr(compiled, "PARTS", parts)
         model.seed.state.assign(seed)
-        found.append([numpy(model.draw(noise))])
+        found.append([numpy(model.sample(noise))])
         model.likelihood_step(sentences())
-        model.generator_turn(sentences(), noise, model.draw(noise))
+        model.generator_turn(sentences(), noise, model.sample(noise))
     for whole, halves in zip(found[:3], found[3:], strict=True):
         for a, b in zip(whole, halves, strict=True):
             np.testing.assert_allclose(a, b, atol=1e-5)
@@ -303,10 +297,10 @@ def test_overfits_one_batch_by_likelihood():
     assert float(ops.mean(model.nll_of(batch, model.generator))) < before / 4
 
 
-def test_components_are_alike_for_words_with_the_same_neighbours():
+def test_ppmi_vectors_are_similar_for_words_with_the_same_neighbors():
     random = np.random.default_rng(1)
     texts = [[4 + random.integers(2), 6 + random.integers(2), 8, EOS] for _ in range(300)]  # {4, 5} {6, 7} 8
-    vectors = components(Sequences.from_list(texts), 12, 3)
+    vectors = ppmi_vectors(Sequences.from_list(texts), 12, 3)
     distances = np.linalg.norm(vectors[:, None] - vectors[None], axis=-1)
     assert max(distances[4, 5], distances[6, 7]) < 0.3 * min(distances[4, 6], distances[5, 7], distances[6, 8])
     assert not vectors[9:].any() or np.allclose(vectors[9], vectors[10])
@@ -315,28 +309,28 @@ def test_components_are_alike_for_words_with_the_same_neighbours():
 def test_a_generator_begins_with_the_frequencies_of_words_and_of_lengths():
     model = made("-E", "64", fresh=True)
     texts = [[4, 4, 5, 4, EOS]] * 300 + [[4, 5, 4, 4, 5, EOS]] * 300
-    model.start_from(Sequences.from_list(texts))
-    ids = numpy(model.draw(noise_of(model, 500)))
+    init_from_counts([model.generator, model.averaged], Sequences.from_list(texts), 1)
+    ids = numpy(model.sample(noise_of(model, 500)))
     assert (ids == 4).sum() / (ids == 5).sum() == pytest.approx(1800 / 900, rel=0.15)
     lengths = (ids != PAD).sum(axis=1)
     assert (lengths >= 4).mean() > 0.97 and lengths.mean() == pytest.approx(5.5, abs=0.4) and lengths.std() < 0.9
 
 
 def test_the_averaged_generator_writes():
-    model = made("--average", "0.5")
+    model = made("--ema", "0.5")
     weight, average = model.generator.weights[0], model.averaged.weights[0]
-    assert np.array_equal(numpy(weight), numpy(average)) and model.writing is model.averaged
+    assert np.array_equal(numpy(weight), numpy(average)) and model.sampling_generator is model.averaged
     weight.assign(weight + 1.0)
-    model.average(0.5)
+    model.update_average(0.5)
     np.testing.assert_allclose(numpy(weight) - numpy(average), 0.5, atol=1e-6)
-    plain = made("--average", "0")
-    assert plain.writing is not None and plain.averaged is None
+    plain = made("--ema", "0")
+    assert plain.sampling_generator is plain.generator and plain.averaged is None
 
 
-def test_curve_below():
+def test_gap_to_the_curve():
     rows = [(1.0, 4.0, 5.0), (0.5, 2.0, 6.0)]
-    assert below(rows, 3.0, 5.0) == pytest.approx(0.5)
-    assert below(rows, 1.0, 5.0) is None
+    assert gap_to_curve(rows, 3.0, 5.0) == pytest.approx(0.5)
+    assert gap_to_curve(rows, 1.0, 5.0) is None
 
 
 @pytest.mark.parametrize(
@@ -344,7 +338,7 @@ def test_curve_below():
     [
         ["--preset", "reference", "--B_gen", "1", "--O_gen", "1", "--B_disc", "1", "--O_disc", "1", "--M_gen", "1"],
         ["--feedback", "gumbel", "--mode", "diffusion", "--critic-embedding", "pca"],
-        ["--feedback", "score", "--dynamic-critic-steps", "--token-input", "constant"],
+        ["--feedback", "draw", "--dynamic-critic-steps", "--token-input", "constant"],
     ],
 )
 def test_other_ways_train(argv):

@@ -5,10 +5,10 @@ import json
 from scriptorium import UserError
 from scriptorium.data.vocabulary import read_vocabulary
 from scriptorium.text_gan import evaluation
-from scriptorium.text_gan.evaluation import likelihood_of
+from scriptorium.text_gan.evaluation import load_likelihood_generator
 from scriptorium.text_gan.samples import as_text, write
 from scriptorium.training import storage
-from scriptorium.training.opening import open_path
+from scriptorium.training.opening import open_for_use
 
 import numpy as np
 import pytest
@@ -52,7 +52,8 @@ def trained(tmp_path_factory, one_part):
     where = ["-D", folder / "lines.txt", "-T", folder / "runs"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evaluation, "SCORED", 200)
-        patch.setattr(text_gan, "evaluate", lambda *args: evaluation.evaluate(*args[:4], 200, args[5]))
+        evaluate = evaluation.evaluate
+        patch.setattr(evaluation, "evaluate", lambda *args: evaluate(*args[:4], 200, args[5]))
         run_here(text_gan, *SMALL, *where, "--name", "whole")
     return folder, where
 
@@ -76,21 +77,22 @@ def test_a_run_and_what_is_done_with_it(trained):
     assert names | {"val_nll", "val_text_score"} <= set(header)
     assert list((directory / "steps").glob("*events*"))
     shown = run_here(text_gan, "--sample", "whole", "-T", folder / "runs", "--style-seed", "3").stdout
-    run = open_path("whole", folder / "runs", ("text_gan",))
+    run = open_for_use("whole", folder / "runs", ("text_gan",))
     run.model = text_gan.build(run.options, run.vocabulary)
     run.load_best(run.model)
     assert as_text(run, write(run, 20, style_seed=3))[1] == shown.splitlines()
     assert max(map(len, write(run, 20, length=3))) == 3 < max(map(len, write(run, 20)))
     assert write(run, 20, style_seed=4) != write(run, 20, style_seed=3)
-    likelihood = likelihood_of(run, text_gan.build)
+    likelihood = load_likelihood_generator(run, text_gan.build)
     # The best weights are of the epoch against the critic, whatever the one before it had reached.
-    assert any(not np.array_equal(a, b) for a, b in zip(likelihood.weights, run.model.writing.weights, strict=True))
+    best = run.model.sampling_generator.weights
+    assert any(not np.array_equal(a, b) for a, b in zip(likelihood.weights, best, strict=True))
 
 
 def test_resumed_is_as_if_never_stopped(trained, monkeypatch):
     folder, where = trained
     monkeypatch.setattr(evaluation, "SCORED", 200)  # its score chooses the best weights, so as many as in the other run
-    monkeypatch.setattr(text_gan, "evaluate", lambda *args: {})
+    monkeypatch.setattr(evaluation, "evaluate", lambda *args: {})
     # In the epoch against the critic, the second one; an epoch has 17 steps.
     run_here(text_gan, *SMALL, *where, "--name", "stopped", "--max-steps", "25")
     run_here(text_gan, "--resume", "stopped", "-T", folder / "runs", "--max-steps", "1000")

@@ -1,9 +1,8 @@
 """The smallest script that trains: a model of random words with every kind of random state; for tests."""
 
-import argparse
 import types
 
-from scriptorium.command_line import command, parse
+from scriptorium.command_line import Parser, command
 from scriptorium.data.batches import Batches, encode_texts
 from scriptorium.data.vocabulary import PAD, START, Vocabulary
 from scriptorium.scores import metrics
@@ -65,11 +64,11 @@ def corpus(texts=70, seed=0):
 
 
 def parse_args(argv=None):
-    parser = argparse.ArgumentParser(formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument_group("model").add_argument("-L", "--units", type=int, default=8)
+    parser = Parser("tiny.py", __doc__)
+    parser.group("model")("-L", "--units", type=int, default=8)
     add_training_options(parser, epochs=3, batch_size=4, learning_rate=0.01)
     add_run_options(parser)
-    return parse(parser, "tiny.py", argv)
+    return parser.parse(argv)
 
 
 def arguments(logdir, *argv):

@@ -1,1 +1,1 @@
-"""Text to ids to batches: corpora by name, files of a user, vocabularies."""
+"""Text to ids to batches: named corpora, your own files, vocabularies."""

@@ -1,4 +1,4 @@
-"""Ids to batches: padded sequences of similar length, or windows of running text that continue one another.
+"""Ids to batches: padded sequences of similar length, or consecutive windows of running text.
 
 Sequences hold the ids of a text and its `<eos>`; a model shifts them right by one to get its inputs.
 """
@@ -16,17 +16,17 @@ from scriptorium.data.vocabulary import (
 import keras
 import numpy as np
 
-# Ids beyond this many are kept in a file that is mapped into memory, so that a corpus may be larger than the memory.
+# Beyond this many, ids go to a memory-mapped file, so that a corpus may be larger than memory.
 IDS_IN_MEMORY = 16_000_000
 
 
 class Sequences:
-    """Sequences of ids of different lengths, end to end in one array.
+    """Sequences of ids of different lengths, stored end to end in one array.
 
     Args:
         ids: integers (total,), in memory or mapped from a file.
         starts: int64 (sequences + 1,): sequence i is `ids[starts[i]:starts[i + 1]]`.
-        dropped: how many texts were left out as too long or empty.
+        dropped: number of texts that were left out because they were too long or empty.
         labels: None, or the classes of each sequence, int32 (sequences, kinds).
     """
 
@@ -54,42 +54,42 @@ class Sequences:
         return rows
 
     def inputs(self, indices, width=None):
-        """Returns what a model reads: `padded`, or with labels a dict of "ids" and "labels" (len(indices), kinds)."""
+        """Returns a model's inputs: `padded`, or with labels a dict of "ids" and "labels" (len(indices), kinds)."""
         ids = self.padded(indices, width)
         return ids if self.labels is None else {"ids": ids, "labels": self.labels[indices]}
 
-    def part(self, count):
+    def first(self, count):
         """Returns the first `count` sequences as `Sequences`."""
         labels = None if self.labels is None else self.labels[:count]
         return Sequences(self.ids, self.starts[: count + 1], labels=labels)
 
 
 def encode_texts(texts, vocabulary, max_length=None, clip_length=None, prompt=False, labels=None):
-    """Encodes texts to `Sequences`, each ended by `<eos>`.
+    """Encodes texts as `Sequences`, each ending in `<eos>`.
 
     Args:
-        texts: iterable of str; read once, so it may be larger than the memory.
+        texts: iterable of str; read once, so it may be larger than memory.
         vocabulary: `Vocabulary`.
-        max_length: texts of more tokens than this are left out; None keeps all.
+        max_length: texts with more tokens than this are left out; None keeps all.
         clip_length: texts are cut after this many tokens; None keeps them whole.
-        prompt: whether a person typed the texts (see `Vocabulary.split_prompt`).
+        prompt: whether the texts were typed by a person (see `Vocabulary.split_prompt`).
         labels: None, or the classes of each text, integers (texts, kinds).
 
     Returns:
-        `Sequences` of ids; the lengths count `<eos>`. Empty texts are left out, except prompts.
+        `Sequences` of ids; the lengths include `<eos>`. Empty texts are left out, except prompts.
     """
     small = len(vocabulary) <= np.iinfo("uint16").max
     ids, starts, dropped, file, written = array.array("H" if small else "i"), array.array("q", [0]), [], None, 0
-    for bounded, text in enumerate(texts):
+    for index, text in enumerate(texts):
         sequence = vocabulary.encode(text, prompt)[:clip_length]
         if (max_length and len(sequence) > max_length) or (len(sequence) == 0 and not prompt):
-            dropped.append(bounded)
+            dropped.append(index)
             continue
         ids.extend(sequence.tolist())
         ids.append(EOS)
         starts.append(written + len(ids))
         if len(ids) > IDS_IN_MEMORY:
-            file = file or tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the map does)
+            file = file or tempfile.TemporaryFile()  # noqa: SIM115 (it must stay open as long as the map)
             ids.tofile(file)
             written += len(ids)
             del ids[:]
@@ -109,14 +109,14 @@ class Batches(keras.utils.PyDataset):
 
     Args:
         sequences: `Sequences`.
-        batch_size: sequences in a batch.
+        batch_size: sequences per batch.
         seed: int, for the order.
         shuffle: False gives one order, sorted by length, for every epoch.
-        buckets: at most this many widths; None takes 10 with JAX, which compiles a step for each, and else 100, which
-            leaves little padding.
-        pool: batches whose sequences are sorted together.
+        buckets: at most this many widths; None means 10 with JAX, which compiles a step for each, and 100 otherwise,
+            which leaves little padding.
+        pool: number of batches whose sequences are sorted together.
 
-    Items are tuples of one, `Sequences.inputs` of a batch: ids int32 (batch_size, width), with labels a dict.
+    Items are 1-tuples holding `Sequences.inputs` of a batch: ids int32 (batch_size, width), or with labels a dict.
     """
 
     def __init__(self, sequences, batch_size, seed=1, shuffle=True, buckets=None, pool=64):
@@ -131,24 +131,23 @@ class Batches(keras.utils.PyDataset):
         self.go_to(0)
 
     def go_to(self, epoch, first=0):
-        """Serves the order of `epoch` (from 0), from the batch numbered `first` on."""
+        """Moves to `epoch` (from 0), starting at the batch numbered `first`."""
         self.epoch, self.first = epoch, first
         lengths = self.sequences.lengths
         if not self.shuffle:
             self.order = np.argsort(lengths, kind="stable")
-            self.places = np.arange(self.total)
+            self.batch_order = np.arange(self.total)
             return
         random = np.random.default_rng((self.seed, epoch))
         order = random.permutation(len(self.sequences))
         size = self.pool * self.batch_size
         pools = [order[i : i + size] for i in range(0, len(order), size)]
-        # The last pool is not sorted apart: the short batch at its end would always hold its longest sequences.
         self.order = np.concatenate([p[np.argsort(lengths[p], kind="stable")] for p in pools]) if pools else order
-        self.places = random.permutation(self.total)
+        self.batch_order = random.permutation(self.total)
 
     def _indices(self, index):
-        place = self.places[self.first + index]
-        return self.order[place * self.batch_size : (place + 1) * self.batch_size]
+        number = self.batch_order[self.first + index]
+        return self.order[number * self.batch_size : (number + 1) * self.batch_size]
 
     def __len__(self):
         return self.total - self.first
@@ -158,8 +157,8 @@ class Batches(keras.utils.PyDataset):
         width = self.widths[np.searchsorted(self.widths, self.sequences.lengths[indices].max())]
         return (self.sequences.inputs(indices, width),)
 
-    def tokens(self, index):
-        """Returns how many tokens, `<eos>` counted, batch `index` asks a model to predict."""
+    def num_tokens(self, index):
+        """Returns how many tokens, including `<eos>`, a model predicts in batch `index`."""
         return int(self.sequences.lengths[self._indices(index)].sum())
 
     def on_epoch_end(self):
@@ -167,30 +166,30 @@ class Batches(keras.utils.PyDataset):
 
 
 class Streams(keras.utils.PyDataset):
-    """Windows of running text, in order, from `batch_size` places at once.
+    """Windows of running text, in order, from `batch_size` positions at once.
 
     Args:
         ids: integers (length,).
-        batch_size: places.
-        window: tokens that a batch asks to predict at each place.
-        seed: int. In each epoch the text is cut at other places, a function of (seed, epoch); None cuts it always at
-            the same ones.
+        batch_size: number of positions.
+        window: tokens to predict per batch at each position.
+        seed: int. The text is cut at different positions in each epoch, a function of (seed, epoch); None always
+            cuts it at the same ones.
 
-    Items are tuples of one array, int32 (batch_size, 1 + window): the token before the window, then the window; past
-    the end of a place there is padding.
+    Items are 1-tuples of an array, int32 (batch_size, 1 + window): the token before the window, then the window; past
+    the end of a row there is padding.
     """
 
     def __init__(self, ids, batch_size, window, seed=None):
         super().__init__()
         if len(ids) < batch_size:
-            raise UserError(f"{len(ids)} tokens are too few for {batch_size} places in the text (--batch-size)")
+            raise UserError(f"{len(ids)} tokens are too few for --batch-size {batch_size}; lower it or use more text")
         self.ids, self.batch_size, self.window, self.seed = ids, batch_size, window, seed
         self.stride = -(-len(ids) // batch_size)
         self.total = -(-self.stride // window)
         self.go_to(0)
 
     def go_to(self, epoch, first=0):
-        """Serves the windows of `epoch` (from 0), from the batch numbered `first` on."""
+        """Moves to the windows of `epoch` (from 0), starting at the batch numbered `first`."""
         self.first, shift = first, 0
         if self.seed is not None:
             shift = int(np.random.default_rng((self.seed, epoch)).integers(self.stride))
@@ -200,7 +199,7 @@ class Streams(keras.utils.PyDataset):
         return self.total - self.first
 
     def _spans(self, index):
-        """Where the windows of a batch begin and end, within the text turned round by the shift."""
+        """Where the windows of a batch begin and end, within the text rotated by the shift."""
         offset = (self.first + index) * self.window
         begin = np.arange(self.batch_size) * self.stride
         ends = np.minimum(np.minimum(begin + self.stride, len(self.ids)), begin + offset + self.window)
@@ -216,12 +215,12 @@ class Streams(keras.utils.PyDataset):
                     row[0] = START  # the text begins here
         return (rows,)
 
-    def tokens(self, index):
-        """Returns how many tokens batch `index` asks a model to predict."""
+    def num_tokens(self, index):
+        """Returns how many tokens a model predicts in batch `index`."""
         begins, ends = self._spans(index)
         return int(np.maximum(ends - begins, 0).sum())
 
 
 def windows(ids, length):
-    """Returns running text, integers (n,), cut into `util.Sequences` of `length` tokens; the last may be shorter."""
+    """Returns running text, integers (n,), cut into `Sequences` of `length` tokens; the last may be shorter."""
     return Sequences(ids, np.append(np.arange(0, len(ids), length), len(ids)))

@@ -1,8 +1,7 @@
-"""Handwritten digits as text: a row of pixels after the other, each with its direction and its number before it.
+"""Handwritten digits as text, row by row.
 
-A picture of n rows is n * (n + 2) signs: 99 for 9 rows, 224 for 14, 840 for 28. A
-row is written as `v` (rows go down) or `^` (up), a letter that counts the rows from the top, and a sign for the
-brightness of each pixel.
+A picture of n rows has n * (n + 2) characters: 99 for 9 rows, 224 for 14, 840 for 28. A row is written as `v` (rows
+run down) or `^` (up), a letter that counts the rows from the top, and one character for the brightness of each pixel.
 """
 
 import contextlib
@@ -22,10 +21,10 @@ LEVELS = ".:-=+*#@"  # dark to bright
 
 
 def fetch():
-    """Returns MNIST (LeCun et al. 1998), fetched once by Keras: uint8 (70000, 28, 28) and the digits, (70000,).
+    """Returns MNIST (LeCun et al. 1998), downloaded once by Keras: uint8 (70000, 28, 28) and the digits, (70000,).
 
     Raises:
-        UserError: it is not here and cannot be fetched.
+        UserError: it is not on this machine and cannot be downloaded.
     """
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(20)
@@ -35,7 +34,7 @@ def fetch():
     except Exception as error:  # what Keras raises is a plain Exception
         reason = " ".join(str(error).split())[:100]
         raise UserError(
-            f"MNIST is not here and cannot be fetched ({reason}); give digits of your own by -D FILE.npz, with arrays"
+            f"MNIST cannot be downloaded ({reason}); use your own digits with -D FILE.npz, which holds arrays"
             " x (n, side, side) and y (n,)."
         ) from None
     finally:
@@ -44,13 +43,13 @@ def fetch():
 
 
 def read(path):
-    """Reads pictures from an .npz file: arrays x and y, or those of MNIST: x_train, y_train, x_test, y_test.
+    """Reads pictures from an .npz file with arrays x and y, or x_train, y_train, x_test and y_test, as MNIST has.
 
     Returns:
         float32 (n, side, side) from 0 to 1, or uint8, and int (n,).
 
     Raises:
-        UserError: no such file, no such arrays, or pictures that are not square.
+        UserError: missing file or arrays, or pictures that are not square.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -59,25 +58,25 @@ def read(path):
             if "x_test" in file.files and "x" not in file.files:
                 x, y = np.concatenate([x, file["x_test"]]), np.concatenate([y, file["y_test"]])
     except FileNotFoundError:
-        raise UserError(f"{path}: there is no such file or folder.") from None
+        raise UserError(f"{path}: no such file or folder.") from None
     except KeyError as error:
         raise UserError(
-            f"{path}: {str(error).strip(chr(39))} (wanted are arrays x and y, or x_train and y_train)."
+            f"{path}: {str(error).strip(chr(39))} (expected arrays x and y, or x_train and y_train)."
         ) from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is no .npz file of plain arrays ({' '.join(str(error).split())[:100]}).") from None
+        raise UserError(f"{path} is not an .npz file of plain arrays ({' '.join(str(error).split())[:100]}).") from None
     if x.ndim != 3 or x.shape[1] != x.shape[2] or y.shape != x.shape[:1] or not len(x):
-        raise UserError(f"{path}: pictures are (n, side, side) and digits (n,), not {x.shape} and {y.shape}.")
+        raise UserError(f"{path}: pictures must be (n, side, side) and digits (n,), not {x.shape} and {y.shape}.")
     return x, y
 
 
-def shrunk(pictures, side):
-    """Makes square pictures smaller by the mean of the area that each new pixel covers: (n, s, s) -> (n, side, side).
+def downscale(pictures, side):
+    """Downscales square pictures: each new pixel is the mean of the area it covers, (n, s, s) -> (n, side, side).
 
-    Whole numbers are read as brightness from 0 to 255.
+    Integers are taken as brightness from 0 to 255.
     """
     x = np.asarray(pictures, "float32") / (255.0 if np.issubdtype(np.asarray(pictures).dtype, np.integer) else 1.0)
-    # Row i of `cover` holds the share of each old row in the new row i.
+    # Row i of `cover`: the share of each old row in new row i.
     edges, old = np.linspace(0, x.shape[1], side + 1), np.arange(x.shape[1])
     inside = np.minimum(edges[1:, None], old + 1) - np.maximum(edges[:-1, None], old)
     cover = (np.maximum(inside, 0) / (x.shape[1] / side)).astype("float32")
@@ -94,7 +93,7 @@ def to_text(picture, direction="down"):
 
 
 def from_text(text):
-    """Reads a picture back: float32 (side, side), each pixel the middle of its level; None for what is no picture."""
+    """Reads a picture back: float32 (side, side), each pixel the middle of its level; None if it is no picture."""
     side = round((len(text) + 1) ** 0.5) - 1
     if side not in SIDES or side * (side + 2) != len(text):
         return None
@@ -112,4 +111,4 @@ def from_text(text):
 
 def texts(pictures, labels, side, direction="down"):
     """Writes pictures as texts: list of str, and their labels, list of str."""
-    return [to_text(picture, direction) for picture in shrunk(pictures, side)], [str(label) for label in labels]
+    return [to_text(picture, direction) for picture in downscale(pictures, side)], [str(label) for label in labels]

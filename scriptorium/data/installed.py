@@ -1,7 +1,7 @@
-"""What is installed with this Python, read as text: source files, single lines of code, and a cache for what was read.
+"""Text from the packages installed with this Python: source files and single lines of code, with a cache.
 
-Floor 1, used by pydocs.py and corpora.py. Sources are parsed with `ast` and never imported. What a package says depends
-on its version, so what is read is cached under a key made of the versions; with the same versions it is the same.
+Sources are parsed with `ast` and never imported. Their text depends on the versions of the packages, so these are part
+of the key in the cache.
 """
 
 import ast
@@ -24,14 +24,14 @@ _SOURCE = pathlib.Path(__file__).read_text("utf-8")
 
 
 def code_lines(longest=60):
-    """Reads single lines of the standard library that are Python by themselves, as `ast.parse` has it.
+    """Reads single lines of the standard library that parse as Python on their own.
 
     Args:
         longest: characters; longer lines are left out.
 
     Returns:
-        list of str without indentation, each once, in an order drawn once and for all. Comments, text within strings
-        and expressions that do nothing (a name, a number) are left out.
+        list of str without indentation or duplicates, in a fixed random order. Comments, text within strings and
+        expressions that do nothing (a name, a number) are left out.
     """
     lines = {}
     for path in source_files(("",)):
@@ -54,7 +54,7 @@ def code_lines(longest=60):
 
 
 def is_python(line):
-    """Tells whether a line is, by itself, Python code that does something."""
+    """Whether a line is, on its own, Python code that does something."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -76,7 +76,7 @@ def is_python(line):
 
 
 def source_files(packages):
-    """Lists the Python files of installed packages ("" is the standard library), tests left out, in a fixed order."""
+    """Lists the Python files of installed packages ("" is the standard library), without tests, in a fixed order."""
     files = []
     for package in packages:
         root = _folder(package)
@@ -100,11 +100,11 @@ def _folder(package):
 
 def _versions(packages):
     distributions = importlib.metadata.packages_distributions()
-    found = [f"python {platform.python_version()}"]
+    versions = [f"python {platform.python_version()}"]
     for package in packages:
         for name in sorted(set(distributions.get(package, ()))):
-            found.append(f"{package} {name} {importlib.metadata.version(name)}")
-    return found
+            versions.append(f"{package} {name} {importlib.metadata.version(name)}")
+    return versions
 
 
 def _cache_folder():
@@ -120,15 +120,15 @@ def _cache_folder():
 
 
 def cached(name, packages, make):
-    """Returns the texts that `make()` gives, from the cache when all versions are those of when they were read.
+    """Returns the texts of `make()`, from the cache if they were read with the same versions of all packages.
 
     Args:
         name: str, for the file's name.
-        packages: import names of the packages that `make` reads, besides the standard library.
+        packages: import names of the packages that `make` reads, in addition to the standard library.
         make: function without arguments that returns a list of one-line str; its source file is part of the key.
 
     Returns:
-        list of str. A cache that is damaged is made again; one that cannot be written is done without.
+        list of str. A damaged cache is rebuilt; if none can be written, the texts are read again each time.
     """
     key = [name, *_versions(packages), pathlib.Path(make.__code__.co_filename).read_text("utf-8"), _SOURCE]
     folder = _cache_folder()
@@ -139,7 +139,7 @@ def cached(name, packages, make):
             return body.decode().split("\n")
     except (OSError, UnicodeDecodeError):
         pass
-    print(f"Preparing {name}, once; about half a minute ...", file=sys.stderr)
+    print(f"Preparing {name} (once, about half a minute) ...", file=sys.stderr)
     texts = make()
     if path:
         _write(path, "\n".join(texts).encode())
@@ -147,7 +147,7 @@ def cached(name, packages, make):
 
 
 def _write(path, body):
-    # Under another name first, so that no reader meets half a file.
+    # Under another name first, so that nobody reads half a file.
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:

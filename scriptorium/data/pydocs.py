@@ -1,7 +1,7 @@
-"""English prose that every installation brings along: sentences from the docstrings of Python and its packages.
+"""English prose that comes with every installation: sentences from the docstrings of Python and its packages.
 
-A docstring is cut into the paragraphs at its margin and these into sentences; kept is what
-reads as a sentence: begins with a capital letter, ends with its full stop, consists of words and has a verb.
+The unindented paragraphs of a docstring are cut into sentences, and only text that reads as a sentence is kept: it
+begins with a capital letter, ends with a period, consists of words and has a verb.
 """
 
 import ast
@@ -14,7 +14,7 @@ import warnings
 from scriptorium.data.installed import source_files
 from scriptorium.data.textfiles import split_sentences
 
-# The requirements and the packages that they bring along, by import name; those that are not installed are left out.
+# The requirements and their dependencies, by import name; those that are not installed are skipped.
 PACKAGES = (
     *("numpy", "keras", "nltk", "matplotlib", "tensorflow", "tensorboard", "tensorboardX", "faker", "absl", "click"),
     *(
@@ -32,8 +32,6 @@ PACKAGES = (
     ),
     *("pyparsing", "regex", "requests", "rich", "urllib3", "werkzeug", "wrapt"),
 )
-
-# Where sentences end --------------------------------------------------------------------------------------------------
 
 
 # Which sentences of a docstring are prose -----------------------------------------------------------------------------
@@ -73,7 +71,7 @@ _FINITE = _words(
     "there's you're they're we're you'll it'll"
 )
 _PRONOUNS = _words("it this we you they these there that i")
-# Words that are no verbs although a noun may follow them.
+# Words that are not verbs although a noun may follow them.
 _CLOSED = _words(
     "a an the and or but not no nor so yet for in on at by with without of from to into onto within inside over "
     "under about between through per via like unlike as than if when whenever while where because since until unless "
@@ -87,7 +85,7 @@ _BULLET = re.compile(r"(?:[-*+•]|\(?\d+[.)])\s+(?=\S)")
 
 
 def _paragraphs(docstring):
-    """The paragraphs at the margin of a docstring, as lists of lines: no indented code, tables or parameters."""
+    """The unindented paragraphs of a docstring, as lists of lines: no code, tables or parameters."""
     lines = [line.rstrip() for line in inspect.cleandoc(docstring).split("\n")]
     paragraph, skipped = [], False
     for line, following in zip(lines, [*lines[1:], ""], strict=True):
@@ -103,7 +101,7 @@ def _paragraphs(docstring):
         if bullet and not skipped:
             paragraph = ["", line[bullet.end() :]]
         elif paragraph and not paragraph[0]:
-            # The lines of a list's item hang below its first.
+            # The lines of a list item are indented below its first line.
             paragraph.append(line.strip() if line[0].isspace() else line)
         elif line and not skipped:
             paragraph.append(line)
@@ -113,7 +111,7 @@ def _paragraphs(docstring):
 
 def _plain(sentence):
     """A sentence without the markup of reStructuredText and Markdown, white space squeezed."""
-    # Of a name in a role, such as :class:`~package.module.Name`, the last part is what reads well.
+    # Of a name in a role, such as :class:`~package.module.Name`, keep the last part.
     sentence = _ROLE.sub(lambda match: match[1] if " " in match[1] else match[1].rsplit(".", 1)[-1], sentence)
     sentence = _LITERAL.sub(lambda match: match[1] or match[2] or "", sentence)
     sentence = _EMPHASIS.sub(lambda match: match[1] or match[2], sentence)
@@ -136,14 +134,14 @@ def _is_prose(sentence):
 
 
 def _docstrings(path):
-    """The docstrings of a source file; none of a file that this Python cannot parse."""
+    """The docstrings of a source file; none if this Python cannot parse it."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError, OSError):
         return
-    # Only statements are walked: expressions are nine tenths of a tree and hold no docstring.
+    # Walk statements only: expressions are nine tenths of a tree and hold no docstrings.
     nodes = [tree]
     while nodes:
         node = nodes.pop()
@@ -157,7 +155,7 @@ def _docstrings(path):
 
 def _candidates(docstring):
     for paragraph in _paragraphs(docstring):
-        # Indented lines are code or a list's continuation; what stands before them may still be whole sentences.
+        # Indented lines are code or continue a list; the text before them may still be whole sentences.
         margin = next(
             (i for i, line in enumerate(paragraph) if line[:1].isspace() or line.startswith((">>>", "```"))), None
         )
@@ -175,7 +173,7 @@ def _third_person(verb):
 
 
 def _verbs(sentences):
-    """The verbs that a corpus shows by their use, as (base forms, forms with -s)."""
+    """The verbs of a corpus, found by how they are used, as (base forms, forms with -s)."""
     counts = collections.Counter()
     for sentence in sentences:
         # "... must acquire", and "Acquire the ..." at the head of a sentence.
@@ -192,7 +190,7 @@ def _verbs(sentences):
 
 
 def _has_verb(sentence, bases, thirds):
-    # A heading-like docstring ("Base class for filters.") is no sentence: one begins with its verb or has a finite one.
+    # "Base class for filters." is a heading: a sentence begins with its verb or has a finite one.
     words = [word.strip("\"'(),.;:?!") for word in sentence.lower().split()]
     if words[0] in _PRONOUNS or not _FINITE.isdisjoint(words):
         return True
@@ -209,7 +207,7 @@ def sentences():
     """Reads English sentences of 3 to 12 words from the docstrings of the standard library and of the requirements.
 
     Returns:
-        list of str, each once (spelling of case, digits and punctuation aside), in an order drawn once and for all.
+        list of str in a fixed random order, without duplicates (ignoring case, digits and punctuation).
     """
     from pydoc_data.topics import topics
 

@@ -1,7 +1,6 @@
-"""Running text: a task, a file or a folder as long rows of ids, characters or bytes, in the order of the text.
+"""Running text: a task, a file or a folder as one long array of ids of characters or bytes, in reading order.
 
-Texts of any size: files are read in pieces, and ids beyond
-`batches.IDS_IN_MEMORY` are mapped from a file.
+A text may have any size: files are read in pieces, and beyond `batches.IDS_IN_MEMORY` the ids are memory-mapped.
 """
 
 import codecs
@@ -17,18 +16,18 @@ from scriptorium.data.vocabulary import SPECIAL_TOKENS, UNK, Vocabulary
 import numpy as np
 
 CHUNK = 2**22  # bytes read at a time
-HELD_OUT = 500_000  # characters (bytes of a file) at most in valid and in test of a text that brings no splits
+HELD_OUT = 500_000  # at most this many characters (bytes of a file) in valid and in test, if cut here
 BYTES = [*SPECIAL_TOKENS, *map(chr, range(256))]
 
 
 class RunningText:
-    """A text in three splits, each a row of ids.
+    """A text in three splits, each an array of ids.
 
     Attributes:
         name: the task, or the name of the file or folder.
         fingerprint: SHA-256 of the three splits, hexadecimal.
         description: one line for people.
-        vocabulary: `util.Vocabulary` of characters or bytes.
+        vocabulary: `Vocabulary` of characters or bytes.
         train, valid, test: integers (length,), in memory or mapped from a file.
     """
 
@@ -42,7 +41,7 @@ class RunningText:
             digest.update(f"\0{split}\n".encode())
             setattr(self, split, _encode(splits[split], vocabulary, digest))
             if len(getattr(self, split)) < 2:
-                raise UserError(f"{name}: there is too little {split} text; at least 2 characters are needed")
+                raise UserError(f"{name}: too little {split} text; at least 2 characters are needed")
         self.name, self.vocabulary, self.fingerprint = name, vocabulary, digest.hexdigest()
         sizes = ", ".join(f"{len(getattr(self, split)):,} {split}" for split in corpora.SPLITS)
         kind = "bytes" if level == "byte" else "characters"
@@ -50,26 +49,26 @@ class RunningText:
 
 
 def read(task=None, path=None, *, limit=None, level="char", size=None, vocabulary=None):
-    """Reads running text: a task by its name, a file, or a folder.
+    """Reads running text: a named task, a file, or a folder.
 
-    A file is cut in its order: 90 % to train on, then valid, then test, the last two HELD_OUT at most. Of a folder, the
-    .txt files whose names hold train, valid (val, dev) and test are kept as they are; what is missing is cut from the
-    end of train. Tasks that are running text (alice, shakespeare, genesis) are cut like a file, in the layout of the
-    original; the texts of other tasks stand one a line, in the splits of `corpora.load`.
+    A file is cut in order: 90 % train, then valid, then test, with at most HELD_OUT in each of the last two. In a
+    folder, .txt files whose names contain train, valid (val, dev) or test are used as they are; missing splits are cut
+    from the end of train. Tasks that are running text (alice, shakespeare, genesis) are cut like a file, in their
+    original layout; the texts of other tasks are joined one per line, in the splits of `corpora.load`.
 
     Args:
-        task: key of `tasks.TASKS`; not looked at when `path` is given.
-        path: file or folder; with level "byte" any file, else UTF-8 text.
-        limit: characters; no more of the text (of each file that is a split of its own) is read.
+        task: key of `tasks.TASKS`; ignored if `path` is given.
+        path: file or folder; any file with level "byte", UTF-8 text otherwise.
+        limit: read only this many characters of the text (of each file, if the files are splits).
         level: "char" or "byte".
-        size: the most frequent characters that get an id; None gives one to all of train.
-        vocabulary: that of a run; None makes one.
+        size: only this many of the most frequent characters get an id; None for all characters of train.
+        vocabulary: the vocabulary of a run; None builds one.
 
     Returns:
         `RunningText`.
 
     Raises:
-        UserError: a file that cannot be used, or too little text.
+        UserError: an unusable file, or too little text.
     """
     how = "cut in order"
     if path is not None:
@@ -96,7 +95,7 @@ class _File:
         return self.end - self.start
 
     def cut(self, place):
-        """Returns the text before and after a place, moved to the next beginning of a character."""
+        """Returns the text before and after a position, which is moved to the start of the next character."""
         place += self.start
         with open(self.path, "rb") as file:
             file.seek(place)
@@ -117,21 +116,21 @@ class _File:
                 if b"\0" in data:
                     where = place + data.index(b"\0")
                     raise UserError(
-                        f"{self.path}: binary data at byte {where}: take --level byte, or save it as UTF-8."
+                        f"{self.path}: binary data at byte {where}; use --level byte, or save the file as UTF-8."
                     )
                 try:
                     yield decoder.decode(data, final=place + len(data) >= self.end)
                 except UnicodeDecodeError as error:
-                    # Counted from what the decoder held back of the chunk before.
+                    # The decoder counts from the bytes it kept from the chunk before.
                     where = place + error.start - (len(error.object) - len(data))
                     raise UserError(
-                        f"{self.path}: byte {where} is not UTF-8 text; convert the file, or take --level byte."
+                        f"{self.path}: byte {where} is not UTF-8 text; convert the file, or use --level byte."
                     ) from None
 
 
 def _sources(path, limit, level):
     if not path.exists():
-        raise UserError(f"{path}: there is no such file or folder.")
+        raise UserError(f"{path}: no such file or folder.")
     files = {"train": [path]} if path.is_file() else corpora.files_of_splits(path)
     return {split: _joined(paths, limit, level == "byte") for split, paths in files.items()}
 
@@ -142,13 +141,13 @@ def _joined(paths, limit, binary):
         for path in paths:
             size = path.stat().st_size
             if size == 0:
-                raise UserError(f"{path}: there is no text in this file.")
+                raise UserError(f"{path}: this file has no text.")
             with open(path, "rb") as file:
                 start = 0 if binary or file.read(3) != codecs.BOM_UTF8 else 3
             texts.append(_File(path, start, size if limit is None else min(size, start + 4 * limit), binary))
         if len(texts) == 1 and limit is None:
             return texts[0]
-        # More than one file, or the beginning of one, is read into memory.
+        # Several files, or the beginning of one, are read into memory.
         empty = b"" if binary else ""
         return empty.join(_beginning(text, limit) for text in texts)
     except OSError as error:
@@ -165,19 +164,19 @@ def _beginning(file, limit):
             if limit is not None and length >= limit:
                 break
     except UserError:
-        # A limit of characters is at most so many bytes, which may end within a character that is not needed.
+        # The bytes read for `limit` characters may end within a character that is not needed.
         if whole or length < limit:
             raise
     return (b"" if file.binary else "").join(pieces)[:limit]
 
 
 def _cut(sources, name):
-    """Cuts the splits that are missing from the end of train."""
+    """Cuts the missing splits from the end of train."""
     missing = [split for split in ("valid", "test") if split not in sources]
     rest = sources["train"]
     share = min(HELD_OUT, len(rest) // 20)
     if missing and share < 2:
-        raise UserError(f"{name}: {len(rest)} characters are too few; at least 40 are needed.")
+        raise UserError(f"{name}: {len(rest)} characters found, at least 40 are needed.")
     for split in reversed(missing):
         place = len(rest) - share
         rest, part = rest.cut(place) if isinstance(rest, _File) else (rest[:place], rest[place:])
@@ -215,7 +214,7 @@ def _encode(source, vocabulary, digest):
         codes = np.frombuffer(data, "uint8") if vocabulary.level == "byte" else _codes(piece)
         parts.append(table[codes])
         if sum(map(len, parts)) > batches.IDS_IN_MEMORY:
-            file = file or tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the map does)
+            file = file or tempfile.TemporaryFile()  # noqa: SIM115 (it must stay open as long as the map)
             np.concatenate(parts).tofile(file)
             parts = []
     rest = np.concatenate(parts) if parts else np.zeros(0, dtype)

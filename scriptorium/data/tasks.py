@@ -1,7 +1,7 @@
-"""The corpora that have a name: built in, or fetched once through NLTK.
+"""The named corpora: built in, or downloaded once through NLTK.
 
-Nothing is fetched for the tasks of BUILT_IN; the others are taken from NLTK's folders if
-they are there (the environment variable NLTK_DATA names one more), else downloaded to them.
+The tasks in BUILT_IN need no download. The others are read from NLTK's folders (the environment variable NLTK_DATA
+adds one), and downloaded to them if they are not there.
 """
 
 import contextlib
@@ -22,30 +22,31 @@ from scriptorium.data.textfiles import split_sentences
 TASKS = {
     "pydocs": "English sentences from the documentation of Python and its packages (no download)",
     "pylines": "single lines of Python code, 60 characters at most (no download)",
-    "names": "first names of 31 languages, as characters, labelled (no download)",
+    "names": "first names of 31 languages, as characters, labeled (no download)",
     "alice": "sentences of Alice in Wonderland (NLTK)",
     "shakespeare": "sentences of eight plays by Shakespeare (NLTK)",
     "treebank": "sentences of the Wall Street Journal, a tenth of the Penn Treebank (NLTK)",
     "brown": "sentences of the Brown corpus, American English of 1961 (NLTK)",
     "genesis": "sentences of the book of Genesis, King James and World English Bible (NLTK)",
-    "headlines": "Reuters headlines, labelled with their topic (NLTK)",
+    "headlines": "Reuters headlines, labeled with their topic (NLTK)",
     "sinica": "Chinese sentences, in words (NLTK)",
-    "digits": "handwritten digits drawn in characters, labelled (MNIST, fetched once by Keras)",
+    "digits": "handwritten digits drawn in characters, labeled (MNIST, downloaded once by Keras)",
 }
 BUILT_IN = ("pydocs", "pylines", "names")
 
 
-def read_task(task, picture=(9, "down")):
-    """Reads the corpus of that name, key of TASKS.
+def read_task(task, rows=9, direction="down"):
+    """Reads a named corpus.
 
     Args:
-        picture: rows and direction of the texts of `digits`.
+        task: key of TASKS.
+        rows, direction: of the texts of `digits`.
 
     Returns:
-        (texts, labels): lists of str of the same length, the labels None where there are none.
+        (texts, labels): lists of str of the same length; labels is None if the corpus has none.
 
     Raises:
-        UserError: a corpus of NLTK's that is not here and cannot be fetched, or that is damaged.
+        UserError: a corpus that cannot be downloaded, or is damaged.
     """
     if task == "pydocs":
         return installed.cached("pydocs", pydocs.PACKAGES, pydocs.sentences), None
@@ -54,36 +55,38 @@ def read_task(task, picture=(9, "down")):
     if task == "names":
         return _names()
     if task == "digits":
-        return digits.texts(*digits.fetch(), *picture)
+        return digits.texts(*digits.fetch(), rows, direction)
     return _from_nltk(task)
 
 
 def running(task):
-    """Returns the text of a task in the layout of the original, str; None for a task that is single texts."""
+    """Returns the text of a task in its original layout, str; None for a task of separate texts."""
     if task not in ("alice", "shakespeare", "genesis"):
         return None
     return _from_nltk(task, _RUNNING)
 
 
 def _names(least=300, most=500):
-    """First names and their languages: those with `least` names in faker, `most` of each, spread over the alphabet."""
+    """First names and languages that have `least` names in faker; at most `most` of each, spread over the alphabet."""
     from faker.providers import person
 
     names = {}
     for module in pkgutil.iter_modules(person.__path__):
         language, _, country = module.name.partition("_")
-        # English names of Asia and Africa are another language's; some locales only repeat a placeholder (John, Jane).
+        # English locales of Asia and Africa hold names of other languages; some hold only a placeholder (John, Jane).
         if language == "en" and country not in ("", "US", "GB", "IE", "NZ", "CA", "AU"):
             continue
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             provider = importlib.import_module(f"{person.__name__}.{module.name}").Provider(None)
-        found = {str(name).strip() for name in provider.first_names}
-        names.setdefault(language, set()).update(found - {"John", "Jane"} if len(found) < 3 else found)
+        first_names = {str(name).strip() for name in provider.first_names}
+        names.setdefault(language, set()).update(
+            first_names - {"John", "Jane"} if len(first_names) < 3 else first_names
+        )
     pairs = []
-    for language, found in sorted(names.items()):
-        if len(found) >= least:
-            chosen = sorted(found)
+    for language, first_names in sorted(names.items()):
+        if len(first_names) >= least:
+            chosen = sorted(first_names)
             chosen = [chosen[i * len(chosen) // most] for i in range(most)] if len(chosen) > most else chosen
             pairs.extend((name, language) for name in chosen)
     random.Random(0).shuffle(pairs)
@@ -97,15 +100,15 @@ def _from_nltk(task, readers=None):
     fetch = f"python -m nltk.downloader {package}"
     if not (_is_here(package) or _download(package)):
         raise UserError(
-            f"The corpus {task} is not here and cannot be fetched now: run `{fetch}` with a network,"
-            f" or take a task that needs none: {', '.join(BUILT_IN)}."
+            f"The corpus {task} cannot be downloaded now: run `{fetch}` with a network connection,"
+            f" or use a task that needs none: {', '.join(BUILT_IN)}."
         )
     corpus = getattr(nltk.corpus, package)
     try:
         return (readers or _NLTK_READERS)[task](corpus)
     except (LookupError, OSError, ValueError, SyntaxError, zipfile.BadZipFile) as error:
         reason = " ".join(str(error).split())[:100]
-        raise UserError(f"NLTK's copy of {package} cannot be read ({reason}); fetch it anew: {fetch}") from None
+        raise UserError(f"NLTK's copy of {package} cannot be read ({reason}); download it again: {fetch}") from None
 
 
 def _is_here(package):
@@ -133,13 +136,13 @@ def _download(package):
 
 
 def _prose(text):
-    """The sentences of running text with blank lines between its paragraphs."""
+    """The sentences of running text whose paragraphs are separated by blank lines."""
     pieces = (piece for paragraph in re.split(r"\n\s*\n", text) for piece in split_sentences(paragraph))
     return [" ".join(piece.split()) for piece in pieces if piece.strip()]
 
 
 def _joined(sentences):
-    """Sentences from lists of words, written as usual."""
+    """Sentences from lists of words, detokenized."""
     from nltk.tokenize.treebank import TreebankWordDetokenizer
 
     join = TreebankWordDetokenizer().detokenize
@@ -151,10 +154,10 @@ def _alice(corpus):
 
 
 def _speeches(corpus):
-    """The speeches of all plays: (who speaks, list of lines)."""
+    """The speeches of all plays: (speaker, list of lines)."""
     for file in corpus.fileids():
         for speech in corpus.xml(file).iter("SPEECH"):
-            # Stage directions stand within lines; what is spoken is the line's own text and what follows them.
+            # Skip stage directions inside a line: the speech is the line's text and the text after each of them.
             lines = [" ".join([line.text or "", *(part.tail or "" for part in line)]) for line in speech.iter("LINE")]
             yield speech.findtext("SPEAKER") or "", [" ".join(line.split()) for line in lines]
 

@@ -1,7 +1,7 @@
-"""Text files of any size as sequences of texts: the lines, the entries or the sentences of a file.
+"""Text files of any size as sequences of texts: lines, entries or sentences.
 
-A file is read in one pass that checks it and notes where each text begins; the texts stay
-in the file and are read when asked for, so a sequence of texts costs 12 bytes a text in memory.
+A file is read in one pass that checks it and notes where each text begins. The texts stay in the file and are read
+when needed, so they cost 12 bytes of memory each.
 """
 
 import array
@@ -17,17 +17,17 @@ from scriptorium import UserError
 import numpy as np
 
 LONGEST_ROW = 2**20  # bytes; a longer line is read in pieces of this size
-_SAMPLE = 5000  # lines from which the kind of a file is told
+_SAMPLE = 5000  # lines used to detect the kind of a file
 
 
 class Lines(Sequence):
     """Texts that stay in their files.
 
     Args:
-        paths: the files, taken as laid end to end.
+        paths: the files, treated as one, end to end.
         starts: int64 (texts,), where each text begins, in bytes from the beginning of the first file.
         sizes: int32 (texts,), bytes of each text.
-        change: function from str to str that each text goes through when it is read; None for none.
+        change: function from str to str, applied to each text when it is read; None for none.
     """
 
     def __init__(self, paths, starts, sizes, change=None):
@@ -41,7 +41,7 @@ class Lines(Sequence):
     def __getitem__(self, index):
         if isinstance(index, slice):
             return self.take(np.arange(len(self))[index])
-        # Unbuffered: whoever asks for single texts asks for them in a random order.
+        # Unbuffered, because single texts are usually read in random order.
         return self._read(self.starts[index], self.sizes[index], 0)
 
     def __iter__(self):
@@ -66,17 +66,17 @@ class Lines(Sequence):
         return Lines(self.paths, self.starts[indices], self.sizes[indices], self.change)
 
     def changed(self, change):
-        """Returns the same texts, each put through `change` when it is read."""
+        """Returns the same texts, with `change` applied to each when it is read."""
         return Lines(self.paths, self.starts, self.sizes, change)
 
 
 def read_texts(paths, limit=None):
     """Reads UTF-8 files as texts.
 
-    A file is taken, by its first 5,000 lines, as one of four kinds: entries between lines of a single `%`, as fortune
-    files have them (their `-- source` lines left out); prose wrapped to a width, with blank lines between its
-    paragraphs, cut into sentences; prose with a paragraph a line (more than 300 characters on average), cut into
-    sentences; else one text a line.
+    The first 5,000 lines decide which of four kinds a file is: entries separated by lines of a single `%`, as in
+    fortune files (their `-- source` lines are left out); prose wrapped to a width, with blank lines between
+    paragraphs, cut into sentences; prose with one paragraph per line (more than 300 characters on average), cut into
+    sentences; otherwise one text per line.
 
     Args:
         paths: `pathlib.Path`s.
@@ -86,7 +86,7 @@ def read_texts(paths, limit=None):
         `Lines`, in the order of the files.
 
     Raises:
-        UserError: a file that is missing, unreadable, empty, binary or not UTF-8.
+        UserError: a file is missing, unreadable, empty, binary or not UTF-8.
     """
     starts, sizes, base = array.array("q"), array.array("i"), 0
     for path in paths:
@@ -99,15 +99,15 @@ def read_texts(paths, limit=None):
         except OSError as error:
             raise UserError(f"{path}: {error.strerror or error}.") from None
         if len(starts) == before:
-            raise UserError(f"{path}: there is no text in this file.")
+            raise UserError(f"{path}: this file has no text.")
     return Lines(paths, np.frombuffer(starts, "int64"), np.frombuffer(sizes, "int32"))
 
 
 def lines_of(path, limit=None):
-    """Returns the lines of a UTF-8 text file that hold anything, list of str; of its first `limit` characters.
+    """Returns the nonempty lines of a UTF-8 text file, list of str, within its first `limit` characters.
 
     Raises:
-        UserError: a file that is missing, unreadable, binary or not UTF-8.
+        UserError: the file is missing, unreadable, binary or not UTF-8.
     """
     try:
         return [text.strip() for _, text in _rows(path, limit) if text.strip()]
@@ -116,7 +116,7 @@ def lines_of(path, limit=None):
 
 
 def kind_of(rows):
-    """Tells from the first lines of a file, list of str, its kind: "lines", "entries", "wrapped" or "paragraphs"."""
+    """Detects the kind of a file from its first lines, list of str: "lines", "entries", "wrapped" or "paragraphs"."""
     rows = [row.rstrip() for row in rows]
     filled = [row for row in rows if row.strip()]
     if sum(row == "%" for row in filled) > max(1, len(filled) // 50):
@@ -126,8 +126,8 @@ def kind_of(rows):
     pairs = [(row, following) for row, following in itertools.pairwise(rows) if row.strip() and following.strip()]
     if len(pairs) < 20 or len(rows) - len(filled) < len(rows) // 100:
         return "lines"
-    # In wrapped text the next line's first word would nearly always have been too long for this line, and few lines
-    # happen to end where a sentence does.
+    # In wrapped text the first word of the next line would hardly ever have fit on this one, and few lines happen to
+    # end with a sentence.
     width = np.percentile([len(row) for row, _ in pairs], 80)
     full = np.mean([len(row) + 1 + len(following.split()[0]) > width for row, following in pairs])
     ended = np.mean([row[-1] in ".?!" for row, _ in pairs])
@@ -135,7 +135,7 @@ def kind_of(rows):
 
 
 def _rows(path, limit):
-    """The lines of a file as (first byte, str), checked to be UTF-8 text."""
+    """Yields the lines of a file as (first byte, str), checking that they are UTF-8 text."""
     with open(path, "rb") as file:
         start = len(codecs.BOM_UTF8) if file.read(3) == codecs.BOM_UTF8 else 0
         file.seek(start)
@@ -143,14 +143,14 @@ def _rows(path, limit):
         while left > 0 and (row := file.readline(LONGEST_ROW)):
             if b"\0" in row:
                 where = start + row.index(b"\0")
-                raise UserError(f"{path}: binary data at byte {where}, not text (or text in UTF-16: save it as UTF-8).")
+                raise UserError(f"{path}: binary data at byte {where}, not text; save UTF-16 text as UTF-8.")
             try:
                 text = row.decode()
             except UnicodeDecodeError as error:
                 if error.start == 0 or error.reason != "unexpected end of data" or len(row) < LONGEST_ROW:
                     where = start + error.start
                     raise UserError(f"{path}: byte {where} is not UTF-8 text; convert the file to UTF-8.") from None
-                # A character that the row's greatest size cut in two: it belongs to the next piece.
+                # LONGEST_ROW cut a character in two: it belongs to the next piece.
                 row = row[: error.start]
                 text = row.decode()
                 file.seek(start + len(row))
@@ -159,7 +159,7 @@ def _rows(path, limit):
 
 
 def _blocks(rows, kind):
-    """Joins rows to lists of rows that belong together: one row, an entry, or a paragraph."""
+    """Groups rows that belong together: one row, an entry, or a paragraph."""
     block, size, hidden = [], 0, False
     for start, text in rows:
         bare = text.strip()
@@ -176,7 +176,7 @@ def _blocks(rows, kind):
 
 
 def _spans(path, limit):
-    """The texts of a file as (first byte, bytes)."""
+    """Yields the texts of a file as (first byte, size in bytes)."""
     rows = _rows(path, limit)
     sample = list(itertools.islice(rows, _SAMPLE))
     kind = kind_of([text for _, text in sample])
@@ -199,17 +199,17 @@ _ABBREVIATION = re.compile(
 
 
 def split_sentences(text):
-    """Cuts running text where its sentences end.
+    """Splits running text into sentences.
 
     Args:
         text: str, a paragraph; line ends count as spaces.
 
     Returns:
-        list of str that joined give back `text`; white space after a sentence stands at the head of the next.
+        list of str whose concatenation is `text`; white space after a sentence begins the next one.
     """
     pieces, start = [], 0
     for match in _END.finditer(text):
-        # "I." and "p. 3" are no ends; "etc." is one only where nothing follows.
+        # "I." and "p. 3" do not end a sentence; "etc." does so only at the end of the text.
         if match.end() < len(text) and _ABBREVIATION.search(text, start, match.end()):
             continue
         pieces.append(text[start : match.end()])
@@ -225,18 +225,18 @@ TABLES = (".csv", ".jsonl", ".json")
 
 
 def read_table(path, limit=None):
-    """Reads a table.
+    """Reads a table with a column `text` and, optionally, a column `label`.
 
     Args:
-        path: `pathlib.Path` with one of TABLES.
-        limit: characters of the file that are read; a row that they cut is left out.
+        path: `pathlib.Path` with a suffix from TABLES.
+        limit: characters of the file to read; a row that this cuts is left out.
 
     Returns:
-        list of (label, text): white space within texts is made single spaces, empty ones are left out, and a label that
-        is not there is "".
+        list of (label, text): white space in texts becomes single spaces, empty texts are left out, and a missing
+        label is "".
 
     Raises:
-        UserError: no column `text`, a line that is no JSON object, a file that cannot be read.
+        UserError: no column `text`, a line that is not a JSON object, or an unreadable file.
     """
     lines = lines_of(path, limit)
     if limit is not None and path.stat().st_size > limit:
@@ -250,7 +250,7 @@ def _rows_of_csv(path, lines):
     reader = csv.DictReader(f"{line}\n" for line in lines)
     if "text" not in (reader.fieldnames or ()):
         raise UserError(
-            f"{path}: no column is called text, but {', '.join(reader.fieldnames or ()) or 'none is there'}."
+            f"{path}: there is no column `text`; the columns are: {', '.join(reader.fieldnames or ()) or 'none'}."
         )
     try:
         yield from reader
@@ -263,7 +263,7 @@ def _rows_of_json(path, lines):
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise UserError(f"{path}: object {number} is no JSON: {error}.") from None
+            raise UserError(f"{path}: object {number} is not valid JSON: {error}.") from None
         if not isinstance(row, dict) or "text" not in row:
-            raise UserError(f"{path}: object {number} is no JSON object with a text.")
+            raise UserError(f"{path}: object {number} is not a JSON object with a key `text`.")
         yield row

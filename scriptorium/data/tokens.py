@@ -1,4 +1,4 @@
-"""What a token of a text is, words or characters, and its language: found out from the text itself."""
+"""Detects from a text itself whether its tokens are words or characters, and its language."""
 
 import importlib.util
 import logging
@@ -9,17 +9,17 @@ from scriptorium.data.textfiles import Lines
 
 import numpy as np
 
-TOKENS = {"word": "words", "space": "words as they stand", "char": "characters", "byte": "bytes", "bpe": "byte pairs"}
+TOKENS = {"word": "words", "space": "words split at spaces", "char": "characters", "byte": "bytes", "bpe": "byte pairs"}
 
 
 def tokens_of(given, level):
-    """Finds level and language from a sample of the texts, and puts Chinese into words or characters accordingly."""
+    """Detects level and language from a sample of the texts, and splits Chinese into words or characters if needed."""
     texts = given["train"]
     joined = "\n".join(texts[i] for i in np.linspace(0, len(texts) - 1, min(len(texts), 1000)).astype(int))
     kana = len(re.findall("[\u3041-\u30ff]", joined))
     signs = kana + len(re.findall("[\u3400-\u9fff\U00020000-\U0003ffff]", joined))
     if 2 * signs < sum(map(str.isalpha, joined)) or not signs:
-        return given, level or ("space" if _is_tokenised(joined) else "word"), "en"
+        return given, level or ("space" if _is_tokenized(joined) else "word"), "en"
     language = "ja" if 20 * kana > signs else "zh"
     spaced = 5 * joined.count(" ") > signs
     jieba = language == "zh" and importlib.util.find_spec("jieba")
@@ -33,7 +33,7 @@ def tokens_of(given, level):
     if spaced or level == "bpe":
         return given, level, language
     if not jieba:
-        with_jieba = "`pip install jieba`, or take " if language == "zh" else ""
+        with_jieba = "`pip install jieba`, or use " if language == "zh" else "use "
         raise UserError(f"This text has no spaces between its words: {with_jieba}--level char.")
     return {split: _changed(texts, _in_words) for split, texts in given.items()}, "space", language
 
@@ -53,7 +53,7 @@ def _in_words(text):
     return " ".join(word for word in jieba.lcut(text) if word.strip())
 
 
-def _is_tokenised(text):
+def _is_tokenized(text):
     tokens = text.split()
     marks = sum(bool(re.fullmatch(r"[^\w\s]+|'\w{1,2}|n't", token)) for token in tokens)
     attached = sum(bool(re.search(r"\w[,;:?!]$", token)) for token in tokens)

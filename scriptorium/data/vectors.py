@@ -1,4 +1,4 @@
-"""Pretrained word vectors."""
+"""Reads pretrained word vectors."""
 
 from scriptorium import UserError
 
@@ -9,13 +9,13 @@ def read_vectors(path, vocabulary, matrix):
     """Reads pretrained word vectors.
 
     Args:
-        path: a text file with a token and its numbers in each line (GloVe, word2vec), or a .npy file of floats
+        path: a text file with a token and its numbers on each line (GloVe, word2vec), or a .npy file of floats
             (vocab_size, width) in id order.
         vocabulary: `Vocabulary`.
-        matrix: float (vocab_size, width), the rows of tokens that the file does not hold.
+        matrix: float (vocab_size, width), used for tokens that are not in the file.
 
     Returns:
-        float32 (vocab_size, width), and how many tokens the file held.
+        float32 (vocab_size, width), and how many tokens were in the file.
     """
     matrix = np.array(matrix, "float32")
     try:
@@ -28,25 +28,25 @@ def read_vectors(path, vocabulary, matrix):
         with open(path, encoding="utf-8") as lines:
             for number, line in enumerate(lines, 1):
                 token, *values = line.rstrip().split(" ")
-                if number == 1 and len(values) == 1:  # word2vec's first line: how many, how wide
+                if number == 1 and len(values) == 1:  # word2vec's header: count and width
                     continue
                 if len(values) != matrix.shape[1]:
                     raise UserError(
-                        f"{path}, line {number}: {len(values)} numbers; --embedding-dim is {matrix.shape[1]}"
+                        f"{path}, line {number}: {len(values)} numbers, but --embedding-dim is {matrix.shape[1]}"
                     )
                 if token in vocabulary.index:
                     matrix[vocabulary.index[token]] = np.array(values, "float32")
                     found += 1
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} holds no word vectors: {error}") from error
+        raise UserError(f"{path}: cannot read word vectors: {error}") from error
     return matrix, found
 
 
 def start_from_vectors(path, vocabulary, embeddings):
-    """Puts pretrained word vectors into the variable of an embedding layer; see `read_vectors`.
+    """Assigns pretrained word vectors to the variable of an embedding layer; see `read_vectors`.
 
     Returns:
-        str, what was found, to be added to the description of the corpus.
+        str, a note for the description of the corpus.
     """
     matrix, found = read_vectors(path, vocabulary, embeddings.numpy())
     embeddings.assign(matrix)

@@ -27,22 +27,21 @@ def _treebank():
 
 
 class Vocabulary:
-    """The tokens of a corpus in the order of their ids, and the way from text to ids and back.
+    """The tokens of a corpus in id order; encodes text to ids and decodes ids to text.
 
     Args:
         tokens: list of str in id order, the four special tokens first.
-        level: "word" (lower-cased, split as in the Penn Treebank: `do n't`), "space" (as it stands, split at white
-            space), "char", "byte" (of UTF-8, each written as the character of that code) or "bpe" (byte
-            pairs, see `learn_byte_pairs`).
+        level: "word" (lowercased, split as in the Penn Treebank: `do n't`), "space" (split at white space), "char",
+            "byte" (of UTF-8, each written as the character with that code) or "bpe" (see `learn_byte_pairs`).
         language: language code of the corpus; "zh" and "ja" are written without spaces.
-        merges: of level "bpe".
+        merges: the merges of level "bpe".
     """
 
     def __init__(self, tokens, level="word", language="en", merges=()):
         if tuple(tokens[: len(SPECIAL_TOKENS)]) != SPECIAL_TOKENS or len(set(tokens)) != len(tokens):
-            raise ValueError("A vocabulary starts with the special tokens and holds each token once.")
+            raise ValueError("A vocabulary must start with the special tokens and hold each token once.")
         if level not in LEVELS:
-            raise ValueError(f"Unknown level {level!r}; it is one of {', '.join(LEVELS)}.")
+            raise ValueError(f"Unknown level {level!r}; use one of {', '.join(LEVELS)}.")
         self.tokens, self.level, self.language, self.merges = list(tokens), level, language, merges
         self.index = {token: i for i, token in enumerate(self.tokens)}
         self._longest = max(map(len, self.tokens[len(SPECIAL_TOKENS) :]), default=1)
@@ -50,7 +49,7 @@ class Vocabulary:
 
     @classmethod
     def build(cls, texts, level="word", size=None, language="en"):
-        """Makes the vocabulary of the `size` most frequent tokens of `texts` (None: all) and the special ones."""
+        """Builds a vocabulary of the special tokens and the `size` most frequent tokens of `texts` (None: all)."""
         if level == "bpe":
             pieces, merges = learn_byte_pairs(texts, size or 4000)
             return cls([*SPECIAL_TOKENS, *pieces], level, language, merges)
@@ -60,7 +59,7 @@ class Vocabulary:
             counts.update(self.split(text))
         for token in SPECIAL_TOKENS:
             counts.pop(token, None)
-        # Equal counts are ordered by the token itself, so that the ids do not depend on the order of the corpus.
+        # Ties are broken by the token itself, so that the ids do not depend on the order of the corpus.
         ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
         return cls([*SPECIAL_TOKENS, *(token for token, _ in ranked[:size])], level, language)
 
@@ -84,7 +83,7 @@ class Vocabulary:
         return _treebank()[0].tokenize(text.lower())
 
     def split_prompt(self, text):
-        """Returns the tokens of a typed text: as `split`, with a second try where it is not spaced as the corpus is."""
+        """Returns the tokens of a typed text: like `split`, but also tries other spacing if that knows more words."""
         if self.level == "char" and self._unspaced:
             return self.split("".join(text.split()))
         tokens = self.split(text)
@@ -108,11 +107,11 @@ class Vocabulary:
         return np.array([self.index.get(token, UNK) for token in tokens], "int32")
 
     def unknown(self, text):
-        """Returns the tokens of a typed text that the vocabulary does not hold, each once, in their order."""
+        """Returns the tokens of a typed text that are not in the vocabulary, in order, without duplicates."""
         return [token for token in dict.fromkeys(self.split_prompt(text)) if token not in self.index]
 
     def decode(self, ids):
-        """Returns the readable text of ids (length,): up to the first `<eos>`, padding and `<start>` left out."""
+        """Returns the text of ids (length,) up to the first `<eos>`, without padding and `<start>`."""
         tokens = [self.tokens[i] for i in strip_special(ids)]
         if self.level == "byte":
             return "".join(tokens).encode("latin-1").decode("utf-8", "replace")
@@ -132,16 +131,16 @@ class Vocabulary:
 
 
 def _with_quotes(tokens):
-    """Returns tokens with each quote ' that another one closes put before its word: NLTK takes all for closing ones."""
-    found, opened = [], False
+    """Joins each opening quote ' to the word after it: NLTK takes every ' for a closing quote."""
+    joined, opened = [], False
     for place, token in enumerate(tokens):
-        if opened and found[-1] == "'" and token != "'":
-            found[-1] += token
+        if opened and joined[-1] == "'" and token != "'":
+            joined[-1] += token
         else:
-            found.append(token)
+            joined.append(token)
         if token == "'":
             opened = not opened and "'" in tokens[place + 1 :]
-    return found
+    return joined
 
 
 def strip_special(ids):
@@ -151,7 +150,7 @@ def strip_special(ids):
 
 
 def read_vocabulary(path, level):
-    """Reads the words of a file, one a line or rows of id,word, as a `util.Vocabulary`."""
+    """Reads the words of a file, one per line or as rows of id,word, as a `Vocabulary`."""
     lines = [line.strip() for line in textfiles.lines_of(path)]
     numbered = all(line.partition(",")[0].isdecimal() and "," in line for line in lines)
     words = [line.partition(",")[2].strip() if numbered else line for line in lines]
@@ -160,15 +159,15 @@ def read_vocabulary(path, level):
 
 
 def learn_byte_pairs(texts, size):
-    """Learns pieces from texts.
+    """Learns byte pairs (subwords) from texts.
 
     Args:
         texts: iterable of str.
-        size: number of pieces, those of one byte counted; at least 256.
+        size: number of pieces, including the 256 single bytes.
 
     Returns:
-        list of the pieces in the order in which they were made, each byte of them one character, and list of the pairs
-        that were merged, in their order.
+        list of the pieces in the order they were learned, each byte written as one character, and list of the merged
+        pairs, in order.
     """
     tokenizer = _byte_pair_tokenizer(models.BPE())
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
@@ -186,15 +185,15 @@ def _byte_pair_tokenizer(model):
 
 
 def byte_pair_splitter(pieces, merges):
-    """Returns the function that splits a text into its pieces, list of str; ValueError where pairs make no piece."""
+    """Returns a function that splits a text into pieces, list of str; raises ValueError if a merge makes no piece."""
     ids = {piece: i for i, piece in enumerate(pieces)}
     try:
         tokenizer = _byte_pair_tokenizer(models.BPE(ids, [tuple(pair) for pair in merges]))
-    except Exception as error:  # the package raises nothing more exact
-        raise ValueError(f"These merges do not go with these pieces: {error}.") from error
+    except Exception as error:  # the package raises nothing more specific
+        raise ValueError(f"These merges do not fit these pieces: {error}.") from error
     return lambda text: tokenizer.encode(text).tokens
 
 
 def join_byte_pairs(pieces):
-    """Returns the text that pieces spell."""
+    """Returns the text that the pieces spell."""
     return decoders.ByteLevel().decode(list(pieces))

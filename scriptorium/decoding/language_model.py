@@ -1,11 +1,11 @@
-"""What can be done with any trained language model that carries its state: score a text, and go on with one.
+"""Scores and continues text with any trained language model that carries its state.
 
-A model offers four functions of tensors; `states` is a list of float32 tensors (batch, ...):
+A model provides four functions of tensors; `states` is a list of float32 tensors (batch, ...):
 
-    zeros(batch) -> states                                             before any text
+    start(batch) -> states                                             the initial states
     read(ids (batch, time), states) -> features, states                features (batch, time, width)
     nll_of(features, targets (batch, time)) -> nll                     float32 (batch, time), nats, 0 at padding
-    next(token (batch,), states) -> logits, states                     float32 (batch, vocab_size)
+    step(token (batch,), states) -> logits, states                     float32 (batch, vocab_size)
 """
 
 import functools
@@ -20,15 +20,15 @@ import keras
 import numpy as np
 from keras import ops
 
-PIECE = 250  # tokens that are read at once
+PIECE = 250  # tokens read at once
 
 
 @functools.cache
 def _nll(model, with_features=False):
     def nll(inputs):
         features, states = model.read(inputs[0], inputs[2:])
-        remembered = [ops.cast(features, "float32")] if with_features else []
-        return (model.nll_of(features, inputs[1]), *remembered, *states)
+        extra = [ops.cast(features, "float32")] if with_features else []
+        return (model.nll_of(features, inputs[1]), *extra, *states)
 
     return Compiled(nll, model)
 
@@ -39,13 +39,13 @@ def _reader(model):
 
 
 def _zeros(model, batch):
-    return [ops.convert_to_numpy(state) for state in model.zeros(batch)]
+    return [ops.convert_to_numpy(state) for state in model.start(batch)]
 
 
 def _in_pieces(length, row, warm):
-    """Yields the places of a running text that are read together, int (places, 1 + tokens), and where they count.
+    """Yields the indices of a running text that are read together, int (rows, 1 + tokens), and which of them count.
 
-    Places from -1 on; the first column is what stands before the tokens. See `score`.
+    Indices start at -1; the first column is the token before the others. See `score`.
     """
     places = max(1, min(64, length // row))
     cuts = np.linspace(0, length, places + 1).astype(int)
@@ -57,34 +57,34 @@ def _in_pieces(length, row, warm):
 
 
 def score(model, ids, row=20_000, warm=1_000):
-    """Scores running text with the whole past carried along.
+    """Scores running text, carrying the state along the whole text.
 
     Args:
         model: see the top of this file.
         ids: integers (length,).
-        row: tokens at least that are read without a break. A longer text is read at several places at once, each after
-            the `warm` tokens before it, which are read too but not counted.
+        row: minimum number of tokens to read without a break. A longer text is read at several positions at once, each
+            after the `warm` tokens before it, which are read but not counted.
 
     Returns:
-        float, the mean nll in nats a token.
+        float, the mean nll in nats per token.
     """
     return score_with_cache(model, ids, 0, 0.0, 0.0, row, warm)
 
 
 def score_with_cache(model, ids, size, share, sharpness, row=20_000, warm=1_000):
-    """Scores running text by a model mixed with a cache of the words just read (Grave et al. 2017).
+    """Scores running text with a mixture of a model and a cache of the latest words (Grave et al. 2017).
 
-    p(w) = (1 - share) p_model(w) + share sum of softmax_i(sharpness h . h_i) over the last `size` places i whose next
-    word was w; h are the features of the model.
+    p(w) = (1 - share) p_model(w) + share sum of softmax_i(sharpness h . h_i) over those of the last `size` positions i
+    whose next word was w; h are the features of the model.
 
     Args:
         model, ids, row, warm: as for `score`.
-        size: places that the cache holds; 0 does without.
+        size: positions in the cache; 0 for no cache.
         share: weight of the cache, 0 to 1.
-        sharpness: 0 counts all places alike.
+        sharpness: 0 weighs all positions equally.
 
     Returns:
-        float, the mean nll in nats a token.
+        float, the mean nll in nats per token.
     """
     states, total, memory = None, 0.0, None
     for where, counts in _in_pieces(len(ids), row, max(warm, size)):
@@ -106,7 +106,7 @@ def score_with_cache(model, ids, size, share, sharpness, row=20_000, warm=1_000)
 
 
 def _of_cache(features, tokens, real, count, size, sharpness):
-    """Probability under the cache of each of the last `count` tokens (n,), whose features are (n, width)."""
+    """Probability under the cache of each of the last `count` of `tokens` (n,), with features (n, width)."""
     n = len(tokens)
     likeness = sharpness * features[n - count :] @ features.T  # (count, n)
     age = np.arange(n - count, n)[:, None] - np.arange(n)[None]
@@ -117,17 +117,17 @@ def _of_cache(features, tokens, real, count, size, sharpness):
 
 
 def nll_of(model, inputs, targets):
-    """Returns -log p of targets (batch, time) after inputs, from a state of zeros: nats, 0 at padding."""
+    """Returns -log p of targets (batch, time) after inputs, from the initial state: nats, 0 at padding."""
     return _nll(model).predict_on_batch((inputs, targets, *_zeros(model, len(inputs))))[0]
 
 
 class Writer:
-    """Writes on from prompts, the state carried from token to token.
+    """Continues prompts, carrying the state from token to token.
 
     Args:
         model: see the top of this file.
         temperature, top_k, top_p: see `sampling.sample_logits`.
-        chunk: tokens that one call of the compiled loop writes.
+        chunk: tokens written per call of the compiled loop.
     """
 
     def __init__(self, model, temperature=1.0, top_k=0, top_p=1.0, chunk=16):
@@ -138,19 +138,19 @@ class Writer:
 
         def write(inputs):
             token, *states = inputs
-            return sampling.go_on(model.next, token, tuple(states), chunk, pick, self.seed)
+            return sampling.continue_sequence(model.step, token, tuple(states), chunk, pick, self.seed)
 
         self._write = Compiled(write, model, self.seed)
 
     def start(self, prompts, seed=1):
-        """Reads prompts, and sets the seed of what will be drawn.
+        """Reads prompts and sets the seed for sampling.
 
         Args:
-            prompts: list of int32 (length,), one token at least each.
+            prompts: list of int32 (length,), each at least one token long.
 
         Returns:
-            The place where the model stands, for `go_on`: the state of what is drawn, the last token of each prompt and
-            the states before it. So texts that are written in turns are as if each were written alone.
+            The position for `continue_`: the state of the seed generator, the last token of each prompt and the states
+            before it. With their own positions, texts written in turns do not affect each other.
         """
         self.seed.state.assign(keras.random.SeedGenerator(seed).state)
         states = []
@@ -166,73 +166,108 @@ class Writer:
     def _seed(self):
         return np.array(ops.convert_to_numpy(self.seed.state))
 
-    def go_on(self, place):
-        """Writes `chunk` tokens: ids int32 (prompts, chunk), and where the model stands after them."""
+    def continue_(self, place):
+        """Writes `chunk` tokens; returns ids int32 (prompts, chunk) and the position after them."""
         self.seed.state.assign(place[0])
         ids, *states = self._write.predict_on_batch(tuple(place[1:]))
         return ids, [self._seed(), ids[:, -1], *states]
 
 
-def prompt_of(text, vocabulary, begin=START):
-    """Returns the ids that a text is gone on with from, int32 (1 + length,): `begin`, then the text's own."""
-    return np.append(begin, vocabulary.encode(text, prompt=True)).astype("int32")
-
-
 def text_of(ids, vocabulary):
-    """Returns the text of ids (length,), a line each up to an `<eos>`."""
+    """Returns the text of ids (length,), with a line end at each `<eos>`."""
     ends = np.flatnonzero(np.asarray(ids) == EOS)
     return "\n".join(vocabulary.decode(part) for part in np.split(np.asarray(ids), ends + 1))
 
 
-def pieces(run, writer, prompt, length, seed, begin=START, ends=False):
-    """Goes on with a text, and yields what is written while it is written, str.
+class LanguageModel:
+    """Scores and continues texts with a trained language model; the scripts, demo.py and `scriptorium.load` use it.
 
     Args:
-        run: opened run.
-        writer: `Writer` of its model.
-        prompt: str.
-        length: tokens at most.
-        seed: int, of what is drawn.
-        begin: the id before the text.
-        ends: whether it ends with its first `<eos>`.
+        run: opened `Run` with its model.
+        begin: the id before a text: `<start>`, or the end of the previous line if the model reads running text.
+        ends: whether a continuation ends at its first `<eos>`.
     """
-    vocabulary, before = run.vocabulary, prompt_of(prompt, run.vocabulary, begin)
-    place, ids, shown, read = writer.start([before], seed), [], prompt, text_of(before[1:], vocabulary)
-    while len(ids) < length and not (ends and EOS in ids):
-        more, place = writer.go_on(place)
-        ids = [*ids, *more[0].tolist()][:length]
-        ids = ids[: ids.index(EOS) + 1] if ends and EOS in ids else ids
-        text = prompt + text_of([*before[1:], *ids], vocabulary)[len(read) :]
-        # The bytes of a letter may not all be there yet, and a word may still join the one before it.
-        ready = text if len(ids) >= length else text.rstrip("\ufffd")
-        if ready.startswith(shown):
-            yield ready[len(shown) :]
-            shown = ready
+
+    def __init__(self, run, begin=START, ends=False):
+        self.run, self.begin, self.ends = run, begin, ends
+
+    def prompt_ids(self, text):
+        """Returns the ids to continue a text from, int32 (1 + length,): `begin`, then the ids of the text."""
+        return np.append(self.begin, self.run.vocabulary.encode(text, prompt=True)).astype("int32")
+
+    def writer(self, **settings):
+        """Returns a `Writer` of the model, with its settings."""
+        return Writer(self.run.model, **settings)
+
+    def complete(self, prompt, length=None, seed=1, **settings):
+        """Continues a text.
+
+        Args:
+            prompt: str.
+            length: maximum number of tokens to add; None for the run's --gen-length.
+            seed: int, for sampling.
+            settings: temperature, top_k, top_p.
+
+        Returns:
+            str, the prompt and its continuation.
+        """
+        length = length or self.run.options["gen_length"]
+        return prompt + "".join(self.stream(self.writer(**settings, chunk=length), prompt, length, seed))
+
+    def sample(self, n=1, prompt="", length=None, seed=1, **settings):
+        """Samples n texts that begin with a prompt, each up to its first `<eos>`; settings as for `complete`."""
+        before = self.prompt_ids(prompt)
+        writer = self.writer(**settings, chunk=length or self.run.options["gen_length"])
+        ids, _ = writer.continue_(writer.start([before] * n, seed))
+        return [self.run.vocabulary.decode([*before[1:], *row]) for row in ids]
+
+    def stream(self, writer, prompt, length, seed):
+        """Continues a text and yields pieces of the continuation, str, as they are written.
+
+        Args:
+            writer: a `Writer` from `writer`.
+            prompt, length, seed: see `complete`.
+        """
+        vocabulary, before = self.run.vocabulary, self.prompt_ids(prompt)
+        place, ids, shown, read = writer.start([before], seed), [], prompt, text_of(before[1:], vocabulary)
+        while len(ids) < length and not (self.ends and EOS in ids):
+            more, place = writer.continue_(place)
+            ids = [*ids, *more[0].tolist()][:length]
+            ids = ids[: ids.index(EOS) + 1] if self.ends and EOS in ids else ids
+            text = prompt + text_of([*before[1:], *ids], vocabulary)[len(read) :]
+            # Some bytes of a character may still be missing, and a word may still join the one before it.
+            ready = text if len(ids) >= length else text.rstrip("\ufffd")
+            if ready.startswith(shown):
+                yield ready[len(shown) :]
+                shown = ready
+
+    def score(self, text):
+        """Returns -log p(text) in nats and the number of tokens it counts: (float, int)."""
+        ids = self.prompt_ids(text)
+        ids = np.append(ids, EOS).astype("int32") if self.ends else ids
+        return float(nll_of(self.run.model, ids[None, :-1], ids[None, 1:]).sum()), len(ids) - 1
 
 
-def talk(run, args, begin=START, ends=False):
-    """Goes on with each line of the input, and shows the text while it is written.
+def talk(language_model, args):
+    """Continues each line of standard input, and shows the text as it is written.
 
     Args:
-        run: opened run with its model.
-        args: options, with those of the sampling.
-        begin: the id before a text.
-        ends: whether a text ends with its first `<eos>`.
+        language_model: `LanguageModel`.
+        args: options, including those for sampling.
     """
-    settings = {name: getattr(args, name) for name in ("temperature", "top_k", "top_p")}
-    vocabulary, typed = run.vocabulary, sys.stdin.isatty()
-    writer = Writer(run.model, **settings)
+    run, typed = language_model.run, sys.stdin.isatty()
+    writer = language_model.writer(**sampling.sampling_settings(args))
     for turn in itertools.count():
         try:
             prompt = input("> " if typed else "")
         except EOFError:
             return
-        unknown = vocabulary.unknown(prompt)
+        unknown = run.vocabulary.unknown(prompt)
         if unknown:
-            print(f"not in the text that it was trained on: {' '.join(unknown)}", file=sys.stderr)
+            print(f"not in the training text: {' '.join(unknown)}", file=sys.stderr)
         for number in range(args.num_samples):
             print(prompt, end="", flush=True)
-            turn_seed = run.seed + turn * args.num_samples + number
-            for piece in pieces(run, writer, prompt, args.gen_length, turn_seed, begin, ends):
+            seed = run.seed + turn * args.num_samples + number
+            for piece in language_model.stream(writer, prompt, args.gen_length, seed):
                 print(piece, end="", flush=True)
             print("\n", flush=True)

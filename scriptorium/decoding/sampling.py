@@ -1,7 +1,7 @@
-"""Drawing text from a model's logits, token by token or by beam search, with its state carried along.
+"""Samples text from a model's logits token by token, or finds likely text by beam search.
 
-Nothing here knows a model: `generate` and `beam_search` take the step of one as a function, and run as one compiled
-loop inside `Compiled`.
+`generate` and `beam_search` work with any model: they take its step as a function, and run as one compiled loop inside
+`Compiled`.
 """
 
 from scriptorium.data.vocabulary import EOS, PAD, START, UNK
@@ -9,11 +9,22 @@ from scriptorium.data.vocabulary import EOS, PAD, START, UNK
 import keras
 from keras import ops
 
-BLOCK = 64  # tokens that are first drawn as one, where there are many
+BLOCK = 64  # with many tokens, a block of this many is drawn first
+
+
+def sampling_settings(options, *more):
+    """Returns the sampling settings among the options, a dict: temperature, top_k, top_p, and further names.
+
+    Args:
+        options: dict of a run's options, or the attributes of a command line.
+        more: names of further options to include, such as "beam".
+    """
+    options = options if isinstance(options, dict) else vars(options)
+    return {name: options[name] for name in ("temperature", "top_k", "top_p", *more)}
 
 
 def filter_logits(logits, temperature=1.0, top_k=0, top_p=1.0):
-    """Scales logits by 1 / temperature and sets those outside the asked support to -1e9.
+    """Scales logits by 1 / temperature and sets those outside top_k and top_p to -1e9.
 
     Args:
         logits: float (..., vocab_size).
@@ -32,7 +43,7 @@ def filter_logits(logits, temperature=1.0, top_k=0, top_p=1.0):
     if top_p < 1:
         descending = ops.flip(ops.sort(logits, axis=-1), axis=-1)
         probabilities = ops.softmax(descending, axis=-1)
-        # A token stays when the tokens before it hold less than p: so the most likely one always stays.
+        # Keep a token if the more likely ones sum to less than p, so the most likely token is always kept.
         before = ops.cumsum(probabilities, axis=-1) - probabilities
         least = ops.min(ops.where(before < top_p, descending, 1e9), axis=-1, keepdims=True)
         logits = ops.where(logits < least, -1e9, logits)
@@ -42,7 +53,7 @@ def filter_logits(logits, temperature=1.0, top_k=0, top_p=1.0):
 def sample_logits(logits, uniform, temperature=1.0, top_k=0, top_p=1.0):
     """Draws a token from each row of logits; temperature 0 takes the most likely one.
 
-    The draw inverts the cumulative distribution, so that all that is random is drawn before a loop over the tokens.
+    The draw inverts the cumulative distribution, so that all random numbers can be drawn before a loop over tokens.
 
     Args:
         logits: float (batch, vocab_size).
@@ -56,22 +67,22 @@ def sample_logits(logits, uniform, temperature=1.0, top_k=0, top_p=1.0):
         return ops.cast(ops.argmax(logits, axis=-1), "int32")
     logits = filter_logits(logits, temperature, top_k, top_p)
     weights = ops.exp(logits - ops.max(logits, axis=-1, keepdims=True))
-    # Not 0, which would draw the first token even where that is impossible.
+    # Not 0, which would draw the first token even if it is impossible.
     uniform, blocks = ops.maximum(uniform, 1e-7), -(-logits.shape[-1] // BLOCK)
     if blocks <= BLOCK // 8:
-        return _reached(weights, uniform * ops.sum(weights, axis=-1))[0]
-    # Many tokens: first a block of them, then one within it, so that only sums are added up along a row.
+        return _first_reaching(weights, uniform * ops.sum(weights, axis=-1))[0]
+    # Many tokens: draw a block first, then a token within it, so that cumulative sums stay short.
     weights = ops.pad(weights, [(0, 0), (0, blocks * BLOCK - logits.shape[-1])])
     weights = ops.reshape(weights, (-1, blocks, BLOCK))
     sums = ops.sum(weights, axis=-1)
-    block, rest = _reached(sums, uniform * ops.sum(sums, axis=-1))
-    return block * BLOCK + _reached(ops.take_along_axis(weights, block[:, None, None], axis=1)[:, 0], rest)[0]
+    block, rest = _first_reaching(sums, uniform * ops.sum(sums, axis=-1))
+    return block * BLOCK + _first_reaching(ops.take_along_axis(weights, block[:, None, None], axis=1)[:, 0], rest)[0]
 
 
-def _reached(weights, threshold):
-    """Returns where running sums of weights (batch, n) reach a threshold (batch,) above 0, and what it lacked before.
+def _first_reaching(weights, threshold):
+    """Returns where running sums of weights (batch, n) reach a threshold (batch,) above 0, and the gap before that.
 
-    A threshold that rounding puts above the sum of all counts as this sum: a weight of 0 is never what reaches it.
+    If rounding puts a threshold above the total, it is lowered to the total: a weight of 0 is never chosen.
     """
     sums = ops.cumsum(weights, axis=-1)
     threshold = ops.minimum(threshold[:, None], sums[:, -1:])
@@ -80,37 +91,37 @@ def _reached(weights, threshold):
     return ops.sum(ops.cast(below, "int32"), axis=-1), threshold[:, 0] - before
 
 
-def only_words(logits):
-    """Returns logits (..., vocab_size) that leave out what is no word of a text: `<pad>`, `<start>` and `<unk>`."""
+def mask_special_tokens(logits):
+    """Returns logits (..., vocab_size) that rule out `<pad>`, `<start>` and `<unk>`."""
     return logits + ops.where(ops.arange(logits.shape[-1]) <= UNK, -1e9, 0.0)
 
 
 def generate(step, state, uniform, pick, scored=True):
-    """Writes sequences token by token, carrying the state, until all have ended or are as long as they may be.
+    """Writes sequences token by token, carrying the state, until all have ended or have reached max_length.
 
     Args:
         step: function of (token int32 (batch,), state) that returns (logits (batch, vocab_size), state).
         state: tuple of tensors, each (batch, ...).
-        uniform: float32 (batch, max_length), draws from the uniform distribution over [0, 1), one for each token there
-            may be, `<eos>` counted.
+        uniform: float32 (batch, max_length), draws from the uniform distribution over [0, 1), one for each possible
+            token, including `<eos>`.
         pick: function of (logits (batch, vocab_size), uniform (batch,)) that returns tokens int32 (batch,), such as
             `sample_logits`.
-        scored: whether the log-probability is asked for.
+        scored: whether to compute the log-probability.
 
     Returns:
         ids int32 (batch, max_length), padded after `<eos>`, and their log-probability float32 (batch,) in nats under
-        the logits as they are, 0 where that is not asked for.
+        the unfiltered logits, or 0 if not `scored`.
     """
 
     def body(t, token, state, ids, log_prob):
         logits, state = step(token, state)
         logits = ops.cast(logits, "float32")
         ended = ops.logical_or(ops.equal(token, EOS), ops.equal(token, PAD))
-        drawn = ops.where(ended, PAD, pick(only_words(logits), ops.take(uniform, t, axis=1)))
+        drawn = ops.where(ended, PAD, pick(mask_special_tokens(logits), ops.take(uniform, t, axis=1)))
         if scored:
             chosen = ops.take_along_axis(logits, ops.expand_dims(drawn, -1), axis=-1)[:, 0]
             log_prob = log_prob + ops.where(ended, 0.0, chosen - ops.logsumexp(logits, axis=-1))
-        ids = ops.where(ops.expand_dims(ops.equal(places, t), 0), ops.expand_dims(drawn, -1), ids)
+        ids = ops.where(ops.expand_dims(ops.equal(positions, t), 0), ops.expand_dims(drawn, -1), ids)
         return t + 1, drawn, state, ids, log_prob
 
     def going(t, token, state, ids, log_prob):
@@ -118,15 +129,15 @@ def generate(step, state, uniform, pick, scored=True):
         return ops.logical_and(t < max_length, ops.any(alive))
 
     batch, max_length = ops.shape(uniform)[0], uniform.shape[1]
-    places = ops.arange(max_length, dtype="int32")
+    positions = ops.arange(max_length, dtype="int32")
     first = ops.full((batch,), START, dtype="int32")
     start = (ops.zeros((), "int32"), first, tuple(state), ops.full((batch, max_length), PAD, dtype="int32"))
     *_, ids, log_prob = ops.while_loop(going, body, (*start, ops.zeros((batch,), "float32")))
     return ids, log_prob
 
 
-def go_on(step, token, state, length, pick, seed):
-    """Writes on from a token, carrying the state: running text, which does not end.
+def continue_sequence(step, token, state, length, pick, seed):
+    """Continues running text, which has no end, from a token, carrying the state.
 
     Args:
         step, pick, seed: as for `generate`.
@@ -140,18 +151,18 @@ def go_on(step, token, state, length, pick, seed):
 
     def body(t, token, state, ids):
         logits, state = step(token, state)
-        token = pick(only_words(ops.cast(logits, "float32")), ops.take(uniform, t, axis=1))
-        return t + 1, token, state, ops.where(ops.equal(places, t)[None], token[:, None], ids)
+        token = pick(mask_special_tokens(ops.cast(logits, "float32")), ops.take(uniform, t, axis=1))
+        return t + 1, token, state, ops.where(ops.equal(positions, t)[None], token[:, None], ids)
 
     uniform = keras.random.uniform((ops.shape(token)[0], length), seed=seed)
-    places = ops.arange(length, dtype="int32")
+    positions = ops.arange(length, dtype="int32")
     start = (ops.zeros((), "int32"), token, tuple(state), ops.broadcast_to(0 * token[:, None], ops.shape(uniform)))
     _, _, state, ids = ops.while_loop(lambda t, *_: t < length, body, start)
     return (ids, *state)
 
 
 def beam_search(step, state, batch, max_length, beam):
-    """Finds likely sequences by beam search; a beam of 1 is the greedy choice.
+    """Finds likely sequences by beam search; a beam of 1 is greedy.
 
     Args:
         step, state, batch, max_length: as for `generate`. The step is called with batch * beam rows.
@@ -164,11 +175,11 @@ def beam_search(step, state, batch, max_length, beam):
 
     def body(t, tokens, state, ids, scores):
         logits, state = step(ops.reshape(tokens, (-1,)), state)
-        log_probs = only_words(ops.log_softmax(ops.cast(logits, "float32"), axis=-1))
+        log_probs = mask_special_tokens(ops.log_softmax(ops.cast(logits, "float32"), axis=-1))
         vocab_size = log_probs.shape[-1]
         log_probs = ops.reshape(log_probs, (batch, beam, vocab_size))
         ended = ops.logical_or(ops.equal(tokens, EOS), ops.equal(tokens, PAD))
-        # A hypothesis that has ended goes on with padding, at no cost.
+        # A hypothesis that has ended continues with padding, at no cost.
         only_pad = ops.where(ops.equal(ops.arange(vocab_size), PAD), 0.0, -1e9)
         log_probs = ops.where(ops.expand_dims(ended, -1), only_pad, log_probs)
         total = ops.reshape(ops.expand_dims(scores, -1) + log_probs, (batch, beam * vocab_size))
@@ -179,16 +190,16 @@ def beam_search(step, state, batch, max_length, beam):
         ids = ops.reshape(
             ops.take(ops.reshape(ids, (batch * beam, max_length)), flat, axis=0), (batch, beam, max_length)
         )
-        ids = ops.where(ops.equal(places, t), ops.expand_dims(tokens, -1), ids)
+        ids = ops.where(ops.equal(positions, t), ops.expand_dims(tokens, -1), ids)
         return t + 1, tokens, state, ids, scores
 
     def going(t, tokens, state, ids, scores):
         alive = ops.logical_and(ops.not_equal(tokens, EOS), ops.not_equal(tokens, PAD))
         return ops.logical_and(t < max_length, ops.any(alive))
 
-    places = ops.arange(max_length, dtype="int32")
+    positions = ops.arange(max_length, dtype="int32")
     state = tuple(ops.take(s, rows, axis=0) for s in state)
-    # All hypotheses but the first start out impossible, or the beam would hold one hypothesis many times.
+    # All hypotheses but the first start out impossible; otherwise the beam would hold copies of one hypothesis.
     scores = ops.tile(ops.where(ops.equal(ops.arange(beam), 0), 0.0, -1e9)[None], (batch, 1))
     tokens = ops.full((batch, beam), START, dtype="int32")
     ids = ops.full((batch, beam, max_length), PAD, dtype="int32")

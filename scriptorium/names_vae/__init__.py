@@ -1,1 +1,1 @@
-"""What names_vae.py alone needs besides its model."""
+"""What names_vae.py needs in addition to its model."""

@@ -1,4 +1,4 @@
-"""Functions as the backend at hand runs them best: in two halves, compiled, fused, or recomputed to save memory."""
+"""Runs functions the best way for the backend: in two halves, compiled, fused, or rematerialized to save memory."""
 
 import contextlib
 import functools
@@ -22,23 +22,23 @@ def on_tensorflow_cpu():
     return keras.backend.backend() == "tensorflow" and not tf.config.list_logical_devices("GPU")
 
 
-def one_core_an_operation():
-    """Keeps each TensorFlow operation on one core of two: for models that run in two parts at a time.
+def limit_ops_to_one_core():
+    """Limits each TensorFlow operation to one of two cores, for models that run as two halves in parallel.
 
-    Shared operations would make the parts wait for each other. Call it before TensorFlow computes anything; afterwards
-    it does nothing.
+    Operations on both cores would make the halves wait for each other. Call it before TensorFlow computes anything;
+    later it has no effect.
     """
     if keras.backend.backend() == "tensorflow" and PARTS == cores() == 2:
         with contextlib.suppress(RuntimeError):
             tf.config.threading.set_intra_op_parallelism_threads(1)
 
 
-def in_parts(function, inputs):
-    """Returns function(inputs), where two cores share the work: for each half of a batch on its own, side by side.
+def in_halves(function, inputs):
+    """Returns function(inputs), computed for the two halves of a batch in parallel if there are two cores.
 
     Args:
-        function: of arrays (batch, ...) in any structure that returns such, each row by itself.
-        inputs: what it is given, such as ids (batch, time).
+        function: maps arrays (batch, ...) in any structure to arrays (batch, ...), each row independently.
+        inputs: its argument, such as ids (batch, time).
     """
     if PARTS == 1 or not on_tensorflow_cpu():
         return function(inputs)
@@ -50,7 +50,7 @@ def in_parts(function, inputs):
 
 @functools.cache
 def _has_xla():
-    """Whether this build of TensorFlow has XLA for processors; not all have."""
+    """Whether this build of TensorFlow has XLA for CPUs; not all do."""
     try:
         with tf.init_scope():
             tf.function(lambda: tf.zeros(()) + 1.0, jit_compile=True)()
@@ -59,14 +59,14 @@ def _has_xla():
     return True
 
 
-def fused(function, part):
-    """Returns a function of tensors whose many small operations are made few by XLA, with TensorFlow on a processor.
+def xla_fused(function, part):
+    """Fuses the many small operations of a function with XLA, on TensorFlow on a CPU.
 
-    For what is drawn: no gradient passes. Compiling it takes seconds, so it is done within a graph alone.
+    For sampling only: no gradient passes through. Compiling takes seconds, so it happens only within a graph.
 
     Args:
-        function: of one structure of tensors.
-        part: the layer whose weights it uses.
+        function: function of one structure of tensors.
+        part: the layer whose weights the function uses.
     """
     if not on_tensorflow_cpu() or tf.executing_eagerly() or not _has_xla():
         return function
@@ -77,22 +77,21 @@ def fused(function, part):
         with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
             return function(inputs)
 
-    # As tensors: variables would be locked, and two halves of a batch wait for each other.
+    # As tensors: variables would be locked, and the two halves of a batch would wait for each other.
     values = [tf.convert_to_tensor(variable.value) for variable in variables]
     return lambda inputs: with_values(inputs, values)
 
 
-def recomputed(function, *args):
-    """Returns function(*args), whose gradient computes the function again instead of keeping what it needs, and args.
+def rematerialized(function, *args):
+    """Returns function(*args), whose gradient recomputes the function instead of storing activations, and args.
 
-    Who uses the args that are returned, and not those that were given, has their gradients added up one after the
-    other, not kept until all of them are there.
+    Use the returned args, not the originals: their gradients are then accumulated one by one.
 
-    `keras.remat` saves nothing on TensorFlow: its optimizer of graphs sees that what the function is given again is the
-    same, and what belongs to the gradients of several functions may be computed in any order.
+    `keras.remat` saves no memory on TensorFlow: the graph optimizer merges the recomputation with the first pass, and
+    may interleave the gradients of several functions.
 
     Args:
-        function: of tensors, returns one.
+        function: function of tensors that returns one tensor.
         args: float tensors.
     """
     if keras.backend.backend() != "tensorflow":
@@ -106,11 +105,11 @@ def recomputed(function, *args):
                 with tf.GradientTape() as tape:
                     tape.watch([*again, *variables])
                     result = function(*again)
-                found = tape.gradient(result, [*again, *variables], upstream, unconnected_gradients="zero")
-            sums = [one + other for one, other in zip(found, others, strict=False)]
-            with tf.control_dependencies(found):
-                found = [tf.identity(gradient) for gradient in [*sums, *found[len(args) :]]]
-            return found[: len(args)], found[len(args) :]
+                computed = tape.gradient(result, [*again, *variables], upstream, unconnected_gradients="zero")
+            sums = [one + other for one, other in zip(computed, others, strict=False)]
+            with tf.control_dependencies(computed):
+                computed = [tf.identity(gradient) for gradient in [*sums, *computed[len(args) :]]]
+            return computed[: len(args)], computed[len(args) :]
 
         return (function(*args), *(tf.identity(arg) for arg in args)), gradient
 
@@ -121,20 +120,20 @@ def on_jax_cpu():
     return keras.backend.backend() == "jax" and jax.default_backend() == "cpu"
 
 
-# XLA makes recurrences slower on a CPU with TensorFlow; JAX has nothing else.
+# XLA slows recurrences down with TensorFlow on a CPU; JAX always uses it.
 JIT = keras.backend.backend() == "jax"
 
 
 class Compiled(keras.Model):
-    """A function of arrays, compiled on every backend: its `predict_on_batch(arrays)` gives numpy arrays.
+    """A function of arrays, compiled on every backend; `predict_on_batch(arrays)` returns numpy arrays.
 
     Args:
-        function: of a tensor or a tuple of tensors, built from `keras.ops` and the given parts.
+        function: function of a tensor or a tuple of tensors, built from `keras.ops` and `parts`.
         parts: the models, layers and seed generators that the function uses.
     """
 
     def __init__(self, function, *parts):
-        # The layers cast what they multiply; a state or a code that passes through keeps its digits.
+        # Layers cast what they multiply; a state or a code that passes through keeps its precision.
         super().__init__(autocast=False)
         self.function, self.parts = function, list(parts)
         self.jit_compile = JIT

@@ -1,4 +1,4 @@
-"""The device that the backend computes on, and the number format that suits it."""
+"""The device that the backend computes on, and a suitable number format."""
 
 import os
 from pathlib import Path
@@ -50,16 +50,16 @@ def device():
 
 
 def set_dtype(choice):
-    """Sets the Keras dtype policy; before the model is built.
+    """Sets the Keras dtype policy; call it before building a model.
 
     Args:
-        choice: "auto", "float32", "mixed_bfloat16" or "mixed_float16". "auto" is mixed_bfloat16 where the
+        choice: "auto", "float32", "mixed_bfloat16" or "mixed_float16". "auto" is mixed_bfloat16 if the
             device multiplies bfloat16 natively, else float32.
 
     Returns:
-        The reason, in a few words; `keras.config.dtype_policy().name` has the outcome.
+        The reason in a few words; `keras.config.dtype_policy().name` holds the result.
     """
-    reason = "as asked"
+    reason = "as requested"
     if choice == "auto":
         gpu = _gpu()
         native = tuple(gpu[1] or ()) >= (8, 0) if gpu else _processor_has_bfloat16()

@@ -1,4 +1,4 @@
-"""Dropout, a softmax's likelihood and Adam that are faster than Keras's own on a CPU, with the same numbers."""
+"""Dropout, softmax likelihood and Adam that are faster than Keras's own on a CPU, with the same results."""
 
 from scriptorium.nn.compiled import on_tensorflow_cpu
 
@@ -11,9 +11,9 @@ if keras.backend.backend() == "tensorflow":
 
 @keras.saving.register_keras_serializable("layers")
 class Dropout(layers.Dropout):
-    """Dropout (Srivastava et al. 2014): `keras.layers.Dropout`, with TensorFlow on a CPU from 16 random bits a number.
+    """Dropout (Srivastava et al. 2014): `keras.layers.Dropout`, but TensorFlow on a CPU uses 16 random bits per number.
 
-    The rate then is a multiple of 2 ** -16.
+    The rate is then a multiple of 2 ** -16.
     """
 
     def call(self, inputs, training=False):
@@ -29,15 +29,15 @@ class Dropout(layers.Dropout):
 def softmax_nll(hidden, kernel, bias, targets, mask=None, transposed=False):
     """Negative log-likelihood of target ids under softmax(hidden kernel + bias).
 
-    With TensorFlow on a CPU positions that do not count are left out of the products, and the gradient uses the
-    probabilities of the forward pass, so that large arrays are passed over as seldom as possible.
+    With TensorFlow on a CPU, masked positions are left out of the products, and the gradient reuses the probabilities
+    of the forward pass, so that large arrays are read as rarely as possible.
 
     Args:
-        hidden: (..., width) states, in the dtype in which to multiply.
+        hidden: (..., width) states, in the dtype of the product.
         kernel: (width, vocabulary) variable or tensor.
         bias: (vocabulary,) or None.
         targets: (...) integer ids.
-        mask: (...) bool, False where a position counts nothing and gets 0, or None.
+        mask: (...) bool, False where a position does not count and gets 0, or None.
         transposed: whether the kernel is (vocabulary, width), as an embedding is.
 
     Returns:
@@ -58,7 +58,7 @@ def softmax_nll(hidden, kernel, bias, targets, mask=None, transposed=False):
     elif keep is None:
         nll = _row_nll(hidden, kernel, bias, targets, transposed)
     else:
-        # A few rows that do not count fill up, because oneDNN compiles a product anew for each number of rows.
+        # Pad with a few masked rows, because oneDNN compiles a product again for each number of rows.
         counted, others = tf.where(keep), tf.where(~keep)  # (rows, 1) each
         count = tf.shape(counted)[0]
         rows = tf.concat([counted, others[: -count % 64]], 0)
@@ -69,30 +69,30 @@ def softmax_nll(hidden, kernel, bias, targets, mask=None, transposed=False):
 
 
 def _row_nll(hidden, kernel, bias, targets, transposed):
-    places = tf.stack([tf.range(tf.shape(targets)[0]), targets], 1)
+    indices = tf.stack([tf.range(tf.shape(targets)[0]), targets], 1)
 
     @tf.custom_gradient
     def likelihood(hidden, kernel, bias):
-        # The bias as a further row of the kernel: to add it afterwards would take longer than the product.
+        # The bias as an additional row of the kernel: adding it afterward would take longer than the product.
         wide = tf.concat([hidden, tf.ones_like(hidden[:, :1])], 1)
         rows = tf.concat([kernel, bias[:, None] if transposed else bias[None]], 1 if transposed else 0)
         logits = tf.matmul(wide, rows, transpose_b=transposed)
-        # One oneDNN operation, several times faster than the cross-entropy operation's own softmax.
+        # One oneDNN operation, several times faster than the softmax inside the cross-entropy operation.
         probabilities = tf.nn.softmax(logits)
-        chosen = tf.gather_nd(probabilities, places)
+        chosen = tf.gather_nd(probabilities, indices)
         likely = tf.cast(chosen, tf.float32)
 
         def from_logits():
             wide = tf.cast(logits, tf.float32)
-            return tf.reduce_logsumexp(wide, -1) - tf.gather_nd(wide, places)
+            return tf.reduce_logsumexp(wide, -1) - tf.gather_nd(wide, indices)
 
-        # A probability next to the smallest float has lost its digits: then go back to the logits.
+        # Near the smallest float a probability loses precision: use the logits instead.
         nll = tf.cond(tf.reduce_any(likely < 1e-30), from_logits, lambda: -tf.math.log(likely))
 
         def gradient(d_nll):
             with tf.control_dependencies([chosen]):  # read before the array is overwritten in place
-                errors = tf.tensor_scatter_nd_sub(probabilities, places, tf.ones_like(chosen))
-            # Each row's weight goes to the narrow side of the products instead of into the wide one.
+                errors = tf.tensor_scatter_nd_sub(probabilities, indices, tf.ones_like(chosen))
+            # Multiply each row's weight into the narrow side of the products, not the wide one.
             weights = tf.cast(d_nll, hidden.dtype)[:, None]
             weighted = hidden * weights
             d_hidden = tf.matmul(errors, kernel, transpose_b=not transposed) * weights
@@ -108,18 +108,18 @@ def _row_nll(hidden, kernel, bias, targets, transposed):
 class Adam(keras.optimizers.Adam):
     """Adam (Kingma and Ba 2015): `keras.optimizers.Adam` in one pass over each variable with TensorFlow on a CPU.
 
-    Arguments, variables and numbers are those of `keras.optimizers.Adam` for dense gradients. The gradient of an
-    embedding is added up over the occurrences of a token first, as the algorithm has it; Keras squares each alone.
+    Arguments, variables and results equal those of `keras.optimizers.Adam` for dense gradients. The gradient of an
+    embedding is first summed over the occurrences of a token, as in the paper; Keras squares each one separately.
     """
 
     def apply(self, grads, trainable_variables=None):
-        """Update the variables by their gradients: see `keras.optimizers.Optimizer.apply`."""
+        """Updates the variables with their gradients: see `keras.optimizers.Optimizer.apply`."""
         if on_tensorflow_cpu():
             grads = [None if gradient is None else tf.convert_to_tensor(gradient) for gradient in grads]
         super().apply(grads, trainable_variables)
 
     def update_step(self, gradient, variable, learning_rate):
-        """Update one variable in place: see `keras.optimizers.Optimizer.update_step`."""
+        """Updates one variable in place: see `keras.optimizers.Optimizer.update_step`."""
         if not on_tensorflow_cpu() or self.amsgrad:
             return super().update_step(gradient, variable, learning_rate)
         index = self._get_variable_index(variable)

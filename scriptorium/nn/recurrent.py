@@ -1,8 +1,8 @@
-"""LSTM and GRU that train faster than Keras's own on a CPU, with the same weights and the same numbers.
+"""LSTM and GRU that train faster than Keras's own on a CPU, with the same weights and results.
 
 With TensorFlow or JAX on a CPU they run the recurrence themselves: one product projects the inputs of all steps before
-the loop, whose equations are in `recurrence/cells.py`. With torch on a CPU they run torch's own kernels where there is
-no mask. Everywhere else (a GPU, dropout, other activations) they hand over to Keras.
+the loop, whose equations are in `recurrence/cells.py`. With torch on a CPU they use torch's own kernels if there is no
+mask. Everywhere else (a GPU, dropout, other activations) they call Keras.
 
 `CarriedState` keeps the states of a recurrence from one window of a running text to the next.
 """
@@ -24,10 +24,10 @@ elif keras.backend.backend() == "torch":
 
 
 class _OwnLoop:
-    """What LSTM and GRU have in common; stands before Keras's class."""
+    """The loop that LSTM and GRU share; a mixin placed before Keras's class."""
 
     def inner_loop(self, sequences, initial_state, mask, training=False):
-        """Run the recurrence.
+        """Runs the recurrence.
 
         Args:
             sequences: (batch, time, features).
@@ -47,24 +47,24 @@ class _OwnLoop:
         if not self._runs_own_loop():
             return super().inner_loop(sequences, initial_state, mask, training)
         weights = self._weights()
-        # Loops of their own for parts of a batch keep two cores busy, which one small product would not. A mask comes
-        # with an encoder, whose two directions do so already.
+        # Separate loops for the halves of a batch keep two cores busy, which one small product would not. A mask means
+        # an encoder, whose two directions already do so.
         if PARTS == 1 or mask is not None:
             return self._loop(sequences, initial_state, mask, *weights)
         batch = ops.shape(sequences)[0]
         sizes = [batch * (i + 1) // PARTS - batch * i // PARTS for i in range(PARTS)]
         parts = zip(*(tf.split(array, sizes) for array in (sequences, *initial_state)), strict=True)
-        done = [self._loop(own, states, None, *weights) for own, *states in parts]
-        return keras.tree.map_structure(lambda *pieces: ops.concatenate(pieces, 0), *done)
+        done = [self._loop(inputs, states, None, *weights) for inputs, *states in parts]
+        return keras.tree.map_structure(lambda *parts: ops.concatenate(parts, 0), *done)
 
     def _weights(self):
-        """Returns kernel, recurrent kernel, the bias of the inputs and that within the loop, as the loops want them."""
+        """Returns kernel (with the input bias), recurrent kernel and the bias inside the loop, scaled by gate."""
         dtype, cell = self.compute_dtype, self.cell
         halved = ops.repeat(ops.convert_to_tensor(self._equations().scales, dtype), self.units)
         kernel, recurrent_kernel = (ops.cast(w, dtype) * halved for w in (cell.kernel, cell.recurrent_kernel))
         if not self.use_bias:
             return kernel, recurrent_kernel, None
-        # As a further row of the kernel a bias costs nothing. A GRU has a second one, within its loop.
+        # As an additional row of the kernel, a bias costs nothing. A GRU has a second one, inside its loop.
         bias = ops.cast(cell.bias, dtype) * halved
         first, bias = (bias[0], bias[1]) if len(bias.shape) == 2 else (bias, None)
         return ops.concatenate([kernel, first[None]], 0), recurrent_kernel, bias
@@ -91,8 +91,8 @@ class _OwnLoop:
         equations = self._equations()
         outputs, *states = scan(equations, keep, projected, recurrent_kernel, bias, ops.cast(hidden, dtype), *others)
         last = states[0]
-        # After a step that counts Keras repeats its output, or gives zeros. Before the first one it gives zeros, but on
-        # JAX the state that it began with.
+        # At a masked step Keras repeats the last output, or returns zeros. Before the first unmasked step it returns
+        # zeros, but on JAX the initial state.
         if keep is not None and (self.zero_output_for_mask or not on_jax_cpu()):
             shown = keep if self.zero_output_for_mask else ops.cumsum(ops.cast(keep, "int32"), axis=0) > 0
             outputs = outputs * ops.cast(shown, dtype)[..., None]
@@ -100,7 +100,7 @@ class _OwnLoop:
         return last, ops.transpose(outputs, (1, 0, 2)), states
 
     def step(self, inputs, states):
-        """One time step, to decode with carried states.
+        """Runs one time step, for decoding with carried states.
 
         Args:
             inputs: (batch, features).
@@ -130,12 +130,12 @@ class _OwnLoop:
         )
 
 
-# Registered, because Bidirectional copies its layer by way of the configuration.
+# Registered, because Bidirectional copies its layer through the config.
 @keras.saving.register_keras_serializable("layers")
 class LSTM(_OwnLoop, layers.LSTM):
     """Long short-term memory (Hochreiter and Schmidhuber 1997): `keras.layers.LSTM`, faster to train on a CPU.
 
-    Arguments, weights and results are those of `keras.layers.LSTM`.
+    Arguments, weights and results equal those of `keras.layers.LSTM`.
     """
 
 
@@ -143,18 +143,18 @@ class LSTM(_OwnLoop, layers.LSTM):
 class GRU(_OwnLoop, layers.GRU):
     """Gated recurrent unit (Cho et al. 2014): `keras.layers.GRU`, faster to train on a CPU.
 
-    Arguments, weights and results are those of `keras.layers.GRU`. With `reset_after=False` Keras's own loop runs.
+    Arguments, weights and results equal those of `keras.layers.GRU`. With `reset_after=False`, Keras's own loop runs.
     """
 
 
 class CarriedState(layers.Layer):
-    """The states of recurrences, carried from batch to batch; they are saved with the weights.
+    """The states of recurrent layers, carried from batch to batch and saved with the weights.
 
     Args:
         batch_size: rows.
         widths: list of int, the width of each state.
-        forget: chance that in training a row's states are emptied before a batch. Without it a model never sees the
-            beginning of a text again, and learns carries that grow for as long as it reads.
+        forget: probability that, in training, the states of a row are reset before a batch. Without it a model never
+            sees the beginning of a text again, and learns cell states that grow for as long as it reads.
         seed: int.
     """
 
@@ -175,22 +175,22 @@ class CarriedState(layers.Layer):
         return states
 
     def write(self, states):
-        """Keeps the states for the next batch; no gradient passes through them."""
+        """Stores the states for the next batch; no gradient passes through them."""
         for kept, state in zip(self.states, states, strict=True):
             kept.assign(ops.stop_gradient(ops.cast(state, "float32")))
 
     def reset(self):
-        """Forgets the text so far."""
+        """Resets the states to zero."""
         for state in self.states:
             state.assign(ops.zeros(state.shape))
 
 
 class ResetState(keras.callbacks.Callback):
-    """Forgets the carried state where a text begins: before an epoch and before a validation.
+    """Resets the carried state at the beginning of a text: before an epoch and before validation.
 
     Args:
         carried: `CarriedState`.
-        batches: the `Streams` that are trained on; an epoch that was stopped goes on with the state that was saved.
+        batches: the training `Streams`; a resumed epoch continues with the saved state.
     """
 
     def __init__(self, carried, batches):

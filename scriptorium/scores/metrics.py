@@ -1,4 +1,4 @@
-"""Scores that more than one script reports: likelihoods, what a latent space holds, and how near a text is to another.
+"""Scores that several scripts report: perplexity, use of the latent space, and similarity of texts.
 
 Likelihoods, divergences and mutual information are in nats.
 """
@@ -7,12 +7,12 @@ import keras
 import numpy as np
 from keras import ops
 
-# A dimension is active when the variance over the data of its posterior mean is at least this (Burda et al. 2016).
+# A dimension is active if its posterior mean has at least this variance over the data (Burda et al. 2016).
 ACTIVE_VARIANCE = 0.01
 
 
 class Perplexity(keras.metrics.Metric):
-    """exp(total nll / total tokens) over all that was seen: batches of any size and length weigh by their tokens."""
+    """exp(total nll / total tokens): batches of any size and length are weighted by their tokens."""
 
     def __init__(self, name="perplexity", **kwargs):
         super().__init__(name=name, **kwargs)
@@ -25,7 +25,7 @@ class Perplexity(keras.metrics.Metric):
         self.tokens.assign(self.tokens + ops.sum(ops.cast(tokens, "float32")))
 
     def result(self):
-        # At most e^80: a KL term that does not count yet may be thousands of nats.
+        # At most e^80: a KL term whose weight is still 0 may be thousands of nats.
         return ops.exp(ops.minimum(self.total / ops.maximum(self.tokens, 1.0), 80.0))
 
 
@@ -57,16 +57,16 @@ def active_units(z_mean):
 
 
 def mutual_information(z, z_mean, z_log_var, chunk=256, given=None, log_rest=None):
-    """Estimates the mutual information of texts and codes: E[log q(z|x)] - E[log q(z)].
+    """Estimates the mutual information between texts and codes: E[log q(z|x)] - E[log q(z)].
 
     q(z) is the mixture of the posteriors of all n texts.
 
     Args:
         z: float (n, latent_dim), one draw from each posterior.
         z_mean, z_log_var: float (n, latent_dim).
-        chunk: draws handled at a time.
-        given: None, or bool (n, latent_dim): False where a text gives no posterior, but leaves the prior as it is.
-        log_rest: float (n, n): for each draw and text, the log density of what is drawn there under the prior.
+        chunk: draws processed at a time.
+        given: None, or bool (n, latent_dim): False where the posterior of a text is the prior.
+        log_rest: float (n, n): for each draw and text, the log density under the prior of those dimensions.
 
     Returns:
         float, in nats; at most log n.
@@ -82,10 +82,10 @@ def mutual_information(z, z_mean, z_log_var, chunk=256, given=None, log_rest=Non
         log_q = constant - 0.5 * (part**2 @ precision.T) + part @ (z_mean * precision).T
         if log_rest is not None:
             log_q += log_rest[start : start + chunk]
-        own = log_q[np.arange(len(part)), np.arange(start, start + len(part))]
+        matching = log_q[np.arange(len(part)), np.arange(start, start + len(part))]
         highest = log_q.max(axis=1, keepdims=True)
         log_mixture = highest[:, 0] + np.log(np.mean(np.exp(log_q - highest), axis=1))
-        total += np.sum(own - log_mixture)
+        total += np.sum(matching - log_mixture)
     return float(total / len(z))
 
 
@@ -97,10 +97,10 @@ def log_mean_exp(values, axis=-1):
 
 
 def bleu_4(references, hypotheses):
-    """Returns corpus BLEU-4 (Papineni et al. 2002), one reference each, with NLTK's smoothing method 1.
+    """Returns corpus BLEU-4 (Papineni et al. 2002) with one reference per hypothesis and NLTK's smoothing method 1.
 
     Args:
-        references, hypotheses: equally many lists of tokens.
+        references, hypotheses: equally long lists of lists of tokens.
 
     Returns:
         float between 0 and 1.

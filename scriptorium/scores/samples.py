@@ -1,18 +1,18 @@
-"""How good texts are that a model has drawn: as text, and as a sample of all the texts that there are.
+"""The quality and variety of texts that a model has sampled.
 
 Texts are lists of tokens, except for the divergence of characters.
 
-    lm_score            nats a token of the samples under a language model counted on the training texts: quality
-    reverse_lm_score    nats a token of held-out texts under one counted on the samples: quality and variety
+    lm_score            nats per token of the samples under a language model counted on the training texts: quality
+    reverse_lm_score    nats per token of held-out texts under one counted on the samples: quality and variety
     bleu_n, self_bleu_n Texygen's (Zhu et al. 2018): against all references, and of each sample against all others
-    jsd_n               Jensen-Shannon divergence, in bits, of n characters in the first 32 of samples and of texts
-    copies, unique      shares of the samples that are training texts, and that are different
-    repeated            share of the samples in which a word stands twice in a row
+    jsd_n               Jensen-Shannon divergence, in bits, of character n-grams in the first 32 of samples and texts
+    copies, unique      shares of the samples that are training texts, and that are distinct
+    repeated            share of the samples in which a word occurs twice in a row
     likelier_than_shuffled
-                        share of the samples that the language model finds likelier, a token, than the median of
-                        shuffled held-out texts
+                        share of the samples that are more likely per token, under the language model, than the
+                        median of shuffled held-out texts
 
-The language models are Kneser-Ney's of 5 tokens (see kneser_ney.py); the end of a text counts as a token.
+The language models are Kneser-Ney 5-grams (see kneser_ney.py); the end of a text counts as a token.
 """
 
 import bisect
@@ -25,7 +25,7 @@ from scriptorium.scores import kneser_ney
 import numpy as np
 
 ORDER = 5  # of the language models
-CHARACTERS = 32  # of a text that count in the divergence of characters
+CHARACTERS = 32  # of each text, used for the divergence of characters
 EPSILON = 0.1  # of NLTK's smoothing method 1
 
 
@@ -34,10 +34,10 @@ def _n_grams(tokens, n):
 
 
 class Bleu:
-    """Sentence BLEU of many texts against the same many references: NLTK's, with its smoothing method 1, in one pass.
+    """Sentence BLEU of many texts against the same references in one pass: NLTK's, with its smoothing method 1.
 
-    What a reference adds to BLEU is the largest count of an n-gram in any of them, and their lengths; so these are
-    kept, with the second largest for the score of a reference against the others.
+    BLEU needs only the largest count of each n-gram in any reference, and the lengths of the references; the second
+    largest count is kept to score a reference against the others.
 
     Args:
         references: list of lists of tokens, at least one; two for `of_each`.
@@ -48,7 +48,9 @@ class Bleu:
         self.references, self.most = references, most
         self.lengths = collections.Counter(map(len, references))
         self.sorted = sorted(self.lengths)
-        self.largest = [{} for _ in range(most)]  # n-gram -> (largest count, whose, largest count of the others)
+        self.largest = [
+            {} for _ in range(most)
+        ]  # n-gram -> (largest count, in which reference, largest count in the others)
         for i, reference in enumerate(references):
             for n, largest in enumerate(self.largest, 1):
                 for n_gram, count in _n_grams(reference, n).items():
@@ -59,7 +61,7 @@ class Bleu:
                         largest[n_gram] = (first, whose, count)
 
     def _closest(self, length, left_out):
-        """Returns the length of a reference that is closest, the shorter one of two; `left_out` counts once less."""
+        """Returns the closest reference length, the shorter of two; one reference of length `left_out` is ignored."""
         lengths = self.sorted
         if left_out is not None and self.lengths[left_out] == 1:
             lengths = [other for other in lengths if other != left_out]
@@ -67,7 +69,7 @@ class Bleu:
         return min(lengths[max(0, place - 1) : place + 1], key=lambda other: (abs(other - length), other))
 
     def score(self, text, reference=None):
-        """Returns BLEU-1 to BLEU-most of a text, list of float; against all but the reference of that number."""
+        """Returns BLEU-1 to BLEU-most of a text, list of float, against all references except number `reference`."""
         logs = []
         for n, largest in enumerate(self.largest, 1):
             right = 0
@@ -82,23 +84,23 @@ class Bleu:
         return [math.exp(brevity + sum(logs[:n]) / n) for n in range(1, self.most + 1)]
 
     def of_all(self, texts):
-        """Returns the means of `score` over texts, float (most,)."""
+        """Returns the mean of `score` over texts, float (most,)."""
         return np.mean([self.score(text) for text in texts], axis=0)
 
     def of_each(self):
-        """Returns the means of the references' scores, each against all others: self-BLEU, float (most,)."""
+        """Returns self-BLEU, the mean score of each reference against all others, float (most,)."""
         return np.mean([self.score(text, i) for i, text in enumerate(self.references)], axis=0)
 
 
 def jensen_shannon(samples, texts, n):
-    """Returns the divergence of the n-grams of characters of two lists of str, in bits, between 0 and 1."""
+    """Returns the divergence of the character n-grams of two lists of str, in bits, between 0 and 1."""
     counts = [collections.Counter(), collections.Counter()]
-    for own, lines in zip(counts, (samples, texts), strict=True):
+    for counter, lines in zip(counts, (samples, texts), strict=True):
         for line in lines:
-            own.update(line[i : i + n] for i in range(min(len(line), CHARACTERS) - n + 1))
-    sums, total = [max(1, sum(own.values())) for own in counts], 0.0
+            counter.update(line[i : i + n] for i in range(min(len(line), CHARACTERS) - n + 1))
+    sums, total = [max(1, sum(counter.values())) for counter in counts], 0.0
     for n_gram in counts[0].keys() | counts[1].keys():
-        p, q = (own[n_gram] / whole for own, whole in zip(counts, sums, strict=True))
+        p, q = (counter[n_gram] / whole for counter, whole in zip(counts, sums, strict=True))
         total += sum(share * math.log2(2 * share / (p + q)) for share in (p, q) if share) / 2
     return total
 
@@ -108,9 +110,9 @@ class Judge:
 
     Args:
         train, test: lists of texts, each a list of token ids, unknown tokens as `<unk>`.
-        references: lists of tokens, the texts of BLEU; None leaves BLEU out.
-        lines: list of str, the training texts as they are read.
-        seed: int, for what is shuffled.
+        references: lists of tokens, the references of BLEU; None leaves BLEU out.
+        lines: list of str, the training texts as readable text.
+        seed: int, for shuffling.
     """
 
     def __init__(self, train, test, references, lines, seed=1):
@@ -127,27 +129,27 @@ class Judge:
     def language_models(self, samples):
         """Returns lm_score and reverse_lm_score of samples, lists of token ids."""
         texts = [kneser_ney.letters(ids) for ids in samples]
-        return self.counts.nats_a_token(texts), kneser_ney.KneserNey(texts, ORDER).nats_a_token(self.test)
+        return self.counts.nats_per_token(texts), kneser_ney.KneserNey(texts, ORDER).nats_per_token(self.test)
 
     def scores(self, samples, tokens, lines):
         """Returns the scores of samples as a dict, see the top of this file.
 
         Args:
             samples: list of lists of token ids.
-            tokens: the same as lists of tokens.
-            lines: the same as they are read, list of str.
+            tokens: the same samples as lists of tokens.
+            lines: the same samples as readable text, list of str.
         """
         texts = [kneser_ney.letters(ids) for ids in samples]
-        found = dict(zip(("lm_score", "reverse_lm_score"), self.language_models(samples), strict=True))
-        found["text_score"] = sum(found.values())
-        found["likelier_than_shuffled"] = float(np.mean([self._nats(text) < self.shuffled for text in texts]))
+        scores = dict(zip(("lm_score", "reverse_lm_score"), self.language_models(samples), strict=True))
+        scores["text_score"] = sum(scores.values())
+        scores["likelier_than_shuffled"] = float(np.mean([self._nats(text) < self.shuffled for text in texts]))
         if self.bleu:
-            own = Bleu(tokens)
-            for name, values in (("bleu", self.bleu.of_all(tokens)), ("self_bleu", own.of_each())):
-                found |= {f"{name}_{n}": float(value) for n, value in enumerate(values, 1) if n > 1}
-        found |= {f"jsd_{n}": jensen_shannon(lines[:640], self.lines, n) for n in range(1, 5)}
-        found["copies"] = float(np.mean([text in self.known for text in texts]))
-        found["unique"] = len(set(texts)) / len(texts)
-        found["repeated"] = float(np.mean([any(a == b for a, b in itertools.pairwise(ids)) for ids in samples]))
-        found["words"] = float(np.mean([len(text) for text in texts]))
-        return found
+            self_bleu = Bleu(tokens)
+            for name, values in (("bleu", self.bleu.of_all(tokens)), ("self_bleu", self_bleu.of_each())):
+                scores |= {f"{name}_{n}": float(value) for n, value in enumerate(values, 1) if n > 1}
+        scores |= {f"jsd_{n}": jensen_shannon(lines[:640], self.lines, n) for n in range(1, 5)}
+        scores["copies"] = float(np.mean([text in self.known for text in texts]))
+        scores["unique"] = len(set(texts)) / len(texts)
+        scores["repeated"] = float(np.mean([any(a == b for a, b in itertools.pairwise(ids)) for ids in samples]))
+        scores["words"] = float(np.mean([len(text) for text in texts]))
+        return scores

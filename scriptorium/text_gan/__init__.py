@@ -1,1 +1,1 @@
-"""What text_gan.py alone needs besides its model."""
+"""What text_gan.py needs in addition to its model."""

@@ -1,27 +1,27 @@
-"""Diffusion-GAN (Wang et al. 2023): a discriminator of sentences in as much noise as it can see through."""
+"""Diffusion-GAN (Wang et al. 2023): a discriminator of sentences with as much noise as it can cope with."""
 
 import keras
 from keras import ops
 
-DEPTHS = (5.0, 500.0)  # of the diffusion, in steps, at least and at most
-BETAS = (1e-4, 0.02)  # of its first and its last step
-SIGMA = 0.5  # deviation of its noise
-PACE = 1.0  # steps that its depth changes at a time
+DEPTHS = (5.0, 500.0)  # fewest and most steps of the diffusion
+BETAS = (1e-4, 0.02)  # of the first and the last step
+SIGMA = 0.5  # standard deviation of the noise
+PACE = 1.0  # change of the depth at a time, in steps
 
 
 def diffused(critic, embedded, depth, seed):
-    """Puts sentences into noise of a random number of steps.
+    """Adds the noise of a random number of diffusion steps to sentences.
 
-    Noise of rows over the vocabulary, N(0, SIGMA^2), is noise of covariance SIGMA^2 W^T W of embedded words.
+    Noise N(0, SIGMA^2) on rows over the vocabulary becomes noise of covariance SIGMA^2 W^T W on embedded words.
 
     Args:
-        critic: `critic.Critic`.
+        critic: `text_gan.Critic`.
         embedded: float (batch, positions, width).
-        depth: scalar, the steps that there are so far; how many a sentence gets is uniform below it.
+        depth: scalar, the current depth; the number of steps of a sentence is uniform below it.
         seed: `keras.random.SeedGenerator`.
 
     Returns:
-        embedded words, and the share (batch,) of all steps that each sentence went through.
+        noisy embedded words, and the share (batch,) of all steps that each sentence went through.
     """
     batch, width = ops.shape(embedded)[0], embedded.shape[-1]
     depth = keras.random.uniform((batch,), seed=seed) * depth
@@ -34,15 +34,17 @@ def diffused(critic, embedded, depth, seed):
 
 
 def discriminator_loss(real, written):
-    """Returns the logistic loss of the scores (batch,) of real and written sentences, and what is shown of it.
+    """Returns the logistic loss of the scores (batch,) of real and generated sentences, and a dict to report.
 
-    `sure` is the mean sign of the scores of real ones: 1 where the discriminator is right about all.
+    `sure` is the mean sign of the scores of real sentences: 1 if the discriminator is right about all of them.
     """
     means = ops.mean(real), ops.mean(written)
-    found = {"real": means[0], "fake": means[1], "mean_difference": means[0] - means[1]}
-    return ops.mean(ops.softplus(-real)) + ops.mean(ops.softplus(written)), found | {"sure": ops.mean(ops.sign(real))}
+    reported = {"real": means[0], "fake": means[1], "mean_difference": means[0] - means[1]}
+    return ops.mean(ops.softplus(-real)) + ops.mean(ops.softplus(written)), reported | {
+        "sure": ops.mean(ops.sign(real))
+    }
 
 
 def next_depth(depth, sure, target):
-    """Returns the steps that there are next: more where the discriminator is surer than it should be, else fewer."""
+    """Returns the next depth: higher if the discriminator is more certain than the target, else lower."""
     return ops.clip(depth + PACE * ops.sign(sure - target), *DEPTHS)

@@ -1,7 +1,6 @@
-"""What is done with a generator of sentences, as it trains and afterwards: writing, scores, and a curve of them.
+"""Scores sampled sentences during and after training, and draws a curve of scores over temperatures.
 
-A generator offers `positions`, `noise_shapes(batch)`, `start(noise)` and
-`next(token, state)`, see `word_writer.Generator`; the model of a run has it as `writing`.
+The model of a run holds the generator to sample from, a `text_gan.Generator`, as `sampling_generator`.
 """
 
 import csv
@@ -13,38 +12,38 @@ from scriptorium.pictures import figure_of
 from scriptorium.scores.samples import Bleu, Judge
 from scriptorium.text_gan.samples import as_text, settings_of, temperature_of, write
 from scriptorium.training import storage
-from scriptorium.training.fit import due
+from scriptorium.training.fit import is_reporting_epoch
 
 import keras
 import numpy as np
 
-SCORED = 2000  # sentences that are scored after an epoch
+SCORED = 2000  # sentences scored after an epoch
 TEMPERATURES = (1.2, 1.1, 1.0, 0.9, 0.8, 0.7, 0.6)
 LIKELIHOOD = "likelihood.safetensors"
 
 
-def judge_of(run, corpus, train, split):
-    """Returns the `text_scores.Judge` of a corpus, whose training texts are `train`, by the texts of another split."""
+def make_judge(run, corpus, train, split):
+    """Returns a `Judge` that compares samples with the training texts `train` and the texts of another split."""
     texts, vocabulary = getattr(corpus, split), run.vocabulary
     ids = [strip_special(train[i]) for i in range(len(train))]
     tokens, held_out = [vocabulary.split(text) for text in texts], [vocabulary.encode(text) for text in texts]
     return Judge(ids, held_out, tokens, [vocabulary.decode(row) for row in ids], run.seed)
 
 
-class Show(keras.callbacks.Callback):
-    """Scores of samples at each epoch's validation, then samples; curves of the training every `every` steps.
+class EpochReport(keras.callbacks.Callback):
+    """Reports scores of samples at each validation, then samples; and training curves every `every` steps.
 
     Args:
         run: started `Run`.
-        judge: `text_scores.Judge`.
-        epochs: of the whole run.
-        done: steps of the run so far.
-        every: steps between two points of the curves.
+        judge: `Judge`.
+        epochs: epochs of the whole run.
+        every: steps between two points of the training curves.
     """
 
-    def __init__(self, run, judge, epochs, done, every=20):
+    def __init__(self, run, judge, epochs, every=20):
         super().__init__()
-        self.run, self.judge, self.last, self.done, self.every = run, judge, epochs, done, every
+        self.run, self.judge, self.last, self.every = run, judge, epochs, every
+        self.done = run.saved[0]["steps"] if run.saved else 0
 
     def on_train_batch_end(self, batch, logs=None):
         self.done += 1
@@ -55,17 +54,17 @@ class Show(keras.callbacks.Callback):
         settings = settings_of(self.run.options)
         count = 20 if self.run.dry_run else SCORED
         self.samples = write(self.run, count, seed=self.run.seed, **settings)
-        found = self.judge.scores(self.samples, *as_text(self.run, self.samples))
-        for name, metric in self.model.given.items():
-            metric.value.assign(found[name])
+        scores = self.judge.scores(self.samples, *as_text(self.run, self.samples))
+        for name, metric in self.model.scores.items():
+            metric.value.assign(scores[name])
 
     def on_epoch_end(self, epoch, logs=None):
         run, options = self.run, self.run.options
-        scores = (f"{name} {logs[f'val_{name}']:.4g}" for name in self.model.given)
+        scores = (f"{name} {logs[f'val_{name}']:.4g}" for name in self.model.scores)
         run.console.say("  " + "  ".join(scores))
-        if due(epoch, options["output_every"], self.last):
+        if is_reporting_epoch(epoch, options["output_every"], self.last):
             lines = as_text(run, self.samples[: options["num_samples"]])[1]
-            run.shown("samples", lines, epoch + 1, temperature=temperature_of(options))
+            run.log_texts("samples", lines, epoch + 1, temperature=temperature_of(options))
         if epoch + 1 == options["pretrain_epochs"] and self.model.critic:
             run.save_weights(LIKELIHOOD)
 
@@ -80,10 +79,10 @@ def curve(run, judge, n, generator, temperatures=TEMPERATURES):
     return rows
 
 
-def below(rows, lm_score, reverse_lm_score):
-    """Returns by how much a point lies below the curve of `rows`: nats of the reverse score, at its own lm_score.
+def gap_to_curve(rows, lm_score, reverse_lm_score):
+    """Returns how far a point lies below the curve of `rows`: nats of the reverse score, at the same lm_score.
 
-    Points between two temperatures lie on a line; None where the curve does not reach to the point.
+    The curve is linear between temperatures; None if it does not reach the lm_score of the point.
     """
     rows = sorted(row[1:] for row in rows)
     if not rows[0][0] <= lm_score <= rows[-1][0]:
@@ -91,65 +90,65 @@ def below(rows, lm_score, reverse_lm_score):
     return float(np.interp(lm_score, *zip(*rows, strict=True))) - reverse_lm_score
 
 
-def styles(run, n, groups=10):
-    """Returns what the noise of whole sentences controls: self-BLEU-3 of n sentences of one style, and of n of any.
+def style_effect(run, n, groups=10):
+    """Measures what the style noise controls: self-BLEU-3 of n sentences that share a style, and of n that do not.
 
-    Means over so many groups, {name: float}. A style that sets a topic or a form makes its sentences alike.
+    Returns means over `groups` groups, {name: float}. If a style sets a topic or a form, its sentences are similar.
     """
-    found = {}
+    means = {}
     for name, of_one in (("self_bleu_3_of_a_style", True), ("self_bleu_3_of_any", False)):
         values = []
         for seed in range(1, (2 if run.dry_run else groups) + 1):
             samples = write(run, n, seed=run.seed + seed, style_seed=seed if of_one else None)
             values.append(Bleu(as_text(run, samples)[0], 3).of_each()[2])
-        found[name] = float(np.mean(values))
-    return found
+        means[name] = float(np.mean(values))
+    return means
 
 
 def picture(title, curves, point):
     """Returns a figure of curves (dict of name -> rows of `curve`) and of a point (lm_score, reverse_lm_score)."""
     figure = figure_of(7, 5)
     axes = figure.add_subplot(
-        title=title, xlabel="lm_score: nats a token of samples (quality)",
-        ylabel="reverse_lm_score: nats a token of real texts (variety)",
+        title=title, xlabel="lm_score: nats per token of samples (quality)",
+        ylabel="reverse_lm_score: nats per token of real texts (variety)",
     )  # fmt: skip
     for name, rows in curves.items():
         axes.plot([row[1] for row in rows], [row[2] for row in rows], marker="o", markersize=3, label=name)
-        for temperature, *place in rows:
-            axes.annotate(f"{temperature:g}", place, (3, 3), textcoords="offset points", fontsize=7)
-    axes.plot(*point, marker="*", markersize=13, linestyle="none", label="as it writes")
+        for temperature, *xy in rows:
+            axes.annotate(f"{temperature:g}", xy, (3, 3), textcoords="offset points", fontsize=7)
+    axes.plot(*point, marker="*", markersize=13, linestyle="none", label="at its own settings")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     return figure
 
 
 def evaluate(run, corpus, train, args, n, likelihood=None):
-    """Scores a run by n sentences against the test split, prints the scores, writes eval.json, curve.csv and curve.png.
+    """Scores n sentences of a run against the test split; prints and writes eval.json, curve.csv and curve.png.
 
     Args:
         run: opened `Run` with its model.
         corpus: `corpora.Corpus`.
-        train: `util.Sequences` that it was trained on.
-        args: has the options of the sampling.
-        n: sentences, at each temperature of the curve too.
-        likelihood: the same generator as trained by likelihood, to compare with, or None.
+        train: the `Sequences` of the training split.
+        args: options, including those for sampling.
+        n: number of sentences, also at each temperature of the curve.
+        likelihood: the same generator trained by likelihood only, to compare with, or None.
 
     Returns:
         dict of scores.
     """
-    started, judge = time.monotonic(), judge_of(run, corpus, train, "test")
-    settings = settings_of(vars(args))
+    started, judge = time.monotonic(), make_judge(run, corpus, train, "test")
+    settings = settings_of(args)
     samples = write(run, n, seed=run.seed, **settings)
-    scores = judge.scores(samples, *as_text(run, samples)) | styles(run, max(2, n // 50))
-    # A language model counted on more samples is better: a point and a curve have equally many.
+    scores = judge.scores(samples, *as_text(run, samples)) | style_effect(run, max(2, n // 50))
+    # A language model counted on more samples scores better, so point and curve use equally many.
     point, curves = (scores["lm_score"], scores["reverse_lm_score"]), {}
     if run.options["feedback"] != "argmax" or run.options["mode"] == "mle":
-        curves[run.options["mode"]] = curve(run, judge, n, run.model.writing)
+        curves[run.options["mode"]] = curve(run, judge, n, run.model.sampling_generator)
     if likelihood:
         curves["likelihood"] = curve(run, judge, n, likelihood)
-        found = below(curves["likelihood"], *point)
-        if found is not None:
-            scores["below_likelihood"] = found
+        gap = gap_to_curve(curves["likelihood"], *point)
+        if gap is not None:
+            scores["below_likelihood"] = gap
     run.console.say(f"{len(samples):,} sentences of {run.name} against the test split")
     run.console.say(*(f"{name:>24}  {value:.4f}" for name, value in scores.items()))
     for name, rows in curves.items():
@@ -170,15 +169,15 @@ def evaluate(run, corpus, train, args, n, likelihood=None):
     return scores
 
 
-def likelihood_of(run, build):
-    """Returns the generator of a run as it was after its training by likelihood, None where it had none.
+def load_likelihood_generator(run, build):
+    """Returns the generator of a run as it was after training by likelihood, or None if there was no such phase.
 
     Args:
         run: opened `Run`.
-        build: the script's function of options and vocabulary that makes a model.
+        build: the script's function that builds a model from options and vocabulary.
     """
     if run.dry_run or not (run.directory / LIKELIHOOD).exists():
         return None
     model = build(run.options, run.vocabulary)
     run.load_weights(LIKELIHOOD, model)
-    return model.writing
+    return model.sampling_generator

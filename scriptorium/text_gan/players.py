@@ -1,7 +1,7 @@
-"""Two players that train against each other: their optimizers as one, and gradients on each backend.
+"""Training of two players against each other: their optimizers combined, and gradients on each backend.
 
-What differs between TensorFlow, JAX and torch in such a training stands here: a gradient
-that is part of a loss, the gradients of some of a model's weights, and a step that is one of several.
+This module holds what differs between TensorFlow, JAX and torch: a gradient inside a loss, gradients of some of the
+weights, and a conditional training step.
 """
 
 import contextlib
@@ -20,10 +20,10 @@ elif BACKEND == "torch":
 
 
 def gradient_of_sum(function, x):
-    """Returns the gradient of sum(function(x)) with respect to x, which can be differentiated in its turn.
+    """Returns the gradient of sum(function(x)) with respect to x, itself differentiable.
 
     Args:
-        function: of a tensor (batch, ...), returns a tensor.
+        function: function of a tensor (batch, ...) that returns a tensor.
         x: float (batch, ...).
     """
     if BACKEND == "tensorflow":
@@ -37,35 +37,35 @@ def gradient_of_sum(function, x):
         with torch.enable_grad():
             x = x if x.requires_grad else x.detach().requires_grad_()
             return torch.autograd.grad(ops.sum(function(x)), x, create_graph=True)[0]
-    raise NotImplementedError(f"There is no training of two players on {BACKEND}.")
+    raise NotImplementedError(f"The backend {BACKEND} cannot train two players; use tensorflow, jax or torch.")
 
 
 def loss_and_gradients(function, variables, everything):
     """Computes a loss and its gradients.
 
     Args:
-        function: without arguments, returns a scalar and any structure of tensors.
-        variables: list of `keras.Variable`, the gradients asked for.
+        function: function without arguments that returns a scalar and any structure of tensors.
+        variables: list of `keras.Variable` to differentiate by.
         everything: list of all variables that the function may read or assign, needed on JAX.
 
     Returns:
-        The scalar, the structure, and the list of gradients; zeros where a variable has no part.
+        The scalar, the structure, and the list of gradients; zeros for variables without influence.
     """
     if BACKEND == "tensorflow":
         with tf.GradientTape() as tape:
             loss, others = function()
         values = [variable.value for variable in variables]
-        found = tape.gradient(loss, values, unconnected_gradients="zero")
-        return loss, others, [tf.convert_to_tensor(gradient) for gradient in found]
+        gradients = tape.gradient(loss, values, unconnected_gradients="zero")
+        return loss, others, [tf.convert_to_tensor(gradient) for gradient in gradients]
     if BACKEND == "torch":
         loss, others = function()
         values = [variable.value for variable in variables]
-        found = torch.autograd.grad(loss, values, allow_unused=True)
-        found = [torch.zeros_like(v) if g is None else g for g, v in zip(found, values, strict=True)]
-        detach = keras.tree.map_structure(lambda x: x.detach(), others)
-        return loss.detach(), detach, found
-    asked = {id(variable) for variable in variables}
-    others = [variable for variable in everything if id(variable) not in asked]
+        gradients = torch.autograd.grad(loss, values, allow_unused=True)
+        gradients = [torch.zeros_like(v) if g is None else g for g, v in zip(gradients, values, strict=True)]
+        detached = keras.tree.map_structure(lambda x: x.detach(), others)
+        return loss.detach(), detached, gradients
+    differentiated = {id(variable) for variable in variables}
+    others = [variable for variable in everything if id(variable) not in differentiated]
     now = [ops.convert_to_tensor(variable) for variable in others]
 
     def pure(values):
@@ -75,19 +75,19 @@ def loss_and_gradients(function, variables, everything):
         return loss, (more, [scope.get_current_value(variable) for variable in others])
 
     values = [ops.convert_to_tensor(variable) for variable in variables]
-    (loss, (more, after)), found = jax.value_and_grad(pure, has_aux=True)(values)
+    (loss, (more, after)), gradients = jax.value_and_grad(pure, has_aux=True)(values)
     for variable, value, before in zip(others, after, now, strict=True):
         if value is not None and value is not before:
             variable.assign(value)
-    return loss, more, found
+    return loss, more, gradients
 
 
 def when(condition, function, everything):
-    """Calls a function, which assigns to variables and returns nothing, where a condition holds.
+    """Calls a function, which assigns to variables and returns nothing, if a condition holds.
 
     Args:
         condition: bool scalar tensor, or True.
-        function: without arguments.
+        function: function without arguments.
         everything: list of all variables, see `loss_and_gradients`.
     """
     if condition is True:
@@ -117,38 +117,40 @@ def when(condition, function, everything):
 
 
 def stateless(model, state, function):
-    """Calls a function that assigns to the variables of a Keras model, on JAX, where these come and go as a tuple.
+    """Calls a function that assigns to the variables of a Keras model, on JAX, where values are passed as a tuple.
 
     Args:
         model: `keras.Model`.
-        state: values of the trainable, the other, the optimizer's and the metrics' variables: a tuple of four lists.
-        function: without arguments.
+        state: values of the trainable, non-trainable, optimizer and metric variables: a tuple of four lists.
+        function: function without arguments.
 
     Returns:
-        What the function returns, and the state after it.
+        The result of the function, and the new state.
     """
     lists = (model.trainable_variables, model.non_trainable_variables, model.optimizer.variables)
-    # In a validation the optimizer has no part.
-    lists = tuple(own if values else [] for own, values in zip((*lists, model.metrics_variables), state, strict=True))
-    pairs = [pair for own, values in zip(lists, state, strict=True) for pair in zip(own, values, strict=True)]
+    # The optimizer takes no part in validation.
+    lists = tuple(
+        group if values else [] for group, values in zip((*lists, model.metrics_variables), state, strict=True)
+    )
+    pairs = [pair for group, values in zip(lists, state, strict=True) for pair in zip(group, values, strict=True)]
     with stateless_scope.StatelessScope(state_mapping=pairs) as scope:
         result = function()
-    after = [[scope.get_current_value(variable) for variable in own] for own in lists]
+    after = [[scope.get_current_value(variable) for variable in group] for group in lists]
     return result, tuple(after)
 
 
 def everything(model):
-    """Returns all variables of a compiled model: weights, seeds, those of its optimizer and of its metrics."""
-    found = [*model.trainable_variables, *model.non_trainable_variables, *model.optimizer.variables]
-    return list({id(variable): variable for variable in [*found, *model.metrics_variables]}.values())
+    """Returns all variables of a compiled model: weights, seeds, and those of its optimizer and metrics."""
+    variables = [*model.trainable_variables, *model.non_trainable_variables, *model.optimizer.variables]
+    return list({id(variable): variable for variable in [*variables, *model.metrics_variables]}.values())
 
 
 class Optimizers(keras.optimizers.Optimizer):
-    """Several optimizers, each for weights of its own, as one: what a `keras.Model` is compiled with.
+    """Combines several optimizers, each with its own weights, into one that a `keras.Model` can be compiled with.
 
     Args:
         optimizers: dict of name -> (`keras.optimizers.Optimizer`, function that returns its list of variables).
-        shown: function that returns the name of the one whose learning rate is shown.
+        shown: function that returns the name of the optimizer whose learning rate is reported.
     """
 
     def __init__(self, optimizers, shown):
@@ -157,9 +159,9 @@ class Optimizers(keras.optimizers.Optimizer):
 
     def build(self, variables):
         super().build([])
-        for optimizer, own in self.parts.values():
+        for optimizer, variables_of in self.parts.values():
             if not optimizer.built:
-                optimizer.build(own())
+                optimizer.build(variables_of())
 
     @property
     def variables(self):
@@ -170,7 +172,46 @@ class Optimizers(keras.optimizers.Optimizer):
         return self.parts[self.shown()][0].learning_rate
 
     def update(self, name, gradients):
-        """Does a step of one of them, by the gradients of its variables."""
-        optimizer, own = self.parts[name]
+        """Runs a step of one optimizer with the gradients of its variables."""
+        optimizer, variables_of = self.parts[name]
         with torch.no_grad() if BACKEND == "torch" else contextlib.nullcontext():
-            optimizer.apply(gradients, own())
+            optimizer.apply(gradients, variables_of())
+
+
+class TwoPlayerModel(keras.Model):
+    """A model with custom steps: `train_on(ids)` and `test_on(ids)` return a dict of logs."""
+
+    def train_step(self, *arguments):
+        if BACKEND != "jax":
+            return self.train_on(arguments[0][0])
+        state, data = arguments
+        return stateless(self, state, lambda: self.train_on(data[0]))
+
+    def test_step(self, *arguments):
+        if BACKEND != "jax":
+            return self.test_on(arguments[0][0])
+        (trainable, others, measured), data = arguments
+        logs, after = stateless(self, (trainable, others, [], measured), lambda: self.test_on(data[0]))
+        return logs, (after[0], after[1], after[3])
+
+
+class ExternalMetric(keras.metrics.Metric):
+    """A number that is computed elsewhere and assigned to `value` during validation."""
+
+    def __init__(self, name):
+        super().__init__(name=name)
+        self.value = self.add_weight(name="value", initializer="zeros")
+
+    def update_state(self, *arguments, **settings):
+        pass
+
+    def reset_state(self):
+        pass
+
+    def result(self):
+        return ops.convert_to_tensor(self.value)
+
+
+def norm_of(gradients):
+    """Returns the global norm of a list of gradients."""
+    return ops.sqrt(sum(ops.sum(ops.cast(gradient, "float32") ** 2) for gradient in gradients))

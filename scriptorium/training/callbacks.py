@@ -1,4 +1,4 @@
-"""What happens at each step and at the end of each epoch of a training: scores are shown, the position is saved."""
+"""Callbacks of training: show scores and save the state, at each step and at the end of each epoch."""
 
 import math
 import time
@@ -10,12 +10,12 @@ import keras
 import numpy as np
 
 
-class Stop(Exception):
-    """Leaves Keras's loop at once."""
+class StopTraining(Exception):
+    """Leaves Keras's loop immediately."""
 
 
-class Watch(keras.callbacks.Callback):
-    """Comes before the callbacks of a script: position, loss, speed, the line of an epoch and the best weights."""
+class Progress(keras.callbacks.Callback):
+    """Runs before a script's callbacks: tracks position, loss and speed, prints the epoch, saves the best weights."""
 
     def __init__(self, session, history):
         super().__init__()
@@ -24,14 +24,14 @@ class Watch(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         session = self.session
         session.train.go_to(epoch, session.step)
-        session.take_metrics()
+        session.restore_metrics()
         session.before_validation, self.first = None, session.step
         self.seconds = self.timed = self.tokens = 0
         self.began = session.tick = time.monotonic()
 
     def on_train_batch_begin(self, batch, logs=None):
         if keras.backend.backend() == "torch":
-            # There, Dropout draws from torch's own random numbers, past every seed generator; so do data loaders.
+            # On torch, Dropout and data loaders draw from torch's global random numbers, not from seed generators.
             import torch
 
             position = np.random.SeedSequence((self.session.run.seed, self.session.steps))
@@ -42,7 +42,7 @@ class Watch(keras.callbacks.Callback):
         done = min(self.first + batch + 1, session.total)
         new = done - session.step
         session.step, session.steps = done, session.steps + new
-        # Reading the loss waits for the step, so the time until now is the step's own.
+        # Reading the loss waits for the step to finish, so the time until here includes all of it.
         losses = {name: float(value) for name, value in (logs or {}).items() if name == "loss" or "loss" not in logs}
         for name, value in losses.items():
             if not math.isfinite(value):
@@ -50,14 +50,14 @@ class Watch(keras.callbacks.Callback):
         if self.compiled:
             self.seconds += time.monotonic() - session.tick
             self.timed += new
-            self.tokens += sum(session.train.tokens(done - self.first - i) for i in range(1, new + 1))
+            self.tokens += sum(session.train.num_tokens(done - self.first - i) for i in range(1, new + 1))
             left = (session.total - done) * self.seconds / self.timed
             session.run.console.live(
                 f"epoch {session.epoch + 1}/{session.epochs}  step {done}/{session.total}"
                 + "".join(f"  {name} {value:.4g}" for name, value in list(losses.items())[:3])
-                + f"  {self.tokens / max(self.seconds, 1e-9):,.0f} tokens/s  {duration(left)} left of the epoch"
+                + f"  {self.tokens / max(self.seconds, 1e-9):,.0f} tokens/s  {duration(left)} left in this epoch"
             )
-        # The first step of all compiles the model: it says nothing about speed.
+        # The very first step compiles the model, so it is left out of the speed.
         self.compiled = True
 
     def on_test_begin(self, logs=None):
@@ -67,13 +67,15 @@ class Watch(keras.callbacks.Callback):
     def on_test_batch_end(self, batch, logs=None):
         if self.session.signal:
             self.session.save(self.session.before_validation)
-            raise Stop
+            raise StopTraining
 
     def on_epoch_end(self, epoch, logs=None):
         session, run = self.session, self.session.run
         scores = {name: float(value) for name, value in logs.items()}
         if session.monitor not in scores:
-            raise ValueError(f"There is no {session.monitor} to choose the best weights by, only {', '.join(scores)}.")
+            raise ValueError(
+                f"Cannot choose the best weights by {session.monitor}; the scores are {', '.join(scores)}."
+            )
         now = session.settings()
         if self.seconds:
             now["tokens_per_second"] = self.tokens / self.seconds
@@ -81,9 +83,9 @@ class Watch(keras.callbacks.Callback):
         whole = session.step >= session.total
         left = ""
         if self.seconds and whole:
-            # What was not training was validation; a resumed epoch trained a part of its steps only.
-            an_epoch = seconds - self.seconds + self.seconds / self.timed * session.total
-            left = f"  {duration((session.epochs - epoch - 1) * an_epoch)} left"
+            # The time outside training was validation; a resumed epoch trained only some of its steps.
+            per_epoch = seconds - self.seconds + self.seconds / self.timed * session.total
+            left = f"  {duration((session.epochs - epoch - 1) * per_epoch)} left"
         until = "" if whole else f" until step {session.steps}"
         run.console.say(f"epoch {epoch + 1}/{session.epochs}{until}  {epoch_line(scores, now)}{left}")
         training = {name: value for name, value in scores.items() if not name.startswith("val_")}
@@ -93,9 +95,9 @@ class Watch(keras.callbacks.Callback):
         try:
             self.history.add({"epoch": epoch + 1, "step": session.steps, **scores, **now, "seconds": seconds})
         except Exception as error:
-            # No training is lost for a table or a picture.
+            # A table or a figure is no reason to lose a training.
             if not self.failed:
-                run.console.say(f"The history could not be written: {error}. Training goes on.")
+                run.console.say(f"The history could not be written: {error}. Training continues.")
             self.failed = True
         if scores[session.monitor] < session.best[0]:
             session.best = (scores[session.monitor], epoch + 1)
@@ -103,8 +105,8 @@ class Watch(keras.callbacks.Callback):
                 run.save_best()
 
 
-class Keep(keras.callbacks.Callback):
-    """Comes after the callbacks of a script, so that what they change is saved too."""
+class Checkpoint(keras.callbacks.Callback):
+    """Runs after a script's callbacks, so that their changes are saved too."""
 
     def __init__(self, session):
         super().__init__()
@@ -114,7 +116,7 @@ class Keep(keras.callbacks.Callback):
         session = self.session
         if session.signal:
             session.save()
-            raise Stop
+            raise StopTraining
         if session.max_steps and session.steps >= session.max_steps:
             self.model.stop_training = True
         elif time.monotonic() - session.saved > session.save_seconds and session.step < session.total:
@@ -124,17 +126,17 @@ class Keep(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         session = self.session
         if session.step < session.total:
-            # It ends within the epoch: what goes on from here must not notice that there was a validation.
+            # Training ends within the epoch: save the state from before the validation, as if there had been none.
             session.save(session.before_validation)
         else:
             session.epoch, session.step = epoch + 1, 0
             session.save()
         if session.signal:
-            raise Stop
+            raise StopTraining
 
 
-class Callbacks(keras.callbacks.CallbackList):
-    """Callbacks whose training begins and ends once, however often Keras's `fit` is called."""
+class CallbackList(keras.callbacks.CallbackList):
+    """A CallbackList whose training begins and ends once, however often Keras's `fit` is called."""
 
     def on_train_begin(self, logs=None):
         pass

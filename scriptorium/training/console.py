@@ -1,4 +1,4 @@
-"""What a run prints: lines, and on a terminal one live line."""
+"""Prints the output of a run: lines, and on a terminal one live line."""
 
 import contextlib
 import shutil
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 class Console:
-    """Lines, and on a terminal one live line that the next line takes the place of."""
+    """Prints lines, and on a terminal one live line that the next line replaces."""
 
     def __init__(self):
         self.shown = 0
@@ -20,7 +20,7 @@ class Console:
         print(*lines, sep="\n", flush=True)
 
     def live(self, text):
-        """Shows a line that moves; only on a terminal, and no more than five times a second."""
+        """Updates the live line; only on a terminal, and at most five times per second."""
         now = time.monotonic()
         if not sys.stdout.isatty() or now - self.last < 0.2:
             return
@@ -35,7 +35,7 @@ class Console:
 
 
 def duration(seconds):
-    """Returns a time in words: 45s, 12m, 3h05m."""
+    """Returns a readable duration: 45s, 12m, 3h05m."""
     if seconds < 100:
         return f"{seconds:.0f}s"
     minutes = round(seconds / 60)
@@ -47,29 +47,29 @@ def _short(value):
 
 
 def readable(path):
-    """Returns a path as a person would type it from here."""
+    """Returns a path relative to the current folder, if it lies inside it."""
     with contextlib.suppress(ValueError):
         return str(Path(path).resolve().relative_to(Path.cwd()))
     return str(path)
 
 
 def epoch_line(scores, now):
-    """Returns the scores of an epoch in one line: training/validation, then what was set and how fast it went.
+    """Returns the scores of an epoch in one line: training/validation, then kl_weight and speed.
 
     Args:
         scores: dict of name -> number; validation scores start with "val_".
         now: dict that may hold kl_weight and tokens_per_second.
     """
-    said = []
+    parts = []
     for name, value in scores.items():
-        # The loss is shown where there is nothing better: a model with scores of its own minimises a mixture of them.
+        # Show the loss only without other scores: a model with several scores minimizes a mixture of them.
         if name.startswith("val_") or (name == "loss" and len(scores) > 2):
             continue
-        said.append(
+        parts.append(
             f"{name} {_short(value)}" + (f"/{_short(scores['val_' + name])}" if f"val_{name}" in scores else "")
         )
     if "kl_weight" in now:
-        said.append(f"kl_weight {now['kl_weight']:.3g}")
+        parts.append(f"kl_weight {now['kl_weight']:.3g}")
     if "tokens_per_second" in now:
-        said.append(f"{now['tokens_per_second']:,.0f} tokens/s")
-    return "  ".join(said)
+        parts.append(f"{now['tokens_per_second']:,.0f} tokens/s")
+    return "  ".join(parts)

@@ -1,9 +1,9 @@
-"""Training a run from its first step to its last; it can be stopped at any step and goes on as if it never had been.
+"""Trains a run from its first step to its last; it can be stopped at any step and resumed exactly.
 
 Import this module before Keras: it keeps TensorFlow from writing to the console.
 
-A save holds the weights, the optimizers, the random state, the running metrics and the position. The order of the data
-is a function of (seed, epoch) alone. So a run that was stopped and resumed ends with the same weights, bit for bit, as
+A save holds the weights, the optimizers, the random state, the running metrics and the position, and the order of the
+data depends on (seed, epoch) alone. So a run that was stopped and resumed ends with the same weights, bit for bit, as
 one that never stopped.
 """
 
@@ -12,7 +12,7 @@ import signal
 import threading
 
 from scriptorium import UserError
-from scriptorium.training.callbacks import Callbacks, Keep, Stop, Watch
+from scriptorium.training.callbacks import CallbackList, Checkpoint, Progress, StopTraining
 from scriptorium.training.history import History
 from scriptorium.training.session import Session
 
@@ -22,33 +22,33 @@ import numpy as np
 DRY_RUN_BATCHES = 2
 
 
-def falling(rate, decay, steps):
+def learning_rate_schedule(rate, decay, steps):
     """Returns a learning rate that falls from `rate` to 0 in `steps` steps; decay is "linear", "cosine" or "none"."""
     schedules = keras.optimizers.schedules
     shapes = {"linear": schedules.PolynomialDecay, "cosine": schedules.CosineDecay}
     return rate if decay == "none" else shapes[decay](rate, steps)
 
 
-def settle_epochs(run, args, train):
-    """Lets --max-steps alone say how many epochs a new run has: as many as these steps take."""
+def epochs_for_max_steps(run, args, train):
+    """If only --max-steps is given, sets the epochs of a new run to as many as these steps take."""
     if args.max_steps and "epochs" not in args.given and run.is_new:
         args.epochs = run.options["epochs"] = -(-args.max_steps // train.total)
 
 
-def due(epoch, every, last):
-    """Whether samples are shown after an epoch, counted from 0: each `every` epochs, and after the last in any case."""
+def is_reporting_epoch(epoch, every, last):
+    """Whether to show samples after an epoch, counted from 0: every `every` epochs, and always after the last."""
     return bool(every) and ((epoch + 1) % every == 0 or epoch + 1 == last)
 
 
-class Feed(keras.utils.PyDataset):
-    """What Keras sees of a dataset: its batches in their order, of any width, as many as there are.
+class KerasFeed(keras.utils.PyDataset):
+    """Passes the batches of a dataset to Keras, in order and of any width.
 
-    Keras on TensorFlow looks at the first two batches before all and takes their shapes for those of every batch. So it
-    is shown the first one twice, the second time with more time.
+    Keras on TensorFlow inspects the first two batches and takes their shapes for those of every batch. So it is shown
+    the first batch twice, the second time with a longer time axis.
 
     Args:
-        batches: dataset whose items are arrays, or tuples or dicts of arrays, with the time as their second axis.
-        limit: serve no more than this many; None serves all.
+        batches: dataset whose items are arrays, or tuples or dicts of arrays, with time as their second axis.
+        limit: maximum number of batches; None for all.
     """
 
     def __init__(self, batches, limit=None):
@@ -73,15 +73,15 @@ def _wider(array):
 
 @contextlib.contextmanager
 def _signals(session):
-    """Notes the first Ctrl-C or SIGTERM; the second one stops at once."""
+    """Records the first Ctrl-C or SIGTERM; the second one stops immediately."""
 
     def note(number, frame):
         if session.signal is not None:
             raise KeyboardInterrupt
         session.signal = number
-        session.run.console.say("Stopping after this step. Once more stops at once.")
+        session.run.console.say("Stopping after this step. Press Ctrl-C again to stop immediately.")
 
-    # Only the main thread may handle signals; a training in another one is left to who started it.
+    # Only the main thread may handle signals; in another thread the caller has to.
     numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
     before = {number: signal.signal(number, note) for number in numbers}
     try:
@@ -92,52 +92,53 @@ def _signals(session):
 
 
 def fit(run, model, train, valid, *, epochs, monitor="val_neg_elbo", callbacks=(), max_steps=None, save_minutes=5):
-    """Trains the model of a run that has started, from where it stands to its end.
+    """Trains the model of a started run from its current position to the end.
 
     Args:
         run: started `Run`.
-        model: built and compiled `keras.Model`. Where it has `begin_epoch`, that is called with each epoch, from 0,
-            and may return that earlier epochs are not to count for the best weights.
-        train, valid: datasets such as `util.Batches`; `train` has `total`, `go_to` and `tokens`.
-        epochs: passes over `train`, those before a resume counted.
-        monitor: the validation score, the lower the better, that best.safetensors is chosen by.
-        callbacks: list of `keras.callbacks.Callback`, called after the line of the epoch and before the save.
-        max_steps: ends training after this many steps, those before a resume counted; None does not.
+        model: built and compiled `keras.Model`. If it has `begin_epoch`, this is called with each epoch, from 0, and
+            may return True to discard earlier epochs for the best weights.
+        train, valid: datasets such as `Batches`; `train` has `total`, `go_to` and `num_tokens`.
+        epochs: passes over `train`, including those before a resume.
+        monitor: the validation score that best.safetensors minimizes.
+        callbacks: list of `keras.callbacks.Callback`, called after the epoch is printed and before the save.
+        max_steps: ends training after this many steps, including those before a resume; None for no limit.
         save_minutes: minutes between two saves within an epoch.
 
     Returns:
-        dict of name -> list with a value an epoch: the columns of history.csv.
+        dict of name -> list with one value per epoch: the columns of history.csv.
 
     Raises:
-        UserError: nothing to train or validate on, a loss that is not finite, a disk that is full.
-        SystemExit: of status 130 after Ctrl-C and 143 after SIGTERM, when all is saved.
+        UserError: nothing to train or validate on, a loss that is not finite, or a full disk.
+        SystemExit: with status 130 after Ctrl-C and 143 after SIGTERM, once everything is saved.
     """
     for split, batches in (("train", train.total), ("validate", len(valid))):
         if not batches:
-            raise UserError(f"There is no text to {split} on: give a longer text.")
+            raise UserError(f"There is no text to {split} on; use a longer text.")
     epochs = min(epochs, 1) if run.dry_run else epochs
     total = min(train.total, DRY_RUN_BATCHES) if run.dry_run else train.total
     session = Session(run, model, train, total, epochs, monitor, max_steps, save_minutes)
     if run.saved:
-        session.take(*run.saved)
+        session.restore(*run.saved)
         run.saved = None
     history = History(run.directory, session.epoch)
     if session.epoch >= epochs or (max_steps and session.steps >= max_steps):
         run.console.say(
-            f"It has had its {session.epoch} epochs, {session.steps} steps; --epochs and --max-steps ask for more."
+            f"Training is complete ({session.epoch} epochs, {session.steps} steps)."
+            " Raise --epochs or --max-steps to continue."
         )
-    listed = Callbacks([Watch(session, history), *callbacks, Keep(session)], add_history=True, model=model)
+    listed = CallbackList([Progress(session, history), *callbacks, Checkpoint(session)], add_history=True, model=model)
     try:
         with _signals(session):
             listed.begin()
             while session.epoch < epochs and not (max_steps and session.steps >= max_steps):
                 _fit_epoch(session, listed, valid)
             listed.end()
-    except Stop:
+    except StopTraining:
         run.console.say(
-            f"Stopped in epoch {session.epoch + 1} after step {session.step} of {session.total}; all is saved.",
-            "To go on:",
-            f"  {session.how_to_go_on()}",
+            f"Stopped in epoch {session.epoch + 1} after step {session.step} of {session.total}; everything is saved.",
+            "To continue:",
+            f"  {session.resume_command()}",
         )
         run.close()
         raise SystemExit(128 + session.signal) from None
@@ -145,19 +146,32 @@ def fit(run, model, train, valid, *, epochs, monitor="val_neg_elbo", callbacks=(
     return history.columns()
 
 
+def fit_run(run, train, valid, args, monitor, callbacks=(), more_epochs=0):
+    """Trains the model of a started run, then loads its best weights.
+
+    Args:
+        run, train, valid, monitor, callbacks: see `fit`.
+        args: options, with epochs, max_steps and save_minutes.
+        more_epochs: epochs in addition to those in the options.
+    """
+    limits = {"epochs": args.epochs + more_epochs, "max_steps": args.max_steps, "save_minutes": args.save_minutes}
+    fit(run, run.model, train, valid, monitor=monitor, callbacks=callbacks, **limits)
+    run.load_best(run.model)
+
+
 def _fit_epoch(session, listed, valid):
-    # An epoch is a call of its own: Keras would take the batches that are left of a first one for those of all.
+    # One call per epoch: otherwise Keras would take the batches left in a resumed epoch for the length of all epochs.
     model, epoch = session.model, session.epoch
-    valid = Feed(valid, DRY_RUN_BATCHES if session.run.dry_run else None)
+    valid = KerasFeed(valid, DRY_RUN_BATCHES if session.run.dry_run else None)
     if session.step < session.total:
         session.train.go_to(epoch, session.step)
         if hasattr(model, "begin_epoch") and model.begin_epoch(epoch) and not session.step:
             session.forget_best()
-        feed = Feed(session.train, session.total)
+        feed = KerasFeed(session.train, session.total)
         span = {"initial_epoch": epoch, "epochs": epoch + 1}
         model.fit(feed, validation_data=valid, callbacks=listed, verbose=0, shuffle=False, **span)
     else:
-        # It was stopped in the validation of this epoch, which is all that is left of it.
+        # Training stopped during the validation of this epoch, so only the validation is left.
         listed.on_epoch_begin(epoch)
         scores = dict(model.get_metrics_result())
         validation = model.evaluate(valid, callbacks=listed, return_dict=True, verbose=0)

@@ -1,4 +1,4 @@
-"""The history of a run as a table and a picture."""
+"""The history of a run as a table and a figure."""
 
 import contextlib
 import csv
@@ -9,30 +9,30 @@ import textwrap
 from scriptorium.pictures import figure_of
 from scriptorium.training import storage
 
-# Lines of more points than these get no marks in the picture.
+# Curves with more points than this are drawn without markers.
 MARKED_POINTS = 30
-UNDRAWN = ("epoch", "step", "seconds", "tokens_per_second", "loss")  # columns of the history that say little
+UNDRAWN = ("epoch", "step", "seconds", "tokens_per_second", "loss")  # columns that are left out of the figure
 
 
 class History:
-    """One row an epoch, in `history.csv` and as a picture in `history.png`.
+    """One row per epoch, in `history.csv` and drawn in `history.png`.
 
     Args:
         directory: Path of the run.
-        epochs: rows of more than this many epochs are dropped: a resumed training writes them again.
+        epochs: rows after this epoch are dropped: a resumed training writes them again.
     """
 
     def __init__(self, directory, epochs=0):
         self.directory, self.rows = directory, []
-        # A table that cannot be read is written anew: it is no reason not to go on.
+        # If the table cannot be read, start a new one: training must not fail because of it.
         with contextlib.suppress(OSError, ValueError, TypeError, csv.Error):
             with open(directory / "history.csv", newline="", encoding="utf-8") as file:
                 rows = [{name: _number(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
             self.rows = [row for row in rows if row.get("epoch", math.inf) <= epochs]
 
     def add(self, row):
-        """Puts a row in the place of the one of its epoch, or at the end, and writes both files."""
-        # Scores are float32: they have seven digits.
+        """Adds a row, replacing that of the same epoch and later ones, and writes both files."""
+        # Scores are float32, which has seven digits.
         row = {name: float(f"{v:.7g}") if isinstance(v, float) else v for name, v in row.items()}
         self.rows = [r for r in self.rows if r["epoch"] < row["epoch"]] + [row]
         names = list(dict.fromkeys(name for r in self.rows for name in r))
@@ -49,10 +49,10 @@ class History:
         return {name: [row[name] for row in self.rows if name in row] for name in names}
 
     def draw(self):
-        """Writes `history.png`: a panel a score, training and validation over each other."""
+        """Writes `history.png`: one panel per score, with training and validation."""
         known = dict.fromkeys(name for row in self.rows for name in row)
         names = [name.removeprefix("val_") for name in known if name.startswith("val_")]
-        # What a training alone has: weights, rates, losses of two players.
+        # Columns without validation: weights, rates, losses of two players.
         names += [name for name in known if not name.startswith("val_") and name not in (*names, *UNDRAWN)]
         columns = min(3, len(names))
         lines = math.ceil(len(names) / columns) if names else 0

@@ -1,7 +1,7 @@
-"""The command line of a script, and the run that it asks for: options, devices, finding and opening runs.
+"""Finds and opens the run that a command line asks for.
 
-An option means the same in every script. A run that is opened again brings its options with it; one given on the
-command line that contradicts it is an error, never a silent change.
+A run that is opened again keeps its options; an option on the command line that contradicts them is an error, never a
+silent change.
 """
 
 import contextlib
@@ -30,49 +30,49 @@ PACKAGES = ("keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "numpy", "s
 
 
 def newest_first(logdir, scripts=None):
-    """Returns the directories of the runs below `logdir`, the newest first."""
-    found = []
+    """Returns the directories of the runs in `logdir`, newest first."""
+    runs = []
     if scripts is None:
         scripts = sorted(p.name for p in Path(logdir).iterdir()) if Path(logdir).is_dir() else []
     for script in scripts:
-        found += (path.parent for path in (Path(logdir) / script).glob("[!.]*/config.json"))
-    return sorted(found, key=lambda path: (path / "config.json").stat().st_mtime_ns, reverse=True)
+        runs += (path.parent for path in (Path(logdir) / script).glob("[!.]*/config.json"))
+    return sorted(runs, key=lambda path: (path / "config.json").stat().st_mtime_ns, reverse=True)
 
 
 def find(which, logdir, scripts=None, to_use=False):
     """Returns the directory of a run.
 
     Args:
-        which: its path or its name; empty or None takes the newest.
-        logdir: where runs go.
-        scripts: names of the scripts to look for; None takes any.
-        to_use: where there is none, one that comes with the project does, and stderr says so.
+        which: path or name of the run; empty or None for the newest.
+        logdir: folder of the runs.
+        scripts: names of the scripts to look for; None for any.
+        to_use: if there is no run, fall back to a bundled one, and say so on stderr.
 
     Raises:
-        UserError: there is no such run; says which there are.
+        UserError: there is no such run; the message lists the runs.
     """
-    found, ready = newest_first(logdir, scripts), pretrained(scripts) if to_use else []
+    runs, ready = newest_first(logdir, scripts), bundled(scripts) if to_use else []
     if not which:
-        if found:
-            return found[0]
+        if runs:
+            return runs[0]
         if ready:
-            say_pretrained(ready[0], logdir)
+            say_bundled(ready[0], logdir)
             return ready[0]
         kind = f" of {' or '.join(f'{s}.py' for s in scripts)}" if scripts else ""
         raise UserError(f"There is no run{kind} in {readable(logdir)} yet.")
     if (Path(which) / "config.json").is_file():
         return Path(which)
-    for path in [*(p for p in [*found, *ready] if p.name == which), Path(logdir) / which]:
+    for path in [*(p for p in [*runs, *ready] if p.name == which), Path(logdir) / which]:
         if (path / "config.json").is_file():
             return path
-    names = ", ".join(path.name for path in found[:10]) or "none"
-    raise UserError(f"There is no run {which}. In {readable(logdir)} there are: {names}{', ...' * (len(found) > 10)}.")
+    names = ", ".join(path.name for path in runs[:10]) or "none"
+    raise UserError(f"There is no run {which}. Runs in {readable(logdir)}: {names}{', ...' * (len(runs) > 10)}.")
 
 
-def say_pretrained(directory, logdir):
-    """Says on stderr that a run is none of the user's."""
+def say_bundled(directory, logdir):
+    """Says on stderr that a bundled run is used."""
     print(
-        f"There is no run of your own in {readable(logdir)} yet; {readable(directory)} comes with the project.",
+        f"There is no run of your own in {readable(logdir)} yet; using the bundled {readable(directory)}.",
         file=sys.stderr,
         flush=True,
     )
@@ -83,21 +83,21 @@ def read(directory, scripts=None):
 
     Args:
         directory: Path.
-        scripts: names of the scripts it may be of; None takes any.
+        scripts: names of the scripts that it may belong to; None for any.
 
     Returns:
         `Run`.
 
     Raises:
-        UserError: it is damaged, or of another script.
+        UserError: the run is damaged, or belongs to another script.
     """
     config = storage.read_json(directory / "config.json")
     kinds = {"script": str, "options": dict, "seed": int, "dtype": str, "corpus": dict}
     for key, kind in kinds.items():
         if not isinstance(config.get(key), kind):
-            raise UserError(f"{directory / 'config.json'} is damaged: {key} is missing or of the wrong kind.")
+            raise UserError(f"{directory / 'config.json'} is damaged: {key} is missing or has the wrong type.")
     if config.get("format") != FORMAT:
-        raise UserError(f"{readable(directory)} {another_format(config)}: train it anew.")
+        raise UserError(f"{readable(directory)} {another_format(config)}: train it again.")
     if scripts is not None and config["script"] not in scripts:
         raise UserError(f"{readable(directory)} is a run of {config['script']}.py, not of {' or '.join(scripts)}.")
     try:
@@ -107,8 +107,8 @@ def read(directory, scripts=None):
     return Run(config["script"], directory, config, vocabulary)
 
 
-def open_path(which, logdir, scripts=None):
-    """Opens a trained run to use it: for what works with the runs of several scripts.
+def open_for_use(which, logdir, scripts=None):
+    """Opens a trained run for use, from code that works with the runs of several scripts.
 
     Args:
         which, logdir, scripts: see `find`.
@@ -123,7 +123,7 @@ def open_path(which, logdir, scripts=None):
 
 
 def _plain(value):
-    """Returns an option as JSON knows it."""
+    """Returns an option as a plain JSON value."""
     if isinstance(value, (list, tuple, set)):
         return [_plain(v) for v in value]
     return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
@@ -138,29 +138,30 @@ def _versions():
 
 
 def open_run(script, args):
-    """Opens the run that a command line asks for, and sets the random seed and the dtype policy for its model.
+    """Opens the run that a command line asks for, and sets the random seed and the dtype policy.
 
     Args:
-        script: name of the script, or its path.
-        args: what `training.parse` returned. With --resume, --eval or --sample it takes on the options of the run.
+        script: name or path of the script.
+        args: parsed options. With --resume, --eval or --sample they are updated with the options of the run.
 
     Returns:
         `Run`; a new one has nothing on disk yet.
 
     Raises:
-        UserError: no such run, a damaged one, one of another script, options that contradict it, a name that is taken.
+        UserError: the run does not exist, is damaged, belongs to another script or contradicts the options, or the
+            name is taken.
     """
     script = Path(script).stem
-    asked = next((which for which in (args.resume, args.eval, args.sample) if which is not None), None)
-    if asked is not None:
+    requested = next((which for which in (args.resume, args.eval, args.sample) if which is not None), None)
+    if requested is not None:
         if args.name is not None:
-            raise UserError(f"--name {args.name} is for a new run; this one has its name.")
+            raise UserError(f"--name {args.name} is only for a new run; this run already has a name.")
         if args.dry_run and args.resume is not None:
-            raise UserError("--dry-run tries a new run; it cannot go on with one.")
-        run = read(find(asked, args.logdir, (script,), to_use=args.sample is not None), (script,))
-        if args.resume is not None and run.is_pretrained:
+            raise UserError("--dry-run starts a new run; it cannot be used with --resume.")
+        run = read(find(requested, args.logdir, (script,), to_use=args.sample is not None), (script,))
+        if args.resume is not None and run.is_bundled:
             raise UserError(
-                f"{readable(run.directory)} was trained to its end and kept for use; start a run of your own."
+                f"{readable(run.directory)} is a bundled run, which cannot be resumed; start a run of your own."
             )
         _take_options(run, args)
     else:
@@ -169,7 +170,7 @@ def open_run(script, args):
         directory = None
         if args.name is not None:
             if args.name in ("", ".", "..") or Path(args.name).name != args.name or args.name.startswith("."):
-                raise UserError(f"--name {args.name!r} does not name a directory: take letters, digits, - and _.")
+                raise UserError(f"--name {args.name!r} is not a valid folder name: use letters, digits, - and _.")
             directory = Path(args.logdir) / script / args.name
             if directory.exists() and not args.dry_run:
                 raise name_is_taken(directory)
@@ -189,6 +190,7 @@ def open_run(script, args):
         }
         directory = None if args.dry_run else directory
         run = Run(script, directory, config, is_new=True, logdir=args.logdir, dry_run=args.dry_run)
+    run.in_use = requested is not None and args.resume is None
     run.config["dtype_reason"] = set_dtype(args.dtype)
     run.config["dtype"], run.config["device"] = keras.config.dtype_policy().name, device()
     keras.utils.set_random_seed(run.seed)
@@ -196,7 +198,7 @@ def open_run(script, args):
 
 
 def _take_options(run, args):
-    """Gives `args` the options of a run, and the run those that may change."""
+    """Copies the options of a run to `args`, and those that may change from `args` to the run."""
     for dest, value in run.options.items():
         if dest in PASSING or not hasattr(args, dest):
             continue
@@ -213,10 +215,10 @@ def _take_options(run, args):
             run.options[dest] = _plain(getattr(args, dest))
 
 
-# Runs that come with the project have nothing but their weights, in half precision.
-PRETRAINED = ROOT / "pretrained"  # runs that come with the project
+# Bundled runs hold only their weights, in half precision.
+PRETRAINED = ROOT / "pretrained"
 
 
-def pretrained(scripts=None):
-    """Returns the directories of the runs that come with the project, in the order of `scripts`; None takes any."""
+def bundled(scripts=None):
+    """Returns the directories of the bundled runs, in the order of `scripts`; None for all."""
     return [path.parent for script in scripts or ["*"] for path in sorted(PRETRAINED.glob(f"{script}/*/config.json"))]

@@ -1,8 +1,7 @@
-"""A run: its directory, what is written there, and what it shows.
+"""A run: its directory, its files and its outputs.
 
-A run opens whatever moment its process was killed at. Next to `last.safetensors` is the save before it,
-`previous.safetensors`: when the last one is damaged, only the training between the two is done again, and its outcome
-is the same.
+A run can be opened no matter when its process was killed. The save before `last.safetensors` is kept as
+`previous.safetensors`: if the last one is damaged, only the training between the two is repeated, with the same result.
 """
 
 import contextlib
@@ -14,29 +13,29 @@ import tempfile
 from pathlib import Path
 
 from scriptorium import UserError
-from scriptorium.pictures import bars
 from scriptorium.training import storage, weights
 from scriptorium.training.console import Console, readable
+from scriptorium.training.outputs import Outputs
 from scriptorium.training.tensorboard import Board
 
-FORMAT = 1  # of what is kept of a run; it grows when a run of before cannot be opened any more
+FORMAT = 1  # of a saved run; increased when older runs can no longer be opened
 BEST, LAST, PREVIOUS = "best.safetensors", "last.safetensors", "previous.safetensors"
 
 
-class Run:
-    """One run of a script. Made by `open_run` and `open_path`.
+class Run(Outputs):
+    """One run of a script, created by `open_run` and `open_for_use`.
 
     Attributes:
         script: name of the script, without ".py".
         directory: Path of the run; None until a new one starts.
         options: dict of every option, plain JSON values.
-        config: dict, what config.json says.
+        config: dict, the content of config.json.
         vocabulary: `Vocabulary`; None until a new run starts.
-        model: the `keras.Model`, set by `start` or by who builds it.
+        model: the `keras.Model`, set by `start` or by the code that builds it.
         seed: int, never negative.
-        is_new: False for a run that exists.
+        is_new: False for an existing run.
         dry_run: True for a run in a temporary directory, which `close` removes.
-        saved: (facts, arrays) of the last save, which `fit` goes on from; else None.
+        saved: (facts, arrays) of the last save, which `fit` continues from; else None.
     """
 
     def __init__(self, script, directory, config, vocabulary=None, *, is_new=False, logdir=None, dry_run=False):
@@ -44,6 +43,7 @@ class Run:
         self.options, self.seed = config["options"], config["seed"]
         self.is_new, self.logdir, self.dry_run = is_new, logdir, dry_run
         self.model = self.lock = self.saved = self.board = None
+        self.in_use = False  # opened for sampling or scoring, not for training
         self.console = Console()
 
     @property
@@ -51,12 +51,12 @@ class Run:
         return self.directory.name
 
     @property
-    def is_pretrained(self):
-        """Whether it was packed for use, without what training would need: all that come with the project are."""
+    def is_bundled(self):
+        """Whether the run was packed for use, without the state for training, as all bundled runs are."""
         return bool(self.config.get("packed"))
 
     def start(self, model, vocabulary, corpus):
-        """Makes the directory, or takes up that of a run that goes on, and prints the banner.
+        """Creates the directory, or opens that of a resumed run, and prints the banner; use it in a `with` statement.
 
         Args:
             model: built `keras.Model`.
@@ -64,7 +64,7 @@ class Run:
             corpus: has `name`, `fingerprint` and `description`.
 
         Raises:
-            UserError: the name is taken, another process trains here, or the corpus is not that of the run.
+            UserError: the name is taken, another process is training here, or the corpus has changed.
         """
         self.model, self.vocabulary = model, vocabulary
         self.config["parameters"] = model.count_params()
@@ -75,8 +75,8 @@ class Run:
             was = self.config["corpus"]
             if was.get("fingerprint") != corpus.fingerprint:
                 raise UserError(
-                    f"The text is not the one that {self.name} was trained on ({was.get('description')}):"
-                    " give the same text, or start a new run."
+                    f"{self.name} was trained on another text ({was.get('description')}):"
+                    " use the same text, or start a new run."
                 )
             self.lock = storage.Lock(self.directory / "lock")
             for left_behind in self.directory.rglob(f"{storage.TEMPORARY}*"):
@@ -86,7 +86,7 @@ class Run:
         where = "dry run, nothing is kept" if self.dry_run else readable(self.directory)
         at = self.saved[0] if self.saved else {"epoch": 0, "step": 0, "steps": 0}
         if not self.is_new:
-            where += f", goes on in epoch {at['epoch'] + 1} after step {at['step']}"
+            where += f", continues in epoch {at['epoch'] + 1} after step {at['step']}"
         first = {} if self.is_new else {"first_epoch": at["epoch"] + 1, "first_step": at["steps"] + 1}
         self.board = Board(self.directory, self.console, **first)
         self.console.say(
@@ -95,6 +95,14 @@ class Run:
             f"device  {self.config['device']}, {self.config['dtype']}: {self.config['dtype_reason']}",
             f"run     {where}, seed {self.seed}",
         )
+
+        return self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.close()
 
     def _make(self):
         if self.dry_run:
@@ -107,7 +115,7 @@ class Run:
             temporary.mkdir()
             storage.write_json(temporary / "vocab.json", self.vocabulary.to_json())
             storage.write_json(temporary / "config.json", self.config)
-            # The directory takes its name when all that makes it a run is there.
+            # Rename the directory only when it is complete.
             self.directory = self._take_name(temporary, parent)
             self.lock = storage.Lock(self.directory / "lock")
         except BaseException:
@@ -127,16 +135,16 @@ class Run:
         started = datetime.datetime.now().strftime("%Y-%m-%d-%H%M%S")
         for number in range(1, 1000):
             directory = parent / (started if number == 1 else f"{started}-{number}")
-            # A directory that is not empty is not replaced by the renaming, so two runs never share one.
+            # Renaming never replaces a directory that is not empty, so two runs never share one.
             try:
                 return temporary.rename(directory)
             except OSError:
                 if not directory.exists():
                     raise
-        raise UserError(f"{parent} holds too many runs of this second.")
+        raise UserError(f"{parent} has too many runs started in this second; try again.")
 
     def close(self):
-        """Writes out what is still held back, lets other processes in, and removes a dry run."""
+        """Flushes all output, releases the lock, and removes a dry run."""
         if self.board:
             self.board.close()
         if self.lock:
@@ -148,7 +156,7 @@ class Run:
     # Weights
 
     def last_state(self):
-        """Returns (facts, arrays) of the last whole save, None before the first; says when a later one is damaged."""
+        """Returns (facts, arrays) of the last intact save, or None if there is none; reports a damaged one."""
         errors = []
         for name in (LAST, PREVIOUS):
             try:
@@ -160,10 +168,10 @@ class Run:
                 continue
             if errors:
                 at = f"epoch {facts['epoch'] + 1} after step {facts['step']}"
-                self.console.say(f"{errors[0]}; going on from the save before it, in {at}.")
+                self.console.say(f"{errors[0]}; continuing from the save before it, in {at}.")
             return facts, arrays
         if errors:
-            raise UserError(f"{'; '.join(errors)}. Training cannot go on; start a new run.")
+            raise UserError(f"{'; '.join(errors)}. Training cannot continue; start a new run.")
         return None
 
     @property
@@ -172,39 +180,45 @@ class Run:
         return (self.directory / LAST).exists() or (self.directory / PREVIOUS).exists()
 
     def save_state(self, facts, arrays):
-        """Writes last.safetensors, whole or not at all; the one before it becomes previous.safetensors."""
+        """Writes last.safetensors atomically; the previous one becomes previous.safetensors."""
         storage.save_arrays(self.directory / LAST, facts, arrays, keep=self.directory / PREVIOUS)
 
     def record(self, epochs_done, seconds):
-        """Notes in config.json how far the training has come, and that it took so many seconds more."""
+        """Records in config.json how many epochs are done, and adds to the training time."""
         self.config["epochs_done"] = epochs_done
         self.config["minutes"] = round(self.config.get("minutes", 0.0) + seconds / 60, 3)
         self.write_json("config.json", self.config)
 
     def save_best(self):
-        """Writes the weights of the model as best.safetensors, whole or not at all."""
+        """Writes the weights of the model to best.safetensors, atomically."""
         self.save_weights(BEST)
 
     def save_weights(self, name):
-        """Writes the weights of the model, and nothing else, to a file of that name, whole or not at all."""
+        """Writes only the weights of the model to a file with this name, atomically."""
         arrays = weights.values(weights.weights_of(self.model))
         storage.save_arrays(self.directory / name, {"format": FORMAT, "script": self.script}, arrays)
 
     def load_weights(self, name, model):
-        """Loads what `save_weights` wrote into a built model.
+        """Loads weights from `save_weights` into a built model.
 
         Raises:
             FileNotFoundError: there is no such file.
-            UserError: it is damaged, or of another model.
+            UserError: the file is damaged, or belongs to another model.
         """
         _, arrays = storage.load_arrays(self.directory / name)
         weights.assign(weights.weights_of(model), arrays)
 
+    def load_model(self, build):
+        """Builds the model of a trained run and loads its best weights; returns the run."""
+        self.model = build(self.options, self.vocabulary)
+        self.load_best(self.model)
+        return self
+
     def load_best(self, model):
-        """Loads the weights of the best score, or the last ones as long as there was no score; a dry run has none.
+        """Loads the best weights, or the last ones if there was no score yet; does nothing in a dry run.
 
         Args:
-            model: built `keras.Model`, of the shape that was trained.
+            model: built `keras.Model`, with the shapes of the trained one.
 
         Raises:
             UserError: there are no weights yet, they are damaged, or they do not fit the model.
@@ -216,85 +230,17 @@ class Run:
             return
         state = self.last_state()
         if state is None:
-            raise UserError(
-                f"{readable(self.directory)} has no weights yet: its training has not reached a first save."
-            )
+            raise UserError(f"{readable(self.directory)} has no weights yet: training has not reached the first save.")
         weights.assign(weights.variables_of(model), storage.within("model", state[1]))
-
-    # What is shown
-
-    def write_json(self, name, values):
-        """Writes a JSON file into the directory, whole or not at all."""
-        storage.write_json(self.directory / name, values)
-
-    def shown(self, title, lines, epoch, **settings):
-        """Prints lines of text under a title; a run that trains keeps them in samples.txt and in TensorBoard.
-
-        Args:
-            title: what they are: "samples", "reconstructions".
-            lines: list of str.
-            epoch: int from 1, also the step in TensorBoard.
-            settings: what they were made with, such as temperature=1.0.
-        """
-        said = ", ".join(f"{name} {value}" for name, value in settings.items())
-        self.console.say(f"  {title}{f' ({said})' if said else ''}", *(f"    {line}" for line in lines))
-        if self.board is None:
-            return
-        try:
-            with open(self.directory / "samples.txt", "a", encoding="utf-8", newline="\n") as file:
-                file.write("\n".join([f"[epoch {epoch}] {title}{f' ({said})' if said else ''}", *lines, "", ""]))
-        except OSError as error:
-            self.console.say(f"samples.txt could not be written ({error}).")
-        # TensorBoard reads Markdown, where four spaces keep a line as it stands.
-        self.board.text("train", title, "\n".join(f"    {line}" for line in lines), epoch)
-
-    def scalars(self, split, values, step):
-        """Writes numbers to TensorBoard; one tag in both splits gives two curves in one picture.
-
-        Args:
-            split: "train" or "validation".
-            values: dict of tag -> number.
-            step: the epoch, from 1, here and below.
-        """
-        if self.board:
-            for tag, value in values.items():
-                self.board.scalar(split, tag, value, step)
-
-    def histogram(self, tag, values, step):
-        """Writes the distribution of an array of numbers to TensorBoard."""
-        if self.board:
-            self.board.histogram("train", tag, values, step)
-
-    def bars(self, tag, values, step):
-        """Writes a picture to TensorBoard: one bar for each of `values` (n,), such as the KL of each dimension."""
-        if self.board:
-            self.board.figure("train", tag, bars(f"{tag}, epoch {step}", values), step)
-
-    def hparams(self, options, scores):
-        """Writes the options (dict) and final scores (dict of numbers) to TensorBoard's table of runs."""
-        if self.board:
-            self.board.hparams(options, scores)
-
-    def figure(self, tag, figure, step):
-        """Writes a matplotlib figure to TensorBoard and, as a picture of that name, into the directory."""
-        if self.board:
-            self.board.figure("train", tag, figure, step)
-            with storage.replacing(self.directory / f"{tag}.png") as temporary:
-                figure.savefig(temporary, format="png")
-
-    def projector(self, vectors, labels, classes=None):
-        """Writes points (n, dimensions), labels and classes for TensorBoard's projector; first of all before `fit`."""
-        if self.board:
-            self.board.projector(vectors, labels, classes)
 
 
 def another_format(config):
-    """Returns what there is to say of a run whose format is not the one of these scripts."""
+    """Returns the end of a message about a run in another format."""
     return f"was saved by another version of the scripts (format {config.get('format', 0)}, not {FORMAT})"
 
 
 def name_is_taken(directory):
-    """Returns the error for a name that is in use."""
+    """Returns the error for a name that is taken."""
     return UserError(
-        f"{readable(directory)} exists already: go on with it by --resume {directory.name}, or choose another --name."
+        f"{readable(directory)} already exists: continue it with --resume {directory.name}, or choose another --name."
     )

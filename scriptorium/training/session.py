@@ -1,4 +1,4 @@
-"""Where a training stands, to the bit: what has to be kept so that it goes on as if it had never stopped."""
+"""Training state, saved and restored bit for bit, so that a run continues as if it had never stopped."""
 
 import contextlib
 import math
@@ -17,17 +17,17 @@ import numpy as np
 class State:
     """The weights, optimizers, seeds and metrics of a model, and the position in its training.
 
-    Metrics that are given to `compile` make their variables at the first step, so nothing can be restored before it: an
-    epoch that was interrupted shows them for what was left of it. Trackers that are attributes of the model are whole.
+    Metrics given to `compile` create their variables at the first step, so they cannot be restored before it: in a
+    resumed epoch they cover only the rest of it. Metrics that are attributes of the model are restored in full.
 
     Args:
-        model: built and compiled `keras.Model`; every `SeedGenerator` is an attribute of it or of one of its layers, or
-            in a list or dict that is one.
+        model: built and compiled `keras.Model`; every `SeedGenerator` is an attribute of it or of one of its layers,
+            directly or in a list or dict.
 
     Attributes:
         epoch: epochs done.
-        step: steps done of the epoch after them.
-        steps: steps done in all.
+        step: steps done in the current epoch.
+        steps: steps done in total.
         best: (lowest validation score, its epoch from 1).
     """
 
@@ -40,12 +40,14 @@ class State:
             model.optimizer.build(model.trainable_variables)
 
     def optimizers(self):
-        """Returns the optimizers of the model, each once, by the name of their attribute."""
-        found = {"optimizer": self.model.optimizer}
+        """Returns the distinct optimizers of the model by the names of their attributes."""
+        optimizers = {"optimizer": self.model.optimizer}
         for name, value in sorted(vars(self.model).items()):
-            if isinstance(value, keras.optimizers.Optimizer) and not any(value is known for known in found.values()):
-                found[name] = value
-        return {name: optimizer for name, optimizer in found.items() if optimizer is not None}
+            if isinstance(value, keras.optimizers.Optimizer) and not any(
+                value is known for known in optimizers.values()
+            ):
+                optimizers[name] = value
+        return {name: optimizer for name, optimizer in optimizers.items() if optimizer is not None}
 
     def variables(self):
         """Returns all variables: dicts of name -> variable under "model", under each optimizer, and under "metric"."""
@@ -54,7 +56,7 @@ class State:
         return {"model": model, **parts, "metric": weights.metric_variables(self.model.metrics)}
 
     def arrays(self):
-        """Returns all values as a dict of name -> array, copies that no later step writes to."""
+        """Returns all values as a dict of name -> array; they are copies."""
         if hasattr(self.model, "jax_state_sync"):
             self.model.jax_state_sync()
         return {
@@ -69,25 +71,25 @@ class State:
         return {"epoch": self.epoch, "step": self.step, "steps": self.steps, "best": best}
 
     def forget_best(self):
-        """Lets the score of the next epoch be the lowest so far, whatever it is."""
+        """Discards the best score, so that the next epoch becomes the best."""
         self.best = (math.inf, 0)
 
-    def take(self, facts, arrays):
-        """Takes on what was saved; the metrics when the epoch begins, as Keras clears them then.
+    def restore(self, facts, arrays):
+        """Restores a save; metrics follow when the epoch begins, because Keras clears them then.
 
         Raises:
-            UserError: it is of another model.
+            UserError: the save belongs to another model.
         """
         self.epoch, self.step, self.steps = facts["epoch"], facts["step"], facts["steps"]
         self.best = tuple(facts["best"] or (math.inf, 0))
         for part, variables in self.variables().items():
             if part != "metric":
                 weights.assign(variables, storage.within(part, arrays))
-        # At the end of an epoch they hold its validation, which the next epoch has no part in.
+        # At the end of an epoch the metrics hold its validation, which does not belong to the next epoch.
         self.metrics = storage.within("metric", arrays) if self.step else {}
 
-    def take_metrics(self):
-        """Gives the metrics, once, the values that were saved in the middle of this epoch."""
+    def restore_metrics(self):
+        """Restores the metrics, once, to their values saved in the middle of this epoch."""
         for name, variable in self.variables()["metric"].items():
             saved = self.metrics.get(name)
             if saved is not None and saved.shape == tuple(variable.shape):
@@ -96,11 +98,11 @@ class State:
 
 
 class Session(State):
-    """What the callbacks of a training share: its state, and what it was asked for.
+    """The state and the settings that the callbacks of a training share.
 
     Args:
         run, model, train, epochs, monitor, max_steps, save_minutes: see `training.fit`.
-        total: steps of a whole epoch.
+        total: steps per epoch.
     """
 
     def __init__(self, run, model, train, total, epochs, monitor, max_steps, save_minutes):
@@ -108,11 +110,11 @@ class Session(State):
         self.run, self.train, self.total, self.epochs = run, train, total, epochs
         self.monitor, self.max_steps = monitor, max_steps
         self.save_seconds, self.saved, self.signal = 60 * save_minutes, time.monotonic(), None
-        # What stood before a validation, which draws from the seed generators and clears the metrics.
+        # The state before a validation, which draws from the seed generators and clears the metrics.
         self.before_validation = None
 
     def save(self, arrays=None):
-        """Writes last.safetensors, never with a weight that is not finite."""
+        """Writes last.safetensors; raises an error if a weight is not finite."""
         arrays = arrays or self.arrays()
         if not all(np.isfinite(array).all() for name, array in arrays.items() if name.startswith("model/")):
             raise self.not_finite("a weight")
@@ -124,20 +126,20 @@ class Session(State):
 
     @contextlib.contextmanager
     def disk(self, name):
-        """Ends training in good order when a file cannot be written."""
+        """Stops training with a clear error if a file cannot be written."""
         try:
             yield
         except OSError as error:
             raise UserError(f"{name} could not be written: {error}. {self.stopped()}") from error
 
     def stopped(self):
-        """Returns a sentence that says where training stands and what there is to go on from, without its full stop."""
+        """Returns a sentence, without its period, that says where training stopped and how to continue it."""
         where = f"Training stopped in epoch {self.epoch + 1} at step {self.steps}; "
         if not self.run.has_state:
             return where + "nothing had been saved yet"
-        return where + f"the last save is whole: {self.how_to_go_on()}"
+        return where + f"the last save is intact; continue with {self.resume_command()}"
 
-    def how_to_go_on(self):
+    def resume_command(self):
         logdir = self.run.directory.resolve().parent.parent
         usual = logdir == ROOT / "runs"
         elsewhere = "" if usual else f" -T {shlex.quote(readable(logdir))}"
@@ -146,11 +148,11 @@ class Session(State):
     def not_finite(self, what):
         return UserError(
             f"Step {self.steps}: {what} is not finite. {self.stopped()}."
-            " To get past it, train anew with a lower --learning-rate, a lower --clip-norm, or --dtype float32."
+            " Train again with a lower --learning-rate, a lower --clip-norm, or --dtype float32."
         )
 
     def settings(self):
-        """Returns what is set for the next step: kl_weight and learning_rate, where there are such."""
+        """Returns the kl_weight and learning_rate of the next step, if the model has them."""
         values = {}
         weight = self.model.kl_weight_now() if hasattr(self.model, "kl_weight_now") else None
         if weight is not None:

@@ -1,8 +1,8 @@
-"""Files that are whole or not there: text, JSON, and arrays with a checksum.
+"""Atomic files: text, JSON, and arrays with a checksum.
 
-A file is written under a temporary name next to its own and renamed when it has reached the disk. Arrays are kept in
-the safetensors format: plain numbers under names, and as metadata one JSON object and a SHA-256 over all of it. The
-bytes are made in memory first, so a full disk costs no more than the new file. Nothing that is read here is ever run.
+A file is written under a temporary name in the same folder and renamed once it has reached the disk. Arrays are stored
+in the safetensors format: named numbers, with one JSON object and a SHA-256 over everything as metadata. The bytes are
+assembled in memory first, so a full disk costs only the new file. Nothing that is read here is ever executed.
 """
 
 import contextlib
@@ -22,14 +22,14 @@ TEMPORARY = ".writing-"
 
 @contextlib.contextmanager
 def replacing(path, keep=None):
-    """Gives a temporary path in the folder of `path`, which becomes `path` when the block ends without an error.
+    """Yields a temporary path, which is renamed to `path` if the block ends without an error.
 
     Args:
-        path: of the file.
-        keep: another name in that folder, which the file that stood at `path` takes.
+        path: path of the file.
+        keep: another path in that folder, under which the old file is kept.
     """
     path = Path(path)
-    # The end of the name stays: matplotlib takes the format from it.
+    # Keep the suffix: matplotlib takes the format from it.
     temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
     try:
         yield temporary
@@ -43,7 +43,7 @@ def replacing(path, keep=None):
             temporary.unlink(missing_ok=True)
         raise
     if os.name == "posix":
-        # The new name has to reach the disk too.
+        # The new name must reach the disk too.
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -52,29 +52,29 @@ def replacing(path, keep=None):
 
 
 def write_bytes(path, data, keep=None):
-    """Writes a file, whole or not at all; `keep` as for `replacing`."""
+    """Writes a file atomically; `keep` as for `replacing`."""
     with replacing(path, keep) as temporary:
         temporary.write_bytes(data)
 
 
 def write_text(path, text):
-    """Writes a text file, UTF-8, whole or not at all."""
+    """Writes a UTF-8 text file atomically."""
     write_bytes(path, text.encode("utf-8"))
 
 
 def write_json(path, values):
-    """Writes plain values as a JSON file, whole or not at all."""
+    """Writes plain values as a JSON file, atomically."""
     write_text(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_json(path):
-    """Returns the object in a JSON file; `UserError` when it is missing or damaged."""
+    """Returns the object in a JSON file; raises `UserError` if it is missing or damaged."""
     try:
         values = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{path} is damaged or cannot be read: {error}") from error
     if not isinstance(values, dict):
-        raise UserError(f"{path} is damaged: it holds no JSON object.")
+        raise UserError(f"{path} is damaged: it is not a JSON object.")
     return values
 
 
@@ -90,10 +90,10 @@ def save_arrays(path, facts, arrays, keep=None):
     """Writes facts and arrays to one safetensors file, with a SHA-256 over both.
 
     Args:
-        path: of the file.
+        path: path of the file.
         facts: dict of plain JSON values.
         arrays: dict of str -> numpy array of integers, floats or booleans.
-        keep: the name under which the file that stood there before is kept.
+        keep: path under which the old file is kept.
     """
     facts = json.dumps(facts)
     arrays = {name: np.require(array, requirements="C") for name, array in arrays.items()}
@@ -101,14 +101,14 @@ def save_arrays(path, facts, arrays, keep=None):
 
 
 def load_arrays(path):
-    """Reads what `save_arrays` wrote.
+    """Reads a file of `save_arrays`.
 
     Returns:
         facts dict, arrays dict.
 
     Raises:
         FileNotFoundError: there is no such file.
-        UserError: it cannot be read, or a byte of it is not as it was written.
+        UserError: the file cannot be read, or any byte of it has changed.
     """
     try:
         data = Path(path).read_bytes()
@@ -125,15 +125,15 @@ def load_arrays(path):
 
 
 def within(part, arrays):
-    """Returns those of `arrays` whose names begin with a part and a slash, without these."""
+    """Returns the arrays whose names begin with `part/`, without this prefix."""
     return {name.removeprefix(f"{part}/"): array for name, array in arrays.items() if name.startswith(f"{part}/")}
 
 
 class Lock:
-    """Keeps a second process out of a directory; it ends with its process, however that ends.
+    """Keeps a second process out of a directory; the lock ends with its process, however that ends.
 
     Args:
-        path: of the file that is locked; made when it is missing, and left behind.
+        path: file to lock; created if it is missing, and never deleted.
 
     Raises:
         UserError: another process holds it.
@@ -153,8 +153,10 @@ class Lock:
                 fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             self.file.close()
-            raise UserError(f"Another process is training in {Path(path).parent}: wait for it, or stop it.") from error
+            raise UserError(
+                f"Another process is training in {Path(path).parent}; wait for it to finish, or stop it."
+            ) from error
 
     def release(self):
-        """Lets others in."""
+        """Releases the lock."""
         self.file.close()

@@ -1,4 +1,4 @@
-"""What a run shows in TensorBoard."""
+"""Writes TensorBoard logs."""
 
 import os
 import time
@@ -9,16 +9,16 @@ import numpy as np
 
 
 class Board:
-    """The TensorBoard of a run: one event file a directory (`train`, `validation`), opened at its first use.
+    """The TensorBoard logs of a run: one event file per directory (`train`, `validation`), opened at first use.
 
-    Events are written by the calling thread, and `flush` returns when they are in the file. A disk that is full costs
-    events, not the training.
+    Events are written by the calling thread, and `flush` returns when they are in the file. A full disk loses events,
+    but does not stop training.
 
     Args:
         directory: Path of the run.
-        console: `Console` for the one line that says that events are lost.
-        first_epoch: what was written for this epoch (from 1) and later ones, before an interruption, is hidden.
-        first_step: the same for what is written under "steps", whose numbers are those of the training's steps.
+        console: `Console`, for one line if events are lost.
+        first_epoch: events for this epoch (from 1) and later ones, written before an interruption, are hidden.
+        first_step: the same for events under "steps", which are numbered by training steps.
     """
 
     def __init__(self, directory, console, first_epoch=None, first_step=None):
@@ -32,7 +32,7 @@ class Board:
         folder = self.directory / split
         folder.mkdir(exist_ok=True)
         self.opened += 1
-        # Files are named by the second: two of one second need names of their own.
+        # Files are named by the second, so two of the same second need different suffixes.
         writer = EventsWriter(str(folder / "events"), f".{os.getpid()}.{self.opened}")
         first = self.first_step if split == "steps" else self.first_epoch
         if first is not None:
@@ -51,10 +51,10 @@ class Board:
             self._lost(split, error)
 
     def _lost(self, split, error):
-        # What follows half a record cannot be read: the next event starts a new file.
+        # Nothing after a partial record can be read: the next event starts a new file.
         self.writers.pop(split, None)
         if not self.failed:
-            self.console.say(f"TensorBoard: events could not be written ({error}); the training goes on.")
+            self.console.say(f"TensorBoard: events could not be written ({error}); training continues.")
         self.failed = True
 
     def scalar(self, split, tag, value, step):
@@ -112,7 +112,7 @@ class Board:
                 *(f"{line}\t{' '.join(c.split()) or '-'}" for line, c in zip(lines, classes, strict=True)),
             ]
         storage.write_text(folder / "labels.tsv", "\n".join(lines) + "\n")
-        # The paths are inside the directory of the event file: TensorBoard follows no others.
+        # TensorBoard only follows paths inside the directory of the event file.
         storage.write_text(
             folder / "projector_config.pbtxt",
             'embeddings {\n  tensor_name: "z_mean"\n  tensor_path: "vectors.tsv"\n  metadata_path: "labels.tsv"\n}\n',

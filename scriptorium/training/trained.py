@@ -1,61 +1,74 @@
-"""Opens the trained VAE of any script, for what works with them all: the one that is named, or the newest that fits.
-
-Beside homotopy.py. A script is known by its `build`, `encode`, `decode`, `score` and `sample_prior` alone, and by
-`on_the_way` where it has settings of `decode` for the points of a walk.
-"""
+"""Opens trained runs of any script for use: by name or path, the newest, or the newest that matches some options."""
 
 import importlib
 import math
+import sys
 from pathlib import Path
 
 from scriptorium import ROOT, UserError
 from scriptorium.training import storage
 from scriptorium.training.console import readable
-from scriptorium.training.opening import newest_first, open_path, pretrained, say_pretrained
+from scriptorium.training.opening import bundled, find, newest_first, open_for_use, say_bundled
 from scriptorium.training.run import BEST, FORMAT, LAST, another_format
 
-# Nothing but these is ever imported because a run names it.
-SCRIPTS = ("sentences", "names_vae", "transformer_vae")
-# Options that choose among the runs, spelt as in the script that trained them.
+# The scripts whose runs can be used, and the class or function that does. A run can never name any other module.
+SCRIPTS = {
+    "sentences": "Codec",
+    "names_vae": "NamesCodec",
+    "transformer_vae": "TransformerCodec",
+    "chars": "open_language_model",
+    "words": "open_language_model",
+    "text_gan": "Sampler",
+}
+VAES = ("sentences", "names_vae", "transformer_vae")
+LANGUAGE_MODELS = ("chars", "words")
+# Options that choose among the runs, spelled as in the script that trained them, and older spellings.
 FILTERS = {
-    "embedding_dim": (int, "-E", "--embedding-dim", "--embedding_size", "--embedding-size"),
-    "units": (int, "-L", "--units", "--num_units", "--lstm-hidden-size"),
-    "latent_dim": (int, "-H", "--latent-dim", "--latent_dim", "--hidden-size"),
-    "learning_rate": (float, "-l", "--learning-rate", "--learning_rate", "--learn-rate"),
-    "batch_size": (int, "-b", "--batch-size", "--batch_size"),
-    "max_steps": (int, "--max-steps", "--max_steps"),
-    "annealing_pivot": (int, "--annealing-pivot", "--annealing_pivot"),
+    "embedding_dim": (int, ["-E", "--embedding-dim"], ["--embedding_size", "--embedding-size"]),
+    "units": (int, ["-L", "--units"], ["--num_units", "--lstm-hidden-size"]),
+    "latent_dim": (int, ["-H", "--latent-dim"], ["--latent_dim", "--hidden-size"]),
+    "learning_rate": (float, ["-l", "--learning-rate"], ["--learning_rate", "--learn-rate"]),
+    "batch_size": (int, ["-b", "--batch-size"], ["--batch_size"]),
+    "max_steps": (int, ["--max-steps"], ["--max_steps"]),
+    "annealing_pivot": (int, ["--annealing-pivot"], ["--annealing_pivot"]),
 }
 
 
 def add_options(parser):
-    """Adds the group "run": --run, --logdir, --data, and options of a training that choose among the runs."""
-    runs = str(ROOT / "runs")
-    group = parser.add_argument_group("run", "the newest that matches; options it was trained with choose")
-    add = group.add_argument
-    add("--run", metavar="RUN", help="its name or path")
-    add("-T", "--logdir", "--tb-directory", default=runs, help="folder that the runs are in")
-    add("-D", "--data", "--data_dir", "--data-directory", metavar="PATH", help="the text it was trained on")
-    for dest, (kind, *flags) in FILTERS.items():
-        add(*flags, dest=dest, type=kind, metavar=kind.__name__.upper(), help="as it was trained")
-    add("--keep-prob", "--keep_prob", type=float, default=1.0, help="1 - its word dropout; 1: any, walks drop no words")
+    """Adds the group "run" to a `Parser`: --run, --logdir, --data, and training options that select a run."""
+    add = parser.group("run")
+    add("--run", metavar="RUN", help="name or path of the run; default: the newest one trained with the options below")
+    add("-T", "--logdir", default=str(ROOT / "runs"), help="folder of the runs", older=["--tb-directory"])
+    older = ["--data_dir", "--data-directory"]
+    add("-D", "--data", metavar="PATH", help="the text it was trained on", older=older)
+    for dest, (kind, flags, older) in FILTERS.items():
+        add(
+            *flags,
+            dest=dest,
+            type=kind,
+            metavar=kind.__name__.upper(),
+            help="select a run by this training option",
+            older=older,
+        )
+    about = "select a run by 1 - its word dropout; 1: any run"
+    add("--keep-prob", type=float, default=1.0, help=about, older=["--keep_prob"])
 
 
-def unfit(directory, config, args):
-    """Returns why a run is not one that is asked for, None where it is."""
+def mismatch(directory, config, args):
+    """Returns why a run does not match the request, or None."""
     if config.get("format") != FORMAT:
         return another_format(config)
     options, corpus = config.get("options"), config.get("corpus")
     if not isinstance(options, dict) or not isinstance(corpus, dict):
-        return None  # damaged: opening it says so
+        return None  # damaged: opening it raises the error
     if options.get("no_latent"):
         return "is a language model without a latent space"
     if not any((directory / name).exists() for name in (BEST, LAST)):
         return "has no weights yet"
-    wanted = {dest: getattr(args, dest) for dest in FILTERS if getattr(args, dest) is not None}
+    requested = {dest: getattr(args, dest) for dest in FILTERS if getattr(args, dest) is not None}
     if args.keep_prob != 1:
-        wanted["word_dropout"] = 1 - args.keep_prob
-    for dest, value in wanted.items():
+        requested["word_dropout"] = 1 - args.keep_prob
+    for dest, value in requested.items():
         if options.get(dest) is None or not math.isclose(options[dest], value):
             return f"has {dest} {options.get(dest)}, not {value:g}"
     if args.data and corpus.get("name") != Path(args.data).resolve().name:
@@ -64,54 +77,62 @@ def unfit(directory, config, args):
 
 
 def newest(args):
-    """Returns the directory of the newest run that fits; where there is none, of one that comes with the project."""
-    own = newest_first(args.logdir, SCRIPTS)
-    found = own or pretrained(SCRIPTS)
-    if not found:
-        raise UserError(f"There is no run in {readable(args.logdir)} yet: `python sentences.py -e 20` makes one.")
+    """Returns the directory of the newest run that matches the options, or of a bundled run if there are no others."""
+    user_runs = newest_first(args.logdir, VAES)
+    runs = user_runs or bundled(VAES)
+    if not runs:
+        raise UserError(f"There is no run in {readable(args.logdir)} yet: `python sentences.py -e 20` trains one.")
     reasons = []
-    for path in found:
-        reason = unfit(path, storage.read_json(path / "config.json"), args)
+    for path in runs:
+        reason = mismatch(path, storage.read_json(path / "config.json"), args)
         if reason is None:
-            if not own:
-                say_pretrained(path, args.logdir)
+            if not user_runs:
+                say_bundled(path, args.logdir)
             return path
         reasons.append(f"{path.name} {reason}")
-    more = f"; {len(found) - 3} more do not either" if len(found) > 3 else ""
+    more = f"; {len(runs) - 3} more do not match either" if len(runs) > 3 else ""
     raise UserError(f"No run in {readable(args.logdir)} matches: {'; '.join(reasons[:3])}{more}.")
 
 
-def open_vae(args):
-    """Opens the run that is asked for.
-
-    Args:
-        args: options that `add_options` added.
-
-    Returns:
-        `Run` with its model and weights, and the module of its script.
+def load_codec_from_args(args):
+    """Returns the `Codec` of the VAE run selected by the options of `add_options`.
 
     Raises:
-        UserError: there is none, none matches, or it is damaged.
+        UserError: there is no run, none matches, or it is damaged.
     """
-    run = open_path(args.run or newest(args), args.logdir, SCRIPTS)
-    reason = unfit(run.directory, run.config, args)
+    run = open_for_use(args.run or newest(args), args.logdir, VAES)
+    reason = mismatch(run.directory, run.config, args)
     if reason:
         raise UserError(f"{run.name} {reason}.")
-    return _with_model(run)
+    return _load(run)
 
 
-def opened(which, logdir, scripts=SCRIPTS):
-    """Opens a run by its name or path, as `open_vae` does."""
-    return _with_model(open_path(which, str(logdir), scripts))
+def load(which, logdir=None, scripts=tuple(SCRIPTS)):
+    """Opens a trained run for use, as a `Codec`, a `LanguageModel` or a `Sampler`.
+
+    Args:
+        which: the name of a script, for its newest run, or the bundled one if there is none; or the name or path of a
+            run.
+        logdir: folder of the runs; None for `runs/` of the project.
+        scripts: names of the scripts that the run may belong to.
+
+    Raises:
+        UserError: there is no such run, or it is damaged.
+    """
+    logdir = ROOT / "runs" if logdir is None else logdir
+    if which in SCRIPTS:
+        which = str(find("", logdir, (which,), to_use=True))
+    return _load(open_for_use(str(which), str(logdir), scripts))
 
 
-def _with_model(run):
+def _load(run):
+    if str(ROOT) not in sys.path:
+        sys.path.append(str(ROOT))  # so that the scripts can be imported from any folder
     try:
         script = importlib.import_module(run.script)
-        run.model = script.build(run.options, run.vocabulary)
+        run.load_model(script.build)
     except ModuleNotFoundError as error:
         raise UserError(f"{run.name} needs {error.name}, which is not installed.") from error
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{run.directory / 'config.json'} is damaged or of another version: {error!r}") from error
-    run.load_best(run.model)
-    return run, script
+        raise UserError(f"{run.directory / 'config.json'} is damaged or from another version: {error!r}") from error
+    return getattr(script, SCRIPTS[run.script])(run)

@@ -1,6 +1,6 @@
 """Starts a new run from the weights of another one: pre-training on one text, fine-tuning on another.
 
-The new run has the model and the vocabulary of the other one; labels are its own.
+The new run uses the model and the vocabulary of the other one, but its own labels.
 """
 
 from scriptorium import UserError
@@ -8,19 +8,19 @@ from scriptorium.training import opening
 
 
 def take_model(run, args, script, also=()):
-    """Gives a new run the vocabulary and the options of the model of the run in --init, before its text is read.
+    """Copies vocabulary and model options from the run in --init to a new run, before its text is read.
 
     Args:
         run: new `Run`.
-        args: its options, with `init`.
-        script: name of the script that both are of.
-        also: options that shape the model without being in the group "model".
+        args: options of the new run, with `init`.
+        script: name of the script of both runs.
+        also: options outside the group "model" that shape the model.
 
     Returns:
         The other `Run`.
 
     Raises:
-        UserError: there is none, or an option on the command line contradicts it.
+        UserError: there is no such run, or an option on the command line contradicts it.
     """
     source = opening.read(opening.find(args.init, args.logdir, (script,)), (script,))
     for dest in [*(dest for dest, group in args.groups.items() if group == "model" and hasattr(args, dest)), *also]:
@@ -34,33 +34,38 @@ def take_model(run, args, script, also=()):
     return source
 
 
-def copy_weights(source, model, build, parts, apart):
-    """Gives a model the weights of another run.
+def copy_weights(source, model, build, parts, excluded):
+    """Copies the weights of another run into a model.
 
     Args:
-        source: what `take_model` returned.
+        source: the `Run` that `take_model` returned.
         model: built model of the new run.
-        build: function of options and vocabulary that makes such a model.
-        parts: names of the layers of the model whose weights are taken.
-        apart: function of such a layer: the layers in it that keep their own weights, those of the labels.
+        build: function that builds a model from options and vocabulary.
+        parts: names of the layers of the model whose weights are copied.
+        excluded: function of such a layer that returns the sublayers to leave out, those of the labels.
 
     Returns:
-        str, what was done, to be added to the description of the corpus.
+        str, a note for the description of the corpus.
     """
     other = build(source.options, source.vocabulary)
     source.load_best(other)
-    for part in parts:
-        for old, new in zip(*(_weights(getattr(m, part), apart) for m in (other, model)), strict=True):
+    for part in (part for part in parts if getattr(model, part)):
+        for old, new in zip(*(_weights(getattr(m, part), excluded) for m in (other, model)), strict=True):
             new.assign(old)
     return f"; starts from {source.name}"
 
 
-def _weights(layer, apart):
-    own = {id(weight) for part in apart(layer) for weight in part.weights}
-    return [weight for weight in layer.weights if id(weight) not in own]
+def _weights(layer, excluded):
+    excluded_ids = {id(weight) for part in excluded(layer) for weight in part.weights}
+    return [weight for weight in layer.weights if id(weight) not in excluded_ids]
 
 
-def freeze(layer, apart):
-    """Keeps the weights of a layer as they are in training, but those of the layers that `apart` gives."""
-    for weight in _weights(layer, apart):
-        weight.trainable = False
+def freeze(model, parts, excluded):
+    """Freezes the weights of layers, except in the sublayers that `excluded` returns.
+
+    Args:
+        model, parts, excluded: see `copy_weights`.
+    """
+    for part in (part for part in parts if getattr(model, part)):
+        for weight in _weights(getattr(model, part), excluded):
+            weight.trainable = False

@@ -1,7 +1,7 @@
-"""The variables of a model and of its optimizers under names that say where they are: `encoder/z_mean/kernel`.
+"""Names the variables of a model and its optimizers by where they are: `encoder/z_mean/kernel`.
 
-A name is the way from the model to the variable by attributes, list indices and dict keys. So classes may move to other
-files and layers may be created in another order without a saved run losing its weights.
+A name is the path from the model to the variable through attributes, list indices and dict keys. So classes may move to
+other files, and layers may be created in another order, without breaking saved runs.
 """
 
 import collections
@@ -13,7 +13,7 @@ import numpy as np
 
 
 def _parts(name, value):
-    """Yields (name, part) of the layers and seed generators in an attribute, in lists, tuples and dicts too."""
+    """Yields (name, part) of the layers and seed generators in an attribute, including lists, tuples and dicts."""
     if isinstance(value, (keras.layers.Layer, keras.random.SeedGenerator)):
         yield name, value
     elif isinstance(value, (list, tuple)):
@@ -25,37 +25,38 @@ def _parts(name, value):
 
 
 def variables_of(model):
-    """Returns the variables of a model, its weights and the states of its random numbers: a dict of name -> variable.
+    """Returns the weights and seed states of a model: a dict of name -> variable.
 
-    What can be reached in several ways has the shortest name, of equally short ones the first in the alphabet.
+    A variable that can be reached by several paths gets the shortest one, and the alphabetically first among those.
     """
-    found, named, seen, queue = {}, set(), {id(model)}, collections.deque([("", model)])
+    variables, named, seen, queue = {}, set(), {id(model)}, collections.deque([("", model)])
     while queue:
-        way, layer = queue.popleft()
+        path, layer = queue.popleft()
         attributes = sorted((name, value) for name, value in vars(layer).items() if not name.startswith("_"))
         parts = [part for name, value in attributes for part in _parts(name, value)]
         layers = [(name, part) for name, part in parts if isinstance(part, keras.layers.Layer)]
-        states = {id(part.state): name for name, part in parts if isinstance(part, keras.random.SeedGenerator)}
+        own_names = {id(part.state): name for name, part in parts if isinstance(part, keras.random.SeedGenerator)}
+        own_names |= {id(value): name for name, value in attributes if isinstance(value, keras.Variable)}
         below = {id(variable) for _, part in layers for variable in part.variables}
         for variable in layer.variables:
             if id(variable) in below or id(variable) in named:
                 continue
-            name = first = way + states.get(id(variable), variable.name)
+            name = first = path + own_names.get(id(variable), variable.name)
             number = 1
-            while name in found:
+            while name in variables:
                 number += 1
                 name = f"{first}_{number}"
-            found[name] = variable
+            variables[name] = variable
             named.add(id(variable))
         for name, part in layers:
             if id(part) not in seen:
                 seen.add(id(part))
-                queue.append((f"{way}{name}/", part))
-    return found
+                queue.append((f"{path}{name}/", part))
+    return variables
 
 
 def weights_of(model):
-    """Returns what `variables_of` does, without the states of random numbers."""
+    """Returns the same as `variables_of`, without seed states."""
     weights = {id(variable) for variable in model.weights}
     return {name: variable for name, variable in variables_of(model).items() if id(variable) in weights}
 
@@ -64,15 +65,15 @@ def optimizer_variables(optimizer, model_variables):
     """Returns the variables of an optimizer: a dict of name -> variable, such as "momentum/encoder/z_mean/kernel".
 
     Args:
-        optimizer: built `keras.optimizers.Optimizer`. One that is made of several has them as `parts`, a dict of name
-            -> (optimizer, function that returns the variables that it trains).
-        model_variables: what `variables_of` returned for its model.
+        optimizer: built `keras.optimizers.Optimizer`. A combined one has its `parts`, a dict of name ->
+            (optimizer, function that returns the variables that it trains).
+        model_variables: the result of `variables_of` for its model.
     """
-    names, found = {id(variable): name for name, variable in model_variables.items()}, {}
+    names, slot_variables = {id(variable): name for name, variable in model_variables.items()}, {}
     for prefix, (part, trained) in getattr(optimizer, "parts", {"": (optimizer, None)}).items():
         trained = model_variables.values() if trained is None else trained()
         trained = [names[id(variable)] for variable in trained if variable.trainable]
-        # A slot, such as the momentum, has one variable for each that is trained, in their order.
+        # A slot, such as the momentum, has one variable per trained variable, in the same order.
         slots = collections.Counter(_slot(variable) for variable in part.variables)
         seen = collections.Counter()
         for variable in part.variables:
@@ -81,8 +82,8 @@ def optimizer_variables(optimizer, model_variables):
             if slots[slot] > 1:
                 name = f"{slot}/{trained[seen[slot]]}" if slots[slot] == len(trained) else f"{slot}/{seen[slot]}"
             seen[slot] += 1
-            found[f"{prefix}/{name}".lstrip("/")] = variable
-    return found
+            slot_variables[f"{prefix}/{name}".lstrip("/")] = variable
+    return slot_variables
 
 
 def _slot(variable):
@@ -91,36 +92,36 @@ def _slot(variable):
 
 def metric_variables(metrics):
     """Returns the variables of metrics: a dict of name -> variable, such as "perplexity/total"."""
-    found = {}
+    variables = {}
     for metric in metrics:
-        # What was given to `compile` is one metric made of several, whose variables may share a name.
+        # The metrics given to `compile` form a single metric, whose variables may share a name.
         for i, variable in enumerate(metric.variables):
             name = f"{metric.name}/{variable.name}"
-            found[f"{name}_{i}" if name in found else name] = variable
-    return found
+            variables[f"{name}_{i}" if name in variables else name] = variable
+    return variables
 
 
 def values(variables):
-    """Returns the values of variables, a dict of name -> array, copies that no later step writes to."""
+    """Returns copies of the values of variables, a dict of name -> array."""
     return {name: np.array(keras.ops.convert_to_numpy(variable.value)) for name, variable in variables.items()}
 
 
 def assign(variables, arrays):
-    """Gives variables the values that were saved.
+    """Assigns saved values to variables.
 
     Args:
         variables: dict of name -> `keras.Variable`.
         arrays: dict of name -> array.
 
     Raises:
-        UserError: other names, or shapes that are not the same.
+        UserError: names or shapes differ.
     """
     for name in sorted(variables.keys() ^ arrays.keys()):
-        raise UserError(f"The save is of another model than this one: {name} is in one of the two alone.")
+        raise UserError(f"The save belongs to another model: only one of the two has {name}.")
     for name, variable in variables.items():
         if tuple(variable.shape) != arrays[name].shape:
             raise UserError(
-                f"The save is of another model than this one: {name} is {arrays[name].shape} there"
+                f"The save belongs to another model: {name} is {arrays[name].shape} there"
                 f" and {tuple(variable.shape)} here."
             )
     for name, variable in variables.items():

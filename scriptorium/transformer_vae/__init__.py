@@ -1,1 +1,1 @@
-"""What transformer_vae.py alone needs besides its model."""
+"""What transformer_vae.py needs in addition to its model."""

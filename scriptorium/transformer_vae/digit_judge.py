@@ -1,4 +1,4 @@
-"""Judges digits that a model wrote as text, and draws walks between them."""
+"""Classifies digits that a model wrote as text, and draws walks between them."""
 
 from scriptorium.data.digits import from_text
 
@@ -7,7 +7,7 @@ import numpy as np
 
 
 class Classifier:
-    """A small convolutional network that tells digits, trained on pictures of texts.
+    """A small convolutional network that classifies digits, trained on texts drawn as pictures.
 
     Args:
         texts, labels: lists of str.
@@ -36,26 +36,26 @@ class Classifier:
         y = np.array([self.classes.index(label) for label in labels])
         self.model.fit(np.stack(pictures)[..., None], y, epochs=epochs, batch_size=64, verbose=0)
 
-    def tell(self, texts):
-        """Returns the likeliest label of each text and its probability: list of str, float (n,).
+    def classify(self, texts):
+        """Returns the most likely label of each text and its probability: list of str, float (n,).
 
-        What is no picture of the size that it knows has the label "" and the probability 0.
+        A text that is no picture of the right size gets the label "" and the probability 0.
         """
         pictures = [from_text(text) for text in texts]
         good = [i for i, picture in enumerate(pictures) if picture is not None and len(picture) == self.side]
-        labels, sure = [""] * len(texts), np.zeros(len(texts))
+        labels, probabilities = [""] * len(texts), np.zeros(len(texts))
         if good:
-            told = self.model.predict(np.stack([pictures[i] for i in good])[..., None], batch_size=256, verbose=0)
-            for i, row in zip(good, told, strict=True):
-                labels[i], sure[i] = self.classes[int(row.argmax())], float(row.max())
-        return labels, sure
+            predicted = self.model.predict(np.stack([pictures[i] for i in good])[..., None], batch_size=256, verbose=0)
+            for i, row in zip(good, predicted, strict=True):
+                labels[i], probabilities[i] = self.classes[int(row.argmax())], float(row.max())
+        return labels, probabilities
 
 
 def strip(walks):
-    """Draws walks between digits, one a row, as a `matplotlib.figure.Figure`.
+    """Draws walks between digits, one per row, as a `matplotlib.figure.Figure`.
 
     Args:
-        walks: list of lists of (text, title); what is no picture is left empty.
+        walks: list of lists of (text, title); a text that is no picture is left empty.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -65,10 +65,10 @@ def strip(walks):
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(walks), columns, squeeze=False)
     for row, walk in zip(axes, walks, strict=True):
-        for place, (text, title) in zip(row, walk, strict=False):
+        for cell, (text, title) in zip(row, walk, strict=False):
             picture = from_text(text)
-            place.imshow(np.zeros((2, 2)) if picture is None else picture, cmap="gray", vmin=0, vmax=1)
-            place.set_title(title, fontsize=8)
-        for place in row:
-            place.set_axis_off()
+            cell.imshow(np.zeros((2, 2)) if picture is None else picture, cmap="gray", vmin=0, vmax=1)
+            cell.set_title(title, fontsize=8)
+        for cell in row:
+            cell.set_axis_off()
     return figure

@@ -1,6 +1,6 @@
-"""What texts can be for a transformer autoencoder: Python, JSON, headlines with a topic, drawn digits; and its presets.
+"""The kinds of text that transformer_vae.py is evaluated on (Python, JSON, headlines, drawn digits), and its presets.
 
-An experiment is a name for options and for the scores that tell whether codes of such texts are any good.
+An experiment is a set of options with scores for the codes of such texts.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from scriptorium.vae import inference, latent
 
 import numpy as np
 
-SHARES = {"full": 1, "half": 2, "quarter": 4, "eighth": 8, "tenth": 10, "sixteenth": 16}  # of a width of 768
+SHARES = {"full": 1, "half": 2, "quarter": 4, "eighth": 8, "tenth": 10, "sixteenth": 16}  # divisors of a width of 768
 PRESETS = {
     "funnel_tiny": {"funnel": "1_1_1"},
     "funnel_small": {"funnel": "2_2_2"},
@@ -35,35 +35,57 @@ EXPERIMENTS = {
     "semantics": {"task": "headlines"},
     "mnist": {"task": "digits", "level": "char"},
 }
-LABELED = ("semantics", "mnist")  # experiments whose texts need a label each
-SURE = 0.9  # probability from which a picture is a digit
+LABELED = ("semantics", "mnist")  # experiments in which each text needs a label
+SURE = 0.9  # probability above which a picture counts as a digit
 
 
 def preset(name):
-    """Returns the options that a preset stands for, None for one that is none."""
-    if found := re.fullmatch(rf"({'|'.join(SHARES)})_(\d+)_tkn", name):
-        return {"latent_dim": round(768 / SHARES[found[1]] + 0.01), "latent_tokens": int(found[2])}
-    if found := re.fullmatch(r"window(\d+)", name):
-        return {"window": int(found[1])}
-    if found := re.fullmatch(r"(\d+)Seq", name):
-        return {"max_length": int(found[1])}
+    """Returns the options of a preset, or None if there is no such preset."""
+    if match := re.fullmatch(rf"({'|'.join(SHARES)})_(\d+)_tkn", name):
+        return {"latent_dim": round(768 / SHARES[match[1]] + 0.01), "latent_tokens": int(match[2])}
+    if match := re.fullmatch(r"window(\d+)", name):
+        return {"attention_window": int(match[1])}
+    if match := re.fullmatch(r"(\d+)Seq", name):
+        return {"max_length": int(match[1])}
     return PRESETS.get(name)
 
 
 def presets(text):
-    """Parses names of presets with commas between."""
-    found = {}
+    """Parses names of presets, separated by commas."""
+    settings = {}
     for name in text.split(","):
         options = preset(name)
         if options is None:
             known = ["full_30_tkn (half, quarter, ...; any number)", "window60", "30Seq", *PRESETS]
-            raise argparse.ArgumentTypeError(f"there is no preset {name!r}; there are {', '.join(known)}")
-        found |= options
-    return found
+            raise argparse.ArgumentTypeError(f"unknown preset {name!r}; the presets are: {', '.join(known)}")
+        settings |= options
+    return settings
 
 
-def settle(args):
-    """Sets the options that --preset and --experiment stand for, except those that are given, and --check."""
+def settle(parser, args):
+    """Sets the options that follow from others, and rejects options that contradict each other; returns the options."""
+    _use_presets(args)
+    if not args.max_length:
+        parser.error("--max-length is required, because each position has its own embedding")
+    if args.units % args.num_heads:
+        parser.error(f"--num-heads {args.num_heads} does not divide --units {args.units}")
+    if args.recompute and args.dropout:
+        parser.error("--recompute needs --dropout 0, because recomputing would draw other dropout masks")
+    if args.attention_window == 1:
+        parser.error("--attention-window 1 leaves nothing to attend to; use 0 or at least 2")
+    if args.no_regularizer:
+        args.beta, args.mmd, args.code = 0.0, 0.0, "point"
+    if args.code == "point" and "noise_probability" not in args.given:
+        args.noise_probability = 0.0
+    if args.temperature and "beam" not in args.given:
+        args.beam = 1  # a temperature means sampling
+    args.positions = args.max_length + 1
+    args.gen_length = min(args.gen_length, args.positions) if "gen_length" in args.given else args.positions
+    return args
+
+
+def _use_presets(args):
+    """Sets the options of --preset and --experiment, unless given explicitly, and --check."""
     chosen = dict(EXPERIMENTS.get(args.experiment, {}))
     if args.experiment == "mnist":
         length = chosen["max_length"] = args.rows * (args.rows + 2)
@@ -77,28 +99,28 @@ def settle(args):
 
 
 class Texts:
-    """Texts that are checked one by one, or not at all."""
+    """Texts without labels, perhaps with a validity check."""
 
     def __init__(self, check):
         self.valid = check and (lambda texts: [check(text) for text in texts])
 
     def scores(self, run, splits):
-        """Returns scores of a trained model besides those that any has: dict of name -> float."""
+        """Returns additional scores of a trained model: dict of name -> float."""
         return {}
 
     def show(self, run, texts, epoch):
-        """Shows what texts cannot show of walks between validation texts."""
+        """Shows walks between validation texts as figures, if the texts are pictures."""
 
 
-class Labelled(Texts):
-    """Texts with a label, headlines and their topics: a support vector machine tells it from the code."""
+class Labeled(Texts):
+    """Texts with a label, such as headlines and their topics: a support vector machine predicts it from the code."""
 
     def __init__(self, classes, names, check):
         super().__init__(check)
         self.classes, self.names = classes, names
 
     def of(self, split):
-        """Returns the labels of a split, list of str, "" where there is none."""
+        """Returns the labels of a split, list of str, "" for a text without one."""
         return [self.names[label] for label in self.classes[split]]
 
     def scores(self, run, splits):
@@ -112,24 +134,24 @@ class Labelled(Texts):
         return probes.of_codes(z, texts, {split: self.of(split) for split in texts})
 
 
-class Digits(Labelled):
-    """Drawn digits: a convolutional network says whether what is written is one."""
+class Digits(Labeled):
+    """Drawn digits: a convolutional network decides whether a generated text is one."""
 
     def __init__(self, classes, names, run, train):
         super().__init__(classes, names, None)
         texts = [run.vocabulary.decode(train[i]) for i in range(len(train))]
-        run.console.say("A small network learns to tell the digits.")
+        run.console.say("Training a small network that classifies digits ...")
         self.judge = Classifier(texts, self.of("train"), run.seed)
-        self.valid = lambda texts: (self.judge.tell(texts)[1] >= SURE).tolist()
+        self.valid = lambda texts: (self.judge.classify(texts)[1] >= SURE).tolist()
 
     def scores(self, run, splits):
-        test, wanted = splits["test"], self.of("test")
+        test, test_labels = splits["test"], self.of("test")
         texts = [run.vocabulary.decode(test[i]) for i in range(len(test))]
         z = inference.posteriors(run.model, test)[0]
         again = [run.vocabulary.decode(ids) for ids in code_scores.write(run.model, z, run.options["positions"])]
-        told = {"digit_real": self.judge.tell(texts), "digit_again": self.judge.tell(again)}
-        scores = {name: float(np.mean(np.array(found) == wanted)) for name, (found, _) in told.items()}
-        scores["sure_real"] = float(np.mean(told["digit_real"][1] >= SURE))
+        predicted = {"digit_real": self.judge.classify(texts), "digit_again": self.judge.classify(again)}
+        scores = {name: float(np.mean(np.array(guesses) == test_labels)) for name, (guesses, _) in predicted.items()}
+        scores["sure_real"] = float(np.mean(predicted["digit_real"][1] >= SURE))
         pairs = [(digits.from_text(a), digits.from_text(b)) for a, b in zip(texts, again, strict=True)]
         errors = [np.abs(a - b).mean() for a, b in pairs if b is not None and b.shape == a.shape]
         well = code_scores.share("well_formed", [b is not None and b.shape == a.shape for a, b in pairs])
@@ -139,10 +161,10 @@ class Digits(Labelled):
         z = inference.posteriors(run.model, texts)[0]
         walks, shares = [], np.linspace(0, 1, 11)
         for a, b in zip(range(0, len(z) - 1, 2), range(1, len(z), 2), strict=True):
-            noise = code_scores.on_the_way(shares, run.options["noise"])
+            noise = code_scores.walk_noise(shares, run.options["noise_level"])
             ids = code_scores.write(run.model, latent.slerp(z[a], z[b], shares), run.options["positions"], noise)
             written = [run.vocabulary.decode(row) for row in ids]
-            titles = [f"{label} {sure:.0%}" for label, sure in zip(*self.judge.tell(written), strict=True)]
+            titles = [f"{label} {sure:.0%}" for label, sure in zip(*self.judge.classify(written), strict=True)]
             ends = [(run.vocabulary.decode(texts[i]), "given") for i in (a, b)]
             walks.append([ends[0], *zip(written, titles, strict=True), ends[1]])
         if walks:
@@ -156,36 +178,36 @@ def classes_of(corpus, experiment):
         UserError: texts without labels.
     """
     if not corpus.labels:
-        raise UserError(f"{corpus.name} has no labels: --experiment {experiment} needs one for each text")
+        raise UserError(f"{corpus.name} has no labels; --experiment {experiment} needs one for each text")
     kinds = labels.Labels.of(corpus.labels["train"])
     splits = ("train", "valid", "test")
     return {s: kinds.encode_all(corpus.labels.get(s), len(getattr(corpus, s)))[:, :1] for s in splits}
 
 
 def kind_of(run, args, corpus, vocabulary, splits):
-    """Returns what the texts of a run are, `Texts` or one of its kinds; `splits` keep their ids alone.
+    """Returns the kind of texts of a run, `Texts` or a subclass; removes the labels from `splits`.
 
     Args:
         run: `Run`.
         args: options.
-        corpus, vocabulary, splits: what `util.load` returned, with `classes_of` where the experiment is in `LABELED`.
+        corpus, vocabulary, splits: the result of `util.load`, with `classes_of` if the experiment is in `LABELED`.
     """
     check = CHECKS[run.options["check"]]
     if args.experiment not in LABELED:
         return Texts(check)
     names = ["", *next(iter(labels.Labels.of(corpus.labels["train"]).kinds.values()))]
-    # The model reads texts alone.
-    found = {split: sequences.labels[:, 0] for split, sequences in splits.items()}
+    # The model reads only the texts.
+    classes = {split: sequences.labels[:, 0] for split, sequences in splits.items()}
     for sequences in splits.values():
         sequences.labels = None
     if args.experiment == "mnist":
         run.vocabulary = vocabulary
-        return Digits(found, names, run, splits["train"])
-    return Labelled(found, names, check)
+        return Digits(classes, names, run, splits["train"])
+    return Labeled(classes, names, check)
 
 
 def is_python(text):
-    """Whether a text is a Python module that is not empty, as `ast.parse` has it; `if x:` alone is none."""
+    """Whether a text parses as a nonempty Python module; `if x:` alone does not."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # such as invalid escapes

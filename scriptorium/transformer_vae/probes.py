@@ -1,4 +1,4 @@
-"""What codes know of a label: a linear support vector machine on the codes, beside one on the words of the texts."""
+"""How well codes predict a label: a linear support vector machine on the codes, compared with one on words."""
 
 import collections
 import itertools
@@ -13,14 +13,14 @@ EPOCHS, BATCH = 20, 256
 
 
 def tf_idf(train, test, most=30_000):
-    """Weighs the words and pairs of words of texts (Salton and Buckley 1988), as few as are in a text.
+    """Computes sparse tf-idf weights of words and word pairs (Salton and Buckley 1988).
 
     Args:
-        train, test: lists of str; the `most` frequent words and pairs of `train` count.
+        train, test: lists of str; the `most` frequent words and pairs of `train` are used.
 
     Returns:
-        For each list an int32 array of terms (n, longest), 0 where there are no more, and their weights, float32 of
-        that shape: (1 + log count) * (1 + log(n / texts with the term)), each text of length 1.
+        For each list an int32 array of terms (n, longest), padded with 0, and their weights, float32 of the same shape:
+        (1 + log count) * (1 + log(n / texts with the term)), normalized to length 1 per text.
     """
 
     def terms(text):
@@ -35,18 +35,18 @@ def tf_idf(train, test, most=30_000):
         longest = max((len(count) for count in counts), default=1)
         ids, weights = np.zeros((len(counts), longest), "int32"), np.zeros((len(counts), longest), "float32")
         for row, count in enumerate(counts):
-            found = [(kept[term], n, frequency[term]) for term, n in count.items() if term in kept]
-            if found:
-                places, n, texts = map(np.array, zip(*found, strict=True))
+            known = [(kept[term], n, frequency[term]) for term, n in count.items() if term in kept]
+            if known:
+                columns, n, texts = map(np.array, zip(*known, strict=True))
                 values = (1 + np.log(n)) * (1 + np.log(len(train) / texts))
-                ids[row, : len(found)] = places
-                weights[row, : len(found)] = values / np.linalg.norm(values)
+                ids[row, : len(known)] = columns
+                weights[row, : len(known)] = values / np.linalg.norm(values)
         result.append((ids, weights))
     return result
 
 
 class _Sparse(layers.Layer):
-    """A linear layer of terms and weights: (batch, longest) each -> (batch, classes)."""
+    """A linear layer on sparse terms and weights: (batch, longest) each -> (batch, classes)."""
 
     def __init__(self, terms, classes, regularizer):
         super().__init__()
@@ -59,14 +59,14 @@ class _Sparse(layers.Layer):
 
 
 def svm(train, labels, test, regularization=1e-5, learning_rate=1e-2, seed=1):
-    """Trains linear support vector machines, one class against the others, with the squared hinge (Fan et al. 2008).
+    """Trains linear one-vs-rest support vector machines with the squared hinge loss (Fan et al. 2008).
 
     Args:
-        train, test: float (n, d), or what `tf_idf` gives for a list.
+        train, test: float (n, d), or the result of `tf_idf` for a list.
         labels: list of n str.
 
     Returns:
-        list of str, the labels that it tells of `test`.
+        list of str, the labels predicted for `test`.
     """
     classes = sorted(set(labels))
     signs = np.where(np.array(labels)[:, None] == np.array(classes), 1.0, -1.0).astype("float32")
@@ -87,27 +87,27 @@ def svm(train, labels, test, regularization=1e-5, learning_rate=1e-2, seed=1):
         keras.optimizers.Adam(keras.optimizers.schedules.PolynomialDecay(learning_rate, steps)), "squared_hinge"
     )
     model.fit(train, signs, epochs=EPOCHS, batch_size=BATCH, verbose=0)
-    told = model.predict(test, batch_size=1024, verbose=0)
-    return [classes[i] for i in told.argmax(axis=1)]
+    predicted = model.predict(test, batch_size=1024, verbose=0)
+    return [classes[i] for i in predicted.argmax(axis=1)]
 
 
 def of_codes(z, texts, labels):
-    """Compares how well the label of a text is told from its code and from its words.
+    """Compares how well labels are predicted from codes and from words.
 
     Args:
         z: dict of split -> float (n, d), codes of "train" and "test".
         texts, labels: dicts of split -> lists of n str; texts without a label do not count.
 
     Returns:
-        Shares of the test texts told right: svm_code, svm_tf_idf and majority (the label most frequent in training).
+        Accuracies on the test texts: svm_code, svm_tf_idf and majority (the most frequent label in training).
     """
     kept = {split: [i for i, label in enumerate(labels[split]) if label] for split in ("train", "test")}
     labels = {split: [labels[split][i] for i in rows] for split, rows in kept.items()}
     words = tf_idf(*([texts[split][i] for i in kept[split]] for split in ("train", "test")))
     codes = {split: z[split][rows] for split, rows in kept.items()}
-    told = {
+    predicted = {
         "svm_code": svm(codes["train"], labels["train"], codes["test"]),
         "svm_tf_idf": svm(words[0], labels["train"], words[1]),
         "majority": [collections.Counter(labels["train"]).most_common(1)[0][0]] * len(labels["test"]),
     }
-    return {name: float(np.mean(np.array(found) == np.array(labels["test"]))) for name, found in told.items()}
+    return {name: float(np.mean(np.array(guesses) == np.array(labels["test"]))) for name, guesses in predicted.items()}

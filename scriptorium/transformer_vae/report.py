@@ -1,36 +1,31 @@
-"""What a training of transformer_vae.py shows after each epoch."""
+"""Reports of transformer_vae.py after an epoch: walks as tables, scores, and statistics of the codes."""
 
 from scriptorium.data.batches import Sequences
 from scriptorium.data.vocabulary import strip_special
 from scriptorium.scores import metrics
-from scriptorium.transformer_vae.scores import (
-    drawn,
-    mmd_test,
-    on_the_way,
-    teacher_forced,
-    write,
-)
-from scriptorium.vae import inference, latent, report
+from scriptorium.transformer_vae.scores import mmd_test, teacher_forced, walk_noise, write
+from scriptorium.vae import inference, latent
+from scriptorium.vae.report import EpochReport
 
 import numpy as np
 
 
-class ShowCodes(report.Show):
-    """What is shown after an epoch: samples, reconstructions, walks in tables, scores, and what the codes are like.
+class CodesReport(EpochReport):
+    """After an epoch: samples, reconstructions, walks as tables, scores, and statistics of the codes.
 
     Args:
-        run, codec, valid, every, last: see `show.Show`.
-        kind: what the texts are, see `experiments.Texts`.
+        run, codec, valid, every, last: see `EpochReport`.
+        kind: the kind of texts, see `experiments.Texts`.
     """
 
-    settings = (*report.Show.settings, "beam", "noise")
+    more_settings = ("beam", "noise_level")
 
     def __init__(self, run, codec, valid, every, last, kind):
         super().__init__(run, codec, valid, every, last)
         self.kind = kind
 
     def spread(self, count):
-        """Returns `count` validation texts, taken evenly from all: a corpus may be in the order of its labels."""
+        """Returns `count` validation texts, evenly spaced, because a corpus may be sorted by label."""
         rows = np.linspace(0, len(self.valid) - 1, min(count, len(self.valid))).astype(int)
         return Sequences.from_list([self.valid[i] for i in rows])
 
@@ -39,18 +34,16 @@ class ShowCodes(report.Show):
             super().warn_of_collapse(logs)
 
     def show_codes(self, epoch):
-        run = self.run
-        z_mean, _ = self.codec.encode(run, self.texts)
-        pairs = zip(self.texts, self.codec.decode(run, z_mean), strict=True)
-        run.shown("reconstructions", [line for text, again in pairs for line in (text, f"=> {again}")], epoch)
+        run, z_mean = self.run, self.codec.encode(self.texts)[0]
+        self.show_reconstructions(z_mean, epoch)
         for mode in ("slerp", "lerp") if len(self.texts) > 1 else ():
             shares = np.linspace(0, 1, 11)
             points = getattr(latent, mode)(z_mean[0], z_mean[1], shares)
-            walk = self.codec.decode(run, points, noise=on_the_way(shares, run.options["noise"]))
-            found = self.kind.valid(walk) if self.kind.valid else []
-            marks = ["ok " if valid else "-- " for valid in found] or [""] * len(walk)
+            walk = self.codec.decode(points, noise_level=walk_noise(shares, run.options["noise_level"]))
+            checked = self.kind.valid(walk) if self.kind.valid else []
+            marks = ["ok " if valid else "-- " for valid in checked] or [""] * len(walk)
             lines = [f"{share:.1f} {mark} {text}" for share, mark, text in zip(shares, marks, walk, strict=True)]
-            run.shown(f"walk_{mode}", [self.texts[0], *lines, self.texts[1]], epoch)
+            run.log_texts(f"walk_{mode}", [self.texts[0], *lines, self.texts[1]], epoch)
         self.kind.show(run, self.spread(8), epoch)
         self.show_scores(epoch)
         self.show_posterior(epoch)
@@ -58,15 +51,16 @@ class ShowCodes(report.Show):
     def show_scores(self, epoch, most=500):
         part = self.spread(most)
         z_mean, z_log_var = inference.posteriors(self.model, part)
-        z = drawn(z_mean, z_log_var, np.random.default_rng(self.run.seed))
+        normal = np.random.default_rng(self.run.seed).standard_normal(z_mean.shape, "float32")
+        z = latent.draw(z_mean, z_log_var, normal)
         written = write(self.model, z_mean, self.run.options["positions"])
         tokens, whole = teacher_forced(self.model, part, z_mean)
-        found = {"token_accuracy": tokens, "sequence_accuracy": float(whole.mean())}
-        found["exact_match"] = metrics.exact_match(*([strip_special(ids) for ids in rows] for rows in (part, written)))
-        found["mmd_codes"], found["mmd_threshold"] = mmd_test(z.reshape(len(z), -1), permutations=50)
-        found["mmd_weight"] = self.run.options["mmd"] * float(self.model.mmd_weight(self.model.step))
-        self.run.scalars("validation", found, epoch)
-        self.run.console.say("  " + "  ".join(f"{name} {value:.4g}" for name, value in found.items()))
+        scores = {"token_accuracy": tokens, "sequence_accuracy": float(whole.mean())}
+        scores["exact_match"] = metrics.exact_match(*([strip_special(ids) for ids in rows] for rows in (part, written)))
+        scores["mmd_codes"], scores["mmd_threshold"] = mmd_test(z.reshape(len(z), -1), permutations=50)
+        scores["mmd_weight"] = self.run.options["mmd"] * float(self.model.mmd_share(self.model.steps_done))
+        self.run.scalars("validation", scores, epoch)
+        self.run.console.say("  " + "  ".join(f"{name} {value:.4g}" for name, value in scores.items()))
 
     def show_posterior(self, epoch):
         z_mean, _ = inference.posteriors(self.model, self.spread(1000))

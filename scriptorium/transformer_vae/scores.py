@@ -1,6 +1,6 @@
-"""Scores of an autoencoder of texts: how much of a text its code holds, what codes between and beside these write.
+"""Scores of an autoencoder of texts: reconstruction, interpolation and sampling.
 
-Besides what `inference.py` asks of a model it has `right` and `gaussian`.
+In addition to the functions in `inference.py`, the model provides `is_right` and `gaussian`.
 """
 
 import math
@@ -12,9 +12,9 @@ from scriptorium.vae import inference, latent
 import numpy as np
 from keras import ops
 
-PAIRS, POINTS, SAMPLES = 200, 9, 1000  # pairs of texts, points between the two, draws from the prior
-LEVEL = 0.05  # of the permutation test
-BEAM = 4  # hypotheses of the scores that end in _beam
+PAIRS, POINTS, SAMPLES = 200, 9, 1000  # pairs of texts, points between them, samples from the prior
+LEVEL = 0.05  # significance level of the permutation test
+BEAM = 4  # hypotheses for the scores that end in _beam
 
 
 def interval(successes, count):
@@ -28,26 +28,21 @@ def interval(successes, count):
 
 
 def share(name, flags):
-    """Returns a share of True by its name, and as name_95 its confidence interval."""
+    """Returns the share of True under a name, and its confidence interval under name_95."""
     low, high = interval(int(np.sum(flags)), len(flags))
     return {name: float(np.mean(flags)) if len(flags) else 0.0, f"{name}_95": f"{low:.3f} .. {high:.3f}"}
 
 
-def drawn(z_mean, z_log_var, random):
-    """Returns a draw from each posterior, float32 (n, *latent_shape), by a `numpy.random.Generator`."""
-    return z_mean + np.exp(0.5 * z_log_var) * random.standard_normal(z_mean.shape, "float32")
-
-
 def teacher_forced(model, sequences, z, batch_size=128):
-    """Returns the shares of tokens and of whole texts whose likeliest tokens, each told those before, are right."""
-    right, tokens, found = inference.compiled(model, "right"), [], []
+    """Returns the accuracy of tokens, predicted from the true tokens before them, and whether whole texts are right."""
+    right, tokens, texts = inference.compiled_method(model, "is_right"), [], []
     for i in range(0, len(sequences), batch_size):
         rows = np.arange(i, min(i + batch_size, len(sequences)))
         ids = sequences.inputs(rows)
         each = np.asarray(right.predict_on_batch((ids, np.asarray(z[rows], "float32"))))
         tokens.append(each[ids != PAD])
-        found.append(each.all(axis=1))
-    return float(np.concatenate(tokens).mean()), np.concatenate(found)
+        texts.append(each.all(axis=1))
+    return float(np.concatenate(tokens).mean()), np.concatenate(texts)
 
 
 def mmd_test(codes, seed=1, permutations=200, most=500, kernel="imq"):
@@ -55,12 +50,12 @@ def mmd_test(codes, seed=1, permutations=200, most=500, kernel="imq"):
 
     Args:
         codes: float (n, d).
-        permutations: of the joint sample, from which the threshold is found.
-        most: codes that take part.
+        permutations: permutations of the joint sample, which give the threshold.
+        most: maximum number of codes to use.
 
     Returns:
-        The MMD between codes and as many draws, and the value that it has less than 5 % of the time when both samples
-        are of one distribution.
+        The MMD between codes and as many draws, and the value it exceeds only 5 % of the time if both samples come from
+        one distribution.
     """
     random = np.random.default_rng(seed)
     codes = codes[random.permutation(len(codes))[:most]].astype("float32")
@@ -76,7 +71,7 @@ def mmd_test(codes, seed=1, permutations=200, most=500, kernel="imq"):
 
 
 def walks(z, pairs, points=POINTS):
-    """Returns the points between pairs of codes, the ends left out, and the share of the way of each.
+    """Returns the points between pairs of codes, without the ends, and their shares of the walk.
 
     Shapes: float32 (pairs * points, *latent_shape) and (pairs * points,).
     """
@@ -85,48 +80,46 @@ def walks(z, pairs, points=POINTS):
     return between.astype("float32"), np.tile(shares, len(pairs))
 
 
-def on_the_way(shares, noise):
-    """Returns the level of noise at shares of the way between two texts: 0 at the ends, `noise` in the middle."""
-    return 4 * noise * shares * (1 - shares)
+def walk_noise(shares, level):
+    """Returns the noise level at shares of a walk between two texts: 0 at the ends, `level` in the middle."""
+    return 4 * level * shares * (1 - shares)
 
 
-def given(z, noise=0.0):
-    """Returns what a model starts from: codes z (n, *latent_shape), and their noise, one level or (n,)."""
-    return {"z": np.asarray(z, "float32"), "noise": np.broadcast_to(np.asarray(noise, "float32"), len(z))}
+def write(model, z, max_length, noise_level=0.0, beam=1):
+    """Decodes codes z (n, *latent_shape) to ids (n, max_length) at one noise level, or one for each code."""
+    level = np.broadcast_to(np.asarray(noise_level, "float32"), len(z))
+    return inference.write(model, {"z": np.asarray(z, "float32"), "noise_level": level}, max_length, beam=beam)[0]
 
 
-def write(model, z, max_length, noise=0.0, beam=1):
-    """Returns the ids (n, max_length) of what codes z (n, *latent_shape) write at a level of noise, or one for each."""
-    return inference.write(model, given(z, noise), max_length, beam=beam)[0]
-
-
-def evaluate(model, sequences, max_length, iw_samples=0, seed=1, progress=None, vocabulary=None, check=None, noise=0.0):
+def evaluate(
+    model, sequences, max_length, iw_samples=0, seed=1, progress=None, vocabulary=None, check=None, noise_level=0.0
+):
     """Scores a model on texts.
 
     Args:
         model: `TransformerVAE`.
-        sequences: `util.Sequences`.
-        max_length: tokens of a text at most.
+        sequences: `Sequences`.
+        max_length: maximum number of tokens per text.
         iw_samples: K of iw_nll; 0 leaves it out, as does a code without a deviation.
-        vocabulary: `util.Vocabulary`.
-        check: function of a list of texts that says of each whether it is valid, or None.
-        noise: level at which draws from the prior and the middles of walks are written.
+        vocabulary: `Vocabulary`.
+        check: function of a list of texts that returns whether each one is valid, or None.
+        noise_level: noise level for decoding draws from the prior and the middle of walks.
 
     Returns:
-        dict of scores: nats a text (nll, kl, neg_elbo, iw_nll), shares with their intervals (accuracies and exact_match
-        at the mean of the code, walk_*, sample_*), bleu_4, active_units, mmd and its mmd_threshold. Texts are written
-        greedily, and for the names that end in _beam by a beam search of BEAM.
+        dict of scores: nats per text (nll, kl, neg_elbo, iw_nll), shares with their intervals (accuracies and
+        exact_match at the mean of the code, walk_*, sample_*), bleu_4, active_units, mmd and its mmd_threshold. Texts
+        are decoded greedily, or by a beam search of BEAM for names that end in _beam.
     """
     random = np.random.default_rng(seed)
     z_mean, z_log_var = inference.posteriors(model, sequences)
-    z = drawn(z_mean, z_log_var, random)
+    z = latent.draw(z_mean, z_log_var, random.standard_normal(z_mean.shape, "float32"))
     nll = inference.likelihoods(model, sequences, z)
     scores = {"nll": float(nll.mean())}
     if model.gaussian:
         kl = inference.kl_of_each(z_mean, z_log_var).sum(axis=(1, 2))
         scores |= {"kl": float(kl.mean()), "neg_elbo": float((nll + kl).mean())}
         if iw_samples:
-            bound = inference.importance_weighted(
+            bound = inference.importance_weighted_nll(
                 model, sequences, z_mean, z_log_var, iw_samples, seed, progress=progress
             )
             scores |= {"iw_nll": float(bound.mean()), "iw_samples": iw_samples}
@@ -135,19 +128,19 @@ def evaluate(model, sequences, max_length, iw_samples=0, seed=1, progress=None, 
     scores["mmd"], scores["mmd_threshold"] = mmd_test(z.reshape(len(z), -1), seed)
     scores["active_units"] = metrics.active_units(z_mean.reshape(len(z), -1))
     texts = [vocabulary.decode(sequences[i]) for i in range(len(sequences))]
-    wanted = [strip_special(sequences[i]) for i in range(len(sequences))]
+    references = [strip_special(sequences[i]) for i in range(len(sequences))]
     pairs = random.integers(len(texts), size=(PAIRS, 2))
     between, shares = walks(z_mean, pairs)
     prior = random.standard_normal((SAMPLES, *model.latent_shape), "float32")
     for how, beam in (("", 1), ("_beam", BEAM)):
         again, walked, sampled = (
             write(model, codes, max_length, level, beam)
-            for codes, level in ((z_mean, 0.0), (between, on_the_way(shares, noise)), (prior, noise))
+            for codes, level in ((z_mean, 0.0), (between, walk_noise(shares, noise_level)), (prior, noise_level))
         )
         again = [strip_special(ids) for ids in again]
-        scores |= share(f"exact_match{how}", [a == b for a, b in zip(wanted, again, strict=True)])
+        scores |= share(f"exact_match{how}", [a == b for a, b in zip(references, again, strict=True)])
         if not how:
-            scores["bleu_4"] = metrics.bleu_4(wanted, again)
+            scores["bleu_4"] = metrics.bleu_4(references, again)
         walked, sampled = ([vocabulary.decode(ids) for ids in rows] for rows in (walked, sampled))
         new = [text not in [texts[j] for j in pairs[i // POINTS]] for i, text in enumerate(walked)]
         scores |= share(f"walk_new{how}", new)

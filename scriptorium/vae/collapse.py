@@ -1,20 +1,20 @@
-"""What training needs for the remedies against posterior collapse that are more than a term of the loss.
+"""Remedies for posterior collapse that change the training loop.
 
-They ask of a model that it has an `encoder`, a `decoder` and an `embedding` that both sides read; of an aggressive one
-also that its `aggressive` is an `AggressiveEncoder`.
+The model needs an `encoder`, a `decoder` and an `embedding` that both read; for aggressive training also an
+`AggressiveEncoder` as `aggressive`.
 """
 
 from scriptorium.nn.fast import Adam
 from scriptorium.scores import metrics
-from scriptorium.vae import inference
+from scriptorium.vae import inference, latent
 
 import keras
 import numpy as np
 from keras import layers, ops
 
 
-class NewDecoder(keras.callbacks.Callback):
-    """After pre-training as an autoencoder, starts the decoder afresh and keeps the encoder (Li et al. 2019)."""
+class ResetDecoder(keras.callbacks.Callback):
+    """After pre-training as an autoencoder, resets the decoder and keeps the encoder (Li et al. 2019)."""
 
     def __init__(self, model, batches, epoch):
         super().__init__()
@@ -32,8 +32,8 @@ class NewDecoder(keras.callbacks.Callback):
                 variable.assign(ops.zeros_like(variable))
 
 
-class UntilInformed(keras.callbacks.Callback):
-    """Ends the aggressive training of the encoder when z tells no more of the text than an epoch before."""
+class EndAggressivePhase(keras.callbacks.Callback):
+    """Ends the aggressive training of the encoder when mutual information stops growing from epoch to epoch."""
 
     def __init__(self, valid):
         super().__init__()
@@ -41,15 +41,15 @@ class UntilInformed(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         z_mean, z_log_var = inference.posteriors(self.model, self.valid)
-        z = z_mean + np.exp(0.5 * z_log_var) * np.random.default_rng(1).standard_normal(z_mean.shape)
+        z = latent.draw(z_mean, z_log_var, np.random.default_rng(1).standard_normal(z_mean.shape))
         self.model.aggressive.observe_information(metrics.mutual_information(z, z_mean, z_log_var))
 
 
 class AggressiveEncoder(layers.Layer):
-    """Decides which training steps move the decoder: only those where the encoder has caught up (He et al. 2019).
+    """Decides which training steps update the decoder: only those where the encoder has caught up (He et al. 2019).
 
-    In between, the encoder alone learns until its loss stops falling from one window of steps to the next, or for
-    `longest` steps. `decoder_moves` is 1 in a step that moves both sides, else 0; `active` set to 0 ends it all.
+    In between, only the encoder learns, until its loss stops falling from one window of steps to the next, or for
+    `longest` steps. `decoder_moves` is 1 in a step that updates both, else 0; setting `active` to 0 ends the phase.
     """
 
     def __init__(self, window=10, longest=100):
@@ -63,8 +63,8 @@ class AggressiveEncoder(layers.Layer):
         self.steps, self.sum, self.last_sum = scalar("steps", 0), scalar("sum", 0), scalar("last_sum", 1e30)
         self.information = scalar("information", -1)
 
-    def observe(self, loss):
-        """Takes the loss of a training step, before its update."""
+    def update(self, loss):
+        """Records the loss of a training step, before its update."""
         moves = ops.maximum(self.next_moves, 1.0 - self.active)
         steps, total = self.steps + 1.0, self.sum + ops.cast(loss, "float32")
         full = ops.equal(ops.mod(steps, self.window), 0.0)
@@ -72,20 +72,20 @@ class AggressiveEncoder(layers.Layer):
         last_sum = ops.where(full, total, self.last_sum)
         self.decoder_moves.assign(moves)
         self.next_moves.assign(ops.cast(caught_up, "float32"))
-        # After a step of both sides the encoder's search starts anew.
+        # After a step that updates both, the encoder starts over.
         self.steps.assign(ops.where(caught_up, 0.0, steps))
         self.sum.assign(ops.where(ops.logical_or(full, caught_up), 0.0, total))
         self.last_sum.assign(ops.where(caught_up, 1e30, last_sum))
 
     def observe_information(self, mutual_information):
-        """Takes the mutual information after an epoch; when it no longer grows, every step moves both sides."""
+        """Records the mutual information after an epoch; once it stops growing, every step updates both."""
         if mutual_information <= float(self.information):
             self.active.assign(0.0)
         self.information.assign(mutual_information)
 
 
 class AlternatingAdam(Adam):
-    """Adam that leaves the variables `switched`, and what it knows of them, as they are while `switch` is 0."""
+    """Adam that leaves the variables `switched`, and its moments for them, unchanged while `switch` is 0."""
 
     def __init__(self, switch, switched, **arguments):
         super().__init__(**arguments)
@@ -93,12 +93,12 @@ class AlternatingAdam(Adam):
 
     def update_step(self, gradient, variable, learning_rate):
         index = self._get_variable_index(variable)
-        # TensorFlow hands over its own variable; the list holds Keras's.
-        own = self._trainable_variables[index]
-        if id(own) not in self.switched:
+        # TensorFlow passes its own variable; the list holds Keras's.
+        keras_variable = self._trainable_variables[index]
+        if id(keras_variable) not in self.switched:
             super().update_step(gradient, variable, learning_rate)
             return
-        kept = [own, self._momentums[index], self._velocities[index]]
+        kept = [keras_variable, self._momentums[index], self._velocities[index]]
         before = [ops.copy(ops.convert_to_tensor(v)) for v in kept]
         super().update_step(gradient, variable, learning_rate)
         for v, old in zip(kept, before, strict=True):

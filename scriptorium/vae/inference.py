@@ -1,16 +1,16 @@
-"""What can be done with any trained VAE of sequences: read texts to codes, write texts from codes, and score it.
+"""Encodes, decodes and scores with any trained VAE of sequences.
 
-A model offers its `latent_shape`, that of one z, and these functions of tensors. Inputs are ids (batch, time), or with
-labels a dict (see `util.Sequences.inputs`); z is (batch, *latent_shape).
+A model provides `latent_shape`, the shape of one z, and these functions of tensors. Inputs are ids (batch, time), or
+with labels a dict (see `Sequences.inputs`); z is (batch, *latent_shape).
 
     posterior(inputs) -> z_mean, z_log_var                   float32 (batch, *latent_shape) each; the first axis of
-                                                             latent_shape may be cut to the time
+                                                             latent_shape may be cut to time
     nll(inputs, z) -> nll                                    float32 (batch,), nats, summed over the tokens
     log_ratio(inputs, z, z_mean, z_log_var) -> log_ratio     log p(z) - log q(z|x), float32 (batch,), nats
     start(z) -> state                                        tuple of tensors (batch, ...)
-    next(token (batch,), state) -> logits, state             float32 (batch, vocab_size)
+    step(token (batch,), state) -> logits, state             float32 (batch, vocab_size)
 
-They run compiled, in batches of sequences of similar length; what goes in and comes out are numpy arrays.
+They run compiled, in batches of sequences of similar length; arguments and results are numpy arrays.
 """
 
 import functools
@@ -27,8 +27,8 @@ from keras import ops
 
 
 @functools.cache
-def compiled(model, name):
-    """Returns a method of a model, compiled: its `predict_on_batch` takes a tuple of the arguments, numpy arrays."""
+def compiled_method(model, name):
+    """Compiles a method of a model; `predict_on_batch` takes a tuple of its arguments, numpy arrays."""
     return Compiled(lambda arguments: getattr(model, name)(*arguments), model)
 
 
@@ -51,8 +51,8 @@ def _writer(model, max_length, beam, temperature, top_k, top_p):
     def write(z):
         state, batch = model.start(z), ops.shape(keras.tree.flatten(z)[0])[0]
         if beam > 1:
-            return sampling.beam_search(model.next, state, batch, max_length, beam)
-        return sampling.generate(model.next, state, keras.random.uniform((batch, max_length), seed=seed), pick)
+            return sampling.beam_search(model.step, state, batch, max_length, beam)
+        return sampling.generate(model.step, state, keras.random.uniform((batch, max_length), seed=seed), pick)
 
     return Compiled(write, model, seed), seed
 
@@ -63,24 +63,26 @@ def _in_batches(lengths, batch_size):
 
 
 def posteriors(model, sequences, batch_size=128):
-    """Returns z_mean and z_log_var, float32 (n, *latent_shape) each, of `util.Sequences` in their order."""
-    read, both = compiled(model, "posterior"), np.zeros((2, len(sequences), *model.latent_shape), "float32")
+    """Returns z_mean and z_log_var, float32 (n, *latent_shape) each, of `Sequences`, in order."""
+    read, both = compiled_method(model, "posterior"), np.zeros((2, len(sequences), *model.latent_shape), "float32")
     for rows in _in_batches(sequences.lengths, batch_size):
-        for values, found in zip(both, read.predict_on_batch((sequences.inputs(rows),)), strict=True):
-            values[rows, : found.shape[1]] = found
+        for values, batch in zip(both, read.predict_on_batch((sequences.inputs(rows),)), strict=True):
+            values[rows, : batch.shape[1]] = batch
     return both[0], both[1]
 
 
 def kl_of_each(z_mean, z_log_var):
-    """Returns the KL of posteriors to the prior, nats of each dimension: arrays (n, latent_dim) -> (n, latent_dim)."""
+    """Returns the KL from posteriors to the prior in nats per dimension: arrays (n, latent_dim) -> (n, latent_dim)."""
     return ops.convert_to_numpy(latent.kl_to_standard_normal(*map(ops.convert_to_tensor, (z_mean, z_log_var))))
 
 
 def likelihoods(model, sequences, z, batch_size=128):
-    """Returns -log p(x|z) in nats, float64 (n,), of `util.Sequences` at z (n, *latent_shape)."""
+    """Returns -log p(x|z) in nats, float64 (n,), of `Sequences` at z (n, *latent_shape)."""
     nll = np.zeros(len(sequences))
     for rows in _in_batches(sequences.lengths, batch_size):
-        nll[rows] = compiled(model, "nll").predict_on_batch((sequences.inputs(rows), np.asarray(z[rows], "float32")))
+        nll[rows] = compiled_method(model, "nll").predict_on_batch(
+            (sequences.inputs(rows), np.asarray(z[rows], "float32"))
+        )
     return nll
 
 
@@ -88,8 +90,8 @@ def write(model, z, max_length, *, temperature=0.0, top_k=0, top_p=1.0, beam=1, 
     """Writes a sequence from each point of the latent space.
 
     Args:
-        z: float (n, *latent_shape), or what else the `start` of the model takes: arrays (n, ...) in a dict.
-        max_length: tokens at most, `<eos>` counted.
+        z: float (n, *latent_shape), or a dict of arrays (n, ...), as the `start` of the model expects.
+        max_length: maximum number of tokens, including `<eos>`.
         temperature, top_k, top_p: see `sampling.sample_logits`; temperature 0 is greedy.
         beam: above 1, beam search with this many hypotheses instead.
         seed: int; the same seed draws the same sequences.
@@ -106,13 +108,13 @@ def write(model, z, max_length, *, temperature=0.0, top_k=0, top_p=1.0, beam=1, 
     return np.concatenate([ids for ids, _ in parts]), np.concatenate([log_prob for _, log_prob in parts])
 
 
-def importance_weighted(model, sequences, z_mean, z_log_var, samples, seed=1, tokens=4096, progress=None):
+def importance_weighted_nll(model, sequences, z_mean, z_log_var, samples, seed=1, tokens=4096, progress=None):
     """Estimates -log p(x) of each sequence by importance sampling from its posterior (Burda et al. 2016).
 
     Args:
-        sequences: `util.Sequences`, n of them.
+        sequences: `Sequences`, n of them.
         z_mean, z_log_var: float (n, *latent_shape), their posteriors.
-        samples: draws a sequence, K.
+        samples: draws per sequence, K.
         tokens: about how many tokens to score at once.
         progress: function of the share done, or None.
 
@@ -126,7 +128,7 @@ def importance_weighted(model, sequences, z_mean, z_log_var, samples, seed=1, to
             count = min(part, samples - start)
             inputs = sequences.inputs(np.repeat(rows, count))
             mean, log_var = np.repeat(z_mean[rows], count, 0), np.repeat(z_log_var[rows], count, 0)
-            z = mean + np.exp(0.5 * log_var) * random.standard_normal(mean.shape, "float32")
+            z = latent.draw(mean, log_var, random.standard_normal(mean.shape, "float32"))
             draws.append(_log_weight(model).predict_on_batch((inputs, z, mean, log_var)).reshape(len(rows), count))
         result[rows] = -metrics.log_mean_exp(np.concatenate(draws, axis=1))
         done += len(rows)
@@ -139,32 +141,32 @@ def evaluate(model, sequences, max_length, iw_samples=0, seed=1, progress=None):
     """Scores a model on sequences.
 
     Args:
-        model: `SentenceVAE`.
-        sequences: `util.Sequences`.
-        max_length: tokens of a reconstruction at most.
-        iw_samples: K of iw_nll; 0 leaves iw_nll and the perplexity that follows from it out.
+        model: see the top of this file, with `has_latent`.
+        sequences: `Sequences`.
+        max_length: maximum number of tokens of a reconstruction.
+        iw_samples: K of iw_nll; 0 leaves it out, and the perplexity then follows from neg_elbo.
 
     Returns:
-        dict of floats, nats a sentence where not said otherwise: see docs/sentences.md.
+        dict of floats, in nats per text unless noted otherwise: see docs/sentences.md.
     """
     tokens = int(sequences.lengths.sum())
-    if model.options.get("no_latent"):
+    if not model.has_latent:
         nll = likelihoods(model, sequences, np.zeros((len(sequences), *model.latent_shape), "float32"))
         return {"nll": float(nll.mean()), "perplexity": float(np.exp(nll.sum() / tokens))}
     z_mean, z_log_var = posteriors(model, sequences)
-    z = z_mean + np.exp(0.5 * z_log_var) * np.random.default_rng(seed).standard_normal(z_mean.shape, "float32")
+    z = latent.draw(z_mean, z_log_var, np.random.default_rng(seed).standard_normal(z_mean.shape, "float32"))
     nll = likelihoods(model, sequences, z)
     kl = kl_of_each(z_mean, z_log_var).sum(axis=-1)
     scores = {"neg_elbo": float((nll + kl).mean()), "nll": float(nll.mean()), "kl": float(kl.mean())}
     bound = nll + kl
     if iw_samples:
-        bound = importance_weighted(model, sequences, z_mean, z_log_var, iw_samples, seed, progress=progress)
+        bound = importance_weighted_nll(model, sequences, z_mean, z_log_var, iw_samples, seed, progress=progress)
         scores |= {"iw_nll": float(bound.mean()), "iw_samples": iw_samples}
     scores["perplexity"] = float(np.exp(bound.sum() / tokens))
     scores["mutual_information"] = metrics.mutual_information(z, z_mean, z_log_var)
     scores["active_units"] = metrics.active_units(z_mean)
-    wanted = [strip_special(sequences[i]) for i in range(len(sequences))]
+    references = [strip_special(sequences[i]) for i in range(len(sequences))]
     written = [strip_special(ids) for ids in write(model, z_mean, max_length)[0]]
-    scores["bleu_4"] = metrics.bleu_4(wanted, written)
-    scores["exact_match"] = metrics.exact_match(wanted, written)
+    scores["bleu_4"] = metrics.bleu_4(references, written)
+    scores["exact_match"] = metrics.exact_match(references, written)
     return scores

@@ -1,4 +1,4 @@
-"""The pieces of a latent space, as pure functions with a closed form: a model's script says how it puts them together.
+"""The building blocks of a latent space, as pure functions; each model's script combines them.
 
 All logarithms are natural, so divergences are in nats.
 """
@@ -11,7 +11,7 @@ from keras import layers, ops
 
 
 def normal_sample(z_mean, z_log_var, seed):
-    """Draws from a diagonal Gaussian by the reparameterisation trick (Kingma & Welling 2014).
+    """Draws from a diagonal Gaussian by the reparameterization trick (Kingma & Welling 2014).
 
     Args:
         z_mean, z_log_var: float (batch, latent_dim).
@@ -22,6 +22,19 @@ def normal_sample(z_mean, z_log_var, seed):
     """
     epsilon = keras.random.normal(ops.shape(z_mean), dtype=z_mean.dtype, seed=seed)
     return z_mean + ops.exp(0.5 * z_log_var) * epsilon
+
+
+def step_counter(model):
+    """Adds a weight to a model that counts its training steps.
+
+    As a weight it is saved, and a compiled step can change it; a Python number would be frozen.
+    """
+    return model.add_weight(shape=(), initializer="zeros", trainable=False, name="steps_done", dtype="int32")
+
+
+def draw(z_mean, z_log_var, normal):
+    """Turns standard normal numbers into draws from diagonal Gaussians, numpy arrays of one shape."""
+    return z_mean + np.exp(0.5 * z_log_var) * normal
 
 
 def normal_log_prob(z, z_mean=0.0, z_log_var=0.0):
@@ -42,33 +55,33 @@ def kl(z_mean, z_log_var, other_mean, other_log_var):
 
 
 def free_bits(kl, nats):
-    """Leaves each dimension a share of KL for free (Kingma et al. 2016): sum_i max(nats / n, batch mean of KL_i).
+    """Grants each dimension some KL for free (Kingma et al. 2016): sum_i max(nats / n, batch mean of KL_i).
 
     Args:
-        kl: float (batch, latent_dim), of each dimension.
-        nats: free nats of a whole sequence, shared out evenly.
+        kl: float (batch, latent_dim), the KL per dimension.
+        nats: free nats per sequence, divided evenly among the dimensions.
 
     Returns:
-        float scalar. Its gradient to a dimension below its share is 0.
+        float scalar, whose gradient is 0 for a dimension below its share.
     """
     return ops.sum(ops.maximum(ops.mean(kl, axis=0), nats / kl.shape[-1]))
 
 
 class PosteriorNorm(layers.Layer):
-    """Batch normalisation of posterior means with a fixed scale: BN-VAE (Zhu et al. 2020).
+    """Batch normalization of posterior means with a fixed scale: BN-VAE (Zhu et al. 2020).
 
-    Over the data each dimension of the mean has variance gamma ** 2 and a learnt shift, so the mean KL of a dimension
+    Over the data each dimension of the mean has variance gamma ** 2 and a learned shift, so the mean KL per dimension
     is at least (gamma ** 2 + shift ** 2) / 2, and the posterior cannot collapse onto the prior.
 
     Args:
         gamma: standard deviation of each dimension of the mean over the data.
-        momentum: of the moving statistics that are used outside training.
+        momentum: momentum of the moving statistics, which are used outside training.
     """
 
     def __init__(self, gamma, momentum=0.99, **kwargs):
         super().__init__(dtype="float32", **kwargs)
         self.gamma = gamma
-        # With Keras's usual epsilon of 1e-3 the encoder shrinks its means below it, and the floor is gone.
+        # With Keras's default epsilon of 1e-3 the encoder would shrink its means below it, and remove the floor.
         self.normalise = layers.BatchNormalization(
             scale=False, center=False, momentum=momentum, epsilon=1e-8, dtype="float32"
         )
@@ -86,17 +99,17 @@ def _squared_distances(x, y):
 
 
 def mmd(x, y, kernel="imq", scales=(0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)):
-    """Returns the squared maximum mean discrepancy of two samples (Gretton et al. 2012), the unbiased estimate.
+    """Returns the unbiased estimate of the squared maximum mean discrepancy of two samples (Gretton et al. 2012).
 
     Args:
-        x, y: float (n, d) and (m, d); of a single point the similarity to its like counts 0.
+        x, y: float (n, d) and (m, d); the similarity within a sample of a single point counts as 0.
         kernel: "imq", sum over s of C / (C + |x - y|^2) with C = 2 d s (Tolstikhin et al. 2018), or "rbf", sum over s
             of exp(-|x - y|^2 / (2 d s)): 2 d is the median of the squared distances of draws from N(0, 1). "reference"
-            is exp(-|x - y|^2 / d^2) alone, which is next to 1 for all of them.
+            is exp(-|x - y|^2 / d^2) alone, which is close to 1 for all of them.
         scales: the s; the reference has none.
 
     Returns:
-        float scalar, 0 in expectation when both samples come from one distribution.
+        float scalar, 0 in expectation if both samples come from one distribution.
     """
     width, scales = 2.0 * x.shape[-1], (x.shape[-1] / 2,) if kernel == "reference" else scales
 
@@ -109,7 +122,7 @@ def mmd(x, y, kernel="imq", scales=(0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)):
     def mean_without_diagonal(a):
         count = ops.cast(ops.shape(a)[0], a.dtype)
         similarities = similarity(a, a)
-        # A point is as similar to itself as can be: each kernel of the sum is 1 there.
+        # On the diagonal, each kernel of the sum is 1.
         return (ops.sum(similarities) - count * len(scales)) / (count * ops.maximum(count - 1.0, 1.0))
 
     return mean_without_diagonal(x) + mean_without_diagonal(y) - 2.0 * ops.mean(similarity(x, y))
@@ -123,9 +136,9 @@ def kl_schedule(kind, step, length, beta=1.0, total=None):
             beta / (1 + exp(-10 (t / length - 1))); Bowman et al. 2016) or "cyclical" (four times in `total` steps: a
             ramp for half of the cycle, then beta; Fu et al. 2019).
         step: number or scalar tensor, from 0.
-        length: steps of the ramp, or the step of the logistic's middle.
+        length: steps of the ramp, or the step at the middle of the logistic.
         beta: final weight.
-        total: steps of the whole training; cyclical alone needs it.
+        total: steps of the whole training, needed by "cyclical" only.
 
     Returns:
         float32 scalar tensor.
@@ -141,23 +154,23 @@ def kl_schedule(kind, step, length, beta=1.0, total=None):
         cycle = max(total / 4, 1)
         weight = 2.0 * ops.mod(t, cycle) / cycle
     else:
-        raise ValueError(f"Unknown KL schedule {kind!r}.")
+        raise ValueError(f"Unknown KL schedule {kind!r}; use none, linear, logistic or cyclical.")
     return beta * ops.minimum(weight, 1.0)
 
 
 def lerp(start, end, shares):
-    """Returns the points at `shares` (steps,) of the straight way between two arrays of one shape: (steps, ...)."""
+    """Returns points at `shares` (steps,) of the straight line between two arrays of one shape: (steps, ...)."""
     shares = np.reshape(np.asarray(shares, "float32"), (-1, *[1] * np.ndim(start)))
     return (1 - shares) * start + shares * end
 
 
 def slerp(start, end, shares):
-    """Returns points of the great-circle way between two arrays, over the last axis (Shoemake 1985): (steps, ...).
+    """Returns points on the great circle between two arrays, over the last axis (Shoemake 1985): (steps, ...).
 
-    The length goes evenly from that of `start` to that of `end`. Where the two are parallel or one is 0, the way is
-    straight.
+    The length changes linearly from that of `start` to that of `end`. If the two are parallel or one is 0, the path is
+    a straight line.
     """
-    lengths = [np.linalg.norm(end_point, axis=-1, keepdims=True) for end_point in (start, end)]
+    lengths = [np.linalg.norm(point, axis=-1, keepdims=True) for point in (start, end)]
     cosine = np.sum(start * end, -1, keepdims=True) / np.maximum(lengths[0] * lengths[1], 1e-12)
     angle = np.arccos(np.clip(cosine, -1, 1))
     shares = np.reshape(np.asarray(shares, "float32"), (-1, *[1] * np.ndim(start)))

@@ -1,7 +1,4 @@
-"""What any VAE of texts shows: samples and walks while it trains, scores when it has, and answers to who talks to it.
-
-The script's own `encode`, `decode` and `sample_prior` come in as `codec`: the script itself, as a module or an object.
-"""
+"""Reports of every VAE of texts: samples and walks after an epoch, scores at the end, and an interactive prompt."""
 
 import code
 import itertools
@@ -9,29 +6,32 @@ import sys
 import time
 
 from scriptorium import pictures
-from scriptorium.training.fit import due
+from scriptorium.decoding.sampling import sampling_settings
+from scriptorium.training.fit import is_reporting_epoch
 from scriptorium.vae import inference, latent
 
 import keras
 import numpy as np
 
 
-class Show(keras.callbacks.Callback):
-    """After an epoch: samples from the prior, reconstructions, a walk between two texts, and pictures of the posterior.
+class EpochReport(keras.callbacks.Callback):
+    """After an epoch: samples from the prior, reconstructions, a walk between two texts, figures of the posterior.
 
     Args:
         run: started `Run`.
-        codec: has encode(run, texts), decode(run, z, ...) and sample_prior(run, n, seed).
-        valid: `util.Sequences`; the texts that are shown are drawn from its middle lengths.
-        every: epochs between two shows; 0 shows nothing but warnings.
-        last: number of the last epoch, which is shown in any case.
+        codec: its `Codec`.
+        valid: `Sequences`; the texts to show are drawn from those of medium length.
+        every: epochs between two reports; 0 for none.
+        last: number of the last epoch, which is always reported.
+        advice: str, what to change if the posterior has collapsed.
     """
 
-    settings = ("temperature", "top_k", "top_p")  # of the sampling
+    more_settings = ()  # of the samples, in addition to those of `sampling_settings`
 
-    def __init__(self, run, codec, valid, every, last):
+    def __init__(self, run, codec, valid, every, last, advice="--free-bits, or a lower --beta"):
         super().__init__()
-        self.run, self.codec, self.valid, self.every, self.last, self.warned = run, codec, valid, every, last, False
+        self.run, self.codec, self.valid, self.every, self.last = run, codec, valid, every, last
+        self.advice, self.warned = advice, False
         shortest, longest = np.quantile(valid.lengths, (0.3, 0.7))
         middle = np.flatnonzero((valid.lengths >= shortest) & (valid.lengths <= longest))
         chosen = np.random.default_rng(run.seed).choice(middle, min(5, len(middle)), replace=False)
@@ -39,29 +39,30 @@ class Show(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         epoch += 1
-        has_code = self.run.options["latent_dim"] and not self.run.options.get("no_latent")
-        if has_code:
+        if self.codec.has_latent:
             self.warn_of_collapse(logs or {})
-        if due(epoch - 1, self.every, self.last):
+        if is_reporting_epoch(epoch - 1, self.every, self.last):
             self.show_samples(epoch)
-            if has_code:
+            if self.codec.has_latent:
                 self.show_codes(epoch)
 
     def show_samples(self, epoch):
         options = self.run.options
-        settings = {name: options[name] for name in self.settings}
-        z = self.codec.sample_prior(self.run, options["num_samples"], seed=epoch)
-        self.run.shown("samples", self.codec.decode(self.run, z, seed=epoch, **settings), epoch, **settings)
+        settings = sampling_settings(options, *self.more_settings)
+        z = self.codec.sample_prior(options["num_samples"], seed=epoch)
+        self.run.log_texts("samples", self.codec.decode(z, seed=epoch, **settings), epoch, **settings)
 
     def show_codes(self, epoch):
-        run = self.run
-        z_mean, _ = self.codec.encode(run, self.texts)
-        pairs = zip(self.texts, self.codec.decode(run, z_mean), strict=True)
-        run.shown("reconstructions", [line for text, again in pairs for line in (text, f"=> {again}")], epoch)
+        z_mean, _ = self.codec.encode(self.texts)
+        self.show_reconstructions(z_mean, epoch)
         if len(self.texts) > 1:
-            walk = self.codec.decode(run, latent.lerp(z_mean[0], z_mean[1], np.linspace(0, 1, 5)))
-            run.shown("walk", [self.texts[0], *(f"   {text}" for text in walk), self.texts[1]], epoch)
+            walk = self.codec.decode(latent.lerp(z_mean[0], z_mean[1], np.linspace(0, 1, 5)))
+            self.run.log_texts("walk", [self.texts[0], *(f"   {text}" for text in walk), self.texts[1]], epoch)
         self.show_posterior(epoch)
+
+    def show_reconstructions(self, z_mean, epoch):
+        pairs = zip(self.texts, self.codec.decode(z_mean), strict=True)
+        self.run.log_texts("reconstructions", [line for text, again in pairs for line in (text, f"=> {again}")], epoch)
 
     def show_posterior(self, epoch):
         z_mean, z_log_var = inference.posteriors(self.model, self.valid)
@@ -70,82 +71,78 @@ class Show(keras.callbacks.Callback):
         self.run.bars("kl_of_each_dimension", kl.reshape(len(kl), -1).mean(axis=0), epoch)
 
     def warn_of_collapse(self, logs):
-        """Says once what to turn when the decoder ignores its code, though the KL term has half of its weight."""
+        """Warns once if the decoder ignores its code although the KL term has reached half of its weight."""
         ramped = self.model.kl_weight_now() >= 0.5 * self.run.options["beta"]
         if not self.warned and ramped and logs.get("val_kl", 1.0) < 0.1:
             self.warned = True
             self.run.console.say(
-                "warning: the posterior has collapsed onto the prior (kl below 0.1 nats): the decoder ignores z. Try"
-                " --posterior-norm 0.6, or --free-bits 8 --pretrain-epochs 3, or --beta 0.4, or -d 0.4."
+                "warning: the posterior has collapsed onto the prior (kl below 0.1 nats): the decoder ignores z."
+                f" Try {self.advice}."
             )
 
 
-def finish(run, test, iw_samples=0, evaluate=inference.evaluate, also=dict):
+def evaluate_and_save(run, test, iw_samples=0, evaluate=inference.evaluate, also=dict):
     """Scores a run on its test split, prints the scores and writes them to eval.json.
 
     Args:
         run: opened `Run` with its model.
-        test: `util.Sequences`.
+        test: `Sequences`.
         iw_samples: K of iw_nll; 0 leaves it out.
         evaluate: function that scores a model, called as `inference.evaluate` is.
-        also: function without arguments that returns further scores, a dict.
+        also: function without arguments that returns more scores, a dict.
 
     Returns:
         dict of scores, see `inference.evaluate`.
     """
     started = time.monotonic()
     if run.dry_run:
-        test = test.part(2 * run.options["batch_size"])
+        test = test.first(2 * run.options["batch_size"])
     length = run.options["gen_length"]
     scores = evaluate(
         run.model, test, length, iw_samples, run.seed, lambda done: run.console.live(f"  iw_nll: {done:.0%}")
     )
     scores |= also()
     scores |= {"sentences": len(test), "tokens": int(test.lengths.sum())}
-    lines = [
-        f"{name:>20}  {value:.4f}" if isinstance(value, float) else f"{name:>20}  {value}"
-        for name, value in scores.items()
-    ]
-    run.console.say(f"test split of {run.name} (nats a sentence)", *lines)
-    if not run.dry_run:
-        run.write_json("eval.json", scores | {"split": "test", "seconds": round(time.monotonic() - started, 1)})
-    return scores
+    return run.save_scores(f"test split of {run.name} (nats per text)", scores, time.monotonic() - started)
 
 
-def project(run, valid, most=1000, picture=False):
-    """Gives TensorBoard's projector the posterior means of texts, with the texts as labels, where there is a code.
+def log_projector(run, valid, most=1000, means=None, title=None):
+    """Writes posterior means for TensorBoard's projector, with the texts as labels, if the model has a latent space.
 
-    A code with a vector for each position of a text is shown as its mean over these. Labels of the first kind are
-    colours there, and with `picture` a picture of the codes.
+    Labels of the first kind become colors.
+
+    Args:
+        run: started `Run`.
+        valid: `Sequences`.
+        most: maximum number of texts.
+        means: function of z_mean (n, *latent_shape) and the lengths of the texts that returns a point for each text,
+            (n, dimensions); None uses all numbers of z_mean.
+        title: title of a figure of the classes; None draws none.
     """
-    if run.options.get("no_latent"):
+    if not run.model.has_latent:
         return
-    part = valid.part(most)
+    part = valid.first(most)
     texts, classes = [run.vocabulary.decode(part[i]) for i in range(len(part))], None
     z_mean, _ = inference.posteriors(run.model, part)
-    if len(z_mean) and z_mean.ndim == 3 and "latent_tokens" not in run.options:
-        z_mean = z_mean.sum(axis=1) / part.lengths[:, None]
+    points = means(z_mean, part.lengths) if means and len(part) else z_mean.reshape(len(part), -1)
     if run.options.get("labels"):
         names = ["?", *next(iter(run.options["labels"].values()))]
         classes = [names[label] for label in part.labels[:, 0]]
-        if picture and len(set(classes)) > 2:
-            title = f"{run.name}: codes of {len(part)} validation texts"
-            run.figure("latent_space", pictures.classes(z_mean, classes, title), run.options["epochs"])
-    run.projector(z_mean.reshape(len(part), -1), texts, classes)
+        if title and len(set(classes)) > 2:
+            run.figure("latent_space", pictures.classes(points, classes, title), run.options["epochs"])
+    run.projector(points, texts, classes)
 
 
-def talk(run, codec, args):
-    """Answers each line of the input with texts from its posterior, or from the prior for an empty line.
+def talk(codec, args):
+    """Answers each line of standard input with texts near it, or an empty line with samples from the prior.
 
     Args:
-        run: opened `Run` with its model.
-        codec: see `Show`. Where it has near(run, text, normal, args), this turns standard normal numbers to codes near
-            a text, in the place of draws from its posterior, and returns them and settings of `decode` for these.
-        args: options, with num_samples, those of the sampling and those that the codec lists as `SETTINGS`.
+        codec: `Codec`.
+        args: options, including num_samples, those for sampling and those in the codec's `own_settings`.
     """
-    names = ("temperature", "top_k", "top_p", "beam", *getattr(codec, "SETTINGS", ()))
-    settings = {name: getattr(args, name) for name in names}
-    typed = sys.stdin.isatty()
+    run = codec.run
+    more_settings = {name: getattr(args, name) for name in codec.own_settings}
+    settings, typed = sampling_settings(args, "beam") | more_settings, sys.stdin.isatty()
     for turn in itertools.count():
         try:
             text = input("> " if typed else "").strip()
@@ -153,23 +150,19 @@ def talk(run, codec, args):
             return
         if not typed:
             print(">", text)
-        z, how = codec.sample_prior(run, args.num_samples, seed=run.seed + turn), settings
-        if text and not run.options.get("no_latent"):
+        z, how = codec.sample_prior(args.num_samples, seed=run.seed + turn), settings
+        if text and codec.has_latent:
             unknown = run.vocabulary.unknown(text)
             if unknown:
-                print(f"not in the vocabulary, so read as <unk>: {' '.join(unknown)}", file=sys.stderr)
-            if hasattr(codec, "near"):
-                z, also = codec.near(run, text, z, args)
-                how = settings | also
-            else:
-                z_mean, z_log_var = codec.encode(run, [text])
-                z = z_mean + np.exp(0.5 * z_log_var) * z
-        for answer in codec.decode(run, z, seed=run.seed + turn, **how):
+                print(f"not in the vocabulary, read as <unk>: {' '.join(unknown)}", file=sys.stderr)
+            z, more = codec.near(text, z, **more_settings)
+            how = settings | more
+        for answer in codec.decode(z, seed=run.seed + turn, **how):
             print("=>", answer, flush=True)
 
 
-def interact(run, codec, corpus):
-    """Opens a Python prompt with the run, its model, vocabulary and corpus in reach."""
-    names = {"run": run, "model": run.model, "vocabulary": run.vocabulary, "corpus": corpus, "np": np}
-    names |= {name: getattr(codec, name) for name in ("encode", "decode", "sample_prior")}
-    code.interact(f"In reach: {', '.join(names)}. Try decode(run, sample_prior(run, 3)).", local=names, exitmsg="")
+def interact(codec, corpus):
+    """Opens a Python prompt with the codec, its run, model, vocabulary and corpus as variables."""
+    run = codec.run
+    names = {"codec": codec, "run": run, "model": run.model, "vocabulary": run.vocabulary, "corpus": corpus, "np": np}
+    code.interact(f"Available: {', '.join(names)}. Try codec.sample(3).", local=names, exitmsg="")

@@ -1,6 +1,6 @@
-"""A page and a JSON API for one machine: what is asked, how often and by whom is bounded before anything is computed.
+"""A page and a JSON API for one machine: each request is checked and limited before anything is computed.
 
-It knows no model: a function for each thing that can be asked is given to it.
+The server knows no model: it gets a function for each kind of request.
 """
 
 import contextlib
@@ -17,11 +17,11 @@ from scriptorium import UserError
 import flask
 
 PAGE = Path(__file__).with_name("page")
-MOST_BYTES = 16 * 1024  # of a request
-# Signs without width that names in Sinhala, Hindi or Persian are written with.
+MAX_BYTES = 16 * 1024  # of a request
+# Zero-width characters that names in Sinhala, Hindi or Persian need.
 JOINERS = {0x200C: None, 0x200D: None}
-WAITING = 8  # requests that may wait for the model; more are told that it is busy
-A_SECOND, AT_ONCE = 30.0, 60.0  # requests of an address: as a rule, and at once after a rest
+WAITING = 8  # requests that may wait for the model; further ones get "busy"
+PER_SECOND, BURST = 30.0, 60.0  # requests per address: sustained, and at once after a pause
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -34,14 +34,14 @@ HEADERS = {
 
 
 class Busy(Exception):
-    """So many requests wait already that this one is not taken."""
+    """Too many requests are waiting to accept another one."""
 
 
 class Turns:
-    """Lets one request at a time at the model, and a few wait.
+    """Lets one request at a time use the model, and a few wait.
 
     Args:
-        waiting: requests that wait at most.
+        waiting: maximum number of waiting requests.
     """
 
     def __init__(self, waiting=WAITING):
@@ -50,7 +50,7 @@ class Turns:
 
     @contextlib.contextmanager
     def turn(self):
-        """Waits for the model; `Busy` where too many do so already."""
+        """Waits for the model; raises `Busy` if too many requests are waiting."""
         with self.count:
             if self.inside > self.waiting:
                 raise Busy
@@ -64,17 +64,17 @@ class Turns:
 
 
 class Rates:
-    """Counts the requests of each address: `AT_ONCE` at most at a time, and `A_SECOND` as a rule."""
+    """Limits the requests of each address: at most `burst` at once, and `per_second` in the long run."""
 
-    def __init__(self, a_second=A_SECOND, at_once=AT_ONCE, clock=time.monotonic):
-        self.a_second, self.at_once, self.clock = a_second, at_once, clock
+    def __init__(self, per_second=PER_SECOND, burst=BURST, clock=time.monotonic):
+        self.per_second, self.burst, self.clock = per_second, burst, clock
         self.lock, self.left = threading.Lock(), {}
 
     def allows(self, address):
         with self.lock:
             now = self.clock()
-            left, since = self.left.get(address, (self.at_once, now))
-            left = min(self.at_once, left + (now - since) * self.a_second)
+            left, since = self.left.get(address, (self.burst, now))
+            left = min(self.burst, left + (now - since) * self.per_second)
             if len(self.left) > 1000:
                 self.left = {}
             self.left[address] = (left - (left >= 1), now)
@@ -82,11 +82,11 @@ class Rates:
 
 
 class Fields:
-    """What a request asks for, each field checked as it is taken: `UserError` says what is wrong with one."""
+    """The fields of a request, each checked as it is read; raises `UserError` if one is wrong."""
 
     def __init__(self, values):
         if not isinstance(values, dict):
-            raise UserError("A request is a JSON object.")
+            raise UserError("A request must be a JSON object.")
         self.values, self.taken = values, set()
 
     def _take(self, name, default):
@@ -94,40 +94,40 @@ class Fields:
         return self.values.get(name, default)
 
     def text(self, name, most, default=None, least=0):
-        """Takes a text of from `least` to `most` characters."""
+        """Reads a text of `least` to `most` characters."""
         value = self._take(name, default)
         if not isinstance(value, str):
-            raise UserError(f"{name} is a text.")
+            raise UserError(f"{name} must be a text.")
         value = " ".join(value.splitlines()) if "\n" in value else value
-        if not value.translate(JOINERS).isprintable() or any("\ud800" <= sign <= "\udfff" for sign in value):
-            raise UserError(f"{name} has signs that cannot be printed.")
+        if not value.translate(JOINERS).isprintable() or any("\ud800" <= character <= "\udfff" for character in value):
+            raise UserError(f"{name} contains characters that cannot be printed.")
         if not least <= len(value.strip()) or len(value) > most:
-            raise UserError(f"{name} has from {least} to {most} characters, not {len(value.strip())}.")
+            raise UserError(f"{name} must have {least} to {most} characters, not {len(value.strip())}.")
         return value
 
     def number(self, name, least, most, default=None, kind=float):
-        """Takes a number from `least` to `most`."""
+        """Reads a number from `least` to `most`."""
         value = self._take(name, default)
         right = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
         if not right or not least <= value <= most or (kind is int and value != int(value)):
-            what = "a whole number" if kind is int else "a number"
-            raise UserError(f"{name} is {what} from {least} to {most}.")
+            what = "an integer" if kind is int else "a number"
+            raise UserError(f"{name} must be {what} from {least} to {most}.")
         return kind(value)
 
     def among(self, name, choices, default=None):
-        """Takes one of some texts."""
+        """Reads one of several choices."""
         value = self._take(name, default)
         if value not in choices:
-            raise UserError(f"{name} is one of {', '.join(map(repr, list(choices)[:40]))}.")
+            raise UserError(f"{name} must be one of {', '.join(map(repr, list(choices)[:40]))}.")
         return value
 
     def nothing_else(self):
         unknown = sorted(map(str, set(self.values) - self.taken))
         if unknown:
-            raise UserError(f"There is no field {unknown[0]!r:.40} here.")
+            raise UserError(f"Unknown field {unknown[0]!r:.40}.")
 
 
-# The files of the page, by their addresses: named here, never by a visitor.
+# The files of the page by address: a fixed list, never named by a visitor.
 FILES = {
     "/": ("index.html", "text/html"),
     "/page.css": ("page.css", "text/css"),
@@ -135,10 +135,10 @@ FILES = {
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
 REFUSALS = {
-    404: "There is nothing here.",
-    405: "Ask for this in another way: see docs/demo.md.",
-    413: f"A request has at most {MOST_BYTES:,} bytes.",
-    500: "Something went wrong; the window where demo.py runs says what.",
+    404: "Not found.",
+    405: "This address needs another method; see docs/demo.md.",
+    413: f"A request may have at most {MAX_BYTES:,} bytes.",
+    500: "Something went wrong. The terminal where demo.py runs shows what.",
 }
 
 
@@ -150,35 +150,35 @@ def _refusal(status, text, **headers):
 
 
 def _fields():
-    """Returns what the request at hand asks for, as `Fields`."""
+    """Returns the `Fields` of the current request."""
     if not flask.request.is_json:
-        raise UserError("A request is JSON, with Content-Type: application/json.")
+        raise UserError("A request must be JSON, with Content-Type: application/json.")
     try:
         return Fields(json.loads(flask.request.get_data(cache=False)))
     except (ValueError, RecursionError) as wrong:
-        raise UserError("The request is no JSON.") from wrong
+        raise UserError("The request is not valid JSON.") from wrong
 
 
 class Server:
     """The page and its API; `site` is the Flask application.
 
     Args:
-        answers: dict of name -> function of `Fields` that returns plain JSON values; each has its turn at the model.
-            That of "runs" is asked by GET, without fields and without a turn.
-        streams: dict of name -> function of `Fields` that returns an iterator of str; each of its steps has its turn.
-        hosts: names under which it may be asked for, `name:port` in lower case: a page of another site that has its own
-            name point here is refused.
+        answers: dict of name -> function of `Fields` that returns plain JSON values; each call waits for its turn.
+            "runs" is a GET request without fields, and does not wait.
+        streams: dict of name -> function of `Fields` that returns an iterator of str; each step waits for its turn.
+        hosts: accepted names of this server, `name:port` in lower case; other names are refused, since a foreign site
+            could point its own name here.
         turns, rates: `Turns` and `Rates`.
     """
 
     def __init__(self, answers, streams, hosts, turns=None, rates=None):
         self.hosts, self.turns, self.rates = hosts, turns or Turns(), rates or Rates()
         self.site = site = flask.Flask(__name__, static_folder=None)
-        site.config["MAX_CONTENT_LENGTH"] = MOST_BYTES
+        site.config["MAX_CONTENT_LENGTH"] = MAX_BYTES
         site.before_request(self.check)
         site.after_request(self.add_headers)
         site.register_error_handler(UserError, lambda problem: _refusal(400, " ".join(str(problem).split())))
-        busy = "Busy: too many requests wait for the model."
+        busy = "Busy: too many requests are waiting for the model. Try again in a moment."
         site.register_error_handler(Busy, lambda _: _refusal(503, busy, **{"Retry-After": "1"}))
         for status, text in REFUSALS.items():
             site.register_error_handler(status, lambda _, status=status, text=text: _refusal(status, text))
@@ -197,15 +197,15 @@ class Server:
         self.site.add_url_rule(address, address, function, methods=[method])
 
     def check(self):
-        """Refuses a request by another name, of another page, or one too many; None lets it pass."""
+        """Refuses a request under another name, from another page, or one too many; returns None to accept it."""
         request = flask.request
         if request.host.lower() not in self.hosts:
-            return _refusal(421, "This page is for the machine that it runs on.")
+            return _refusal(421, "This page can only be opened on the machine that serves it.")
         origin = request.headers.get("Origin")
         if origin is not None and urlsplit(origin).netloc.lower() != request.host.lower():
-            return _refusal(403, "Another page asked for this.")
+            return _refusal(403, "Requests from other pages are refused.")
         if not self.rates.allows(request.remote_addr):
-            return _refusal(429, "Too many requests: wait a second.", **{"Retry-After": "1"})
+            return _refusal(429, "Too many requests. Wait a second.", **{"Retry-After": "1"})
         return None
 
     @staticmethod
@@ -215,9 +215,9 @@ class Server:
         return response
 
     def answer(self, function):
-        asked = _fields()
+        fields = _fields()
         with self.turns.turn():
-            return flask.jsonify(function(asked))
+            return flask.jsonify(function(fields))
 
     def stream(self, function):
         with self.turns.turn():

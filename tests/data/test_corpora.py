@@ -1,4 +1,3 @@
-import argparse
 import collections
 import csv
 import importlib.util
@@ -10,6 +9,7 @@ import subprocess
 import sys
 
 from scriptorium import UserError
+from scriptorium.command_line import Parser
 from scriptorium.data import corpora, installed, pydocs, tasks, textfiles
 from scriptorium.data.textfiles import split_sentences
 
@@ -339,9 +339,9 @@ def test_other_bad_input(tmp_path):
     with pytest.raises(UserError, match=r"no .txt, .csv, .jsonl, .json files"):
         corpora.load(path=tmp_path)
     write(tmp_path / "test.txt", "a\n")
-    with pytest.raises(UserError, match=r"to train on besides test.txt"):
+    with pytest.raises(UserError, match=r"add a file to train on"):
         corpora.load(path=tmp_path)
-    with pytest.raises(UserError, match=r"Unknown task 'nothing'; the tasks are pydocs, pylines, .*sinica"):
+    with pytest.raises(UserError, match=r"Unknown task 'nothing'; choose one of pydocs, pylines, .*sinica"):
         corpora.load("nothing")
     if os.geteuid():
         (tmp_path / "test.txt").chmod(0)
@@ -482,7 +482,7 @@ def test_a_damaged_copy_is_told_in_one_line(tmp_path, monkeypatch):
 
 
 def parser():
-    parser = argparse.ArgumentParser(formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = Parser("any", "Reads a corpus.")
     add_data_options(parser, task="alice", max_length=50, top_words=123)
     return parser
 
@@ -525,12 +525,12 @@ def test_labels_of_lines_of_folders_and_of_splits(tmp_path):
     one = write(
         tmp_path / "names.txt", "".join(f"{'ab'[i % 2]}\t{'fm'[i % 3 == 0]}\t{n}\n" for i, n in enumerate(names))
     )
-    corpus = corpora.load(path=one, level="char", labelled=True)
+    corpus = corpora.load(path=one, level="char", labeled=True)
     found = {n: label for s in corpora.SPLITS for n, label in zip(getattr(corpus, s), corpus.labels[s], strict=True)}
     assert found["name4"] == "a\tf" and found["name3"] == "b\tm" and len(corpus.test) == len(corpus.labels["test"])
     for label, part in (("greek", names[:30]), ("irish", names[25:])):
         write(tmp_path / "languages" / f"{label}.txt", "\n".join(part))
-    corpus = corpora.load(path=tmp_path / "languages", level="char", labelled=True)
+    corpus = corpora.load(path=tmp_path / "languages", level="char", labeled=True)
     pairs = {split: list(zip(getattr(corpus, split), corpus.labels[split], strict=True)) for split in corpora.SPLITS}
     assert sum(map(len, pairs.values())) == 65
     # A name of both languages is in one split with both.
@@ -539,15 +539,15 @@ def test_labels_of_lines_of_folders_and_of_splits(tmp_path):
         assert len(holding) == 1 and {(name, "greek"), (name, "irish")} <= set(pairs[holding[0]])
     for split in ("train", "valid", "test"):
         write(tmp_path / "given" / f"{split}.txt", f"x\t{split}one\n{split}two\n")
-    corpus = corpora.load(path=tmp_path / "given", level="char", labelled=True)
+    corpus = corpora.load(path=tmp_path / "given", level="char", labeled=True)
     assert corpus.labels["valid"] == ["x", ""] and list(corpus.test) == ["testone", "testtwo"]
-    assert corpora.load(path=write(tmp_path / "plain.txt", numbered(50)), labelled=True).labels is None
+    assert corpora.load(path=write(tmp_path / "plain.txt", numbered(50)), labeled=True).labels is None
 
 
 def test_lines_with_different_numbers_of_labels(tmp_path):
     file = write(tmp_path / "names.txt", "a\tb\tanna\nc\tbert\n" * 5)
-    with pytest.raises(UserError, match="0 tabs between their labels and others 1"):
-        corpora.load(path=file, labelled=True)
+    with pytest.raises(UserError, match="some have 1, others 2"):
+        corpora.load(path=file, labeled=True)
 
 
 def test_texts_and_labels_of_tables(tmp_path):
@@ -561,15 +561,16 @@ def test_texts_and_labels_of_tables(tmp_path):
     objects.write_text("\n".join(lines) + "\n", encoding="utf-8")
     wanted = {(label, " ".join(text.split())) for label, text in rows if text}
     for path in (table, objects):
-        corpus = corpora.load(path=path, level="char", labelled=True)
+        corpus = corpora.load(path=path, level="char", labeled=True)
         found = [pair for s in corpora.SPLITS for pair in zip(corpus.labels[s], getattr(corpus, s), strict=True)]
         assert set(found) == wanted
         assert set(everything(corpora.load(path=path, level="char"))) == {text for _, text in wanted}
         assert set(everything(corpora.load(path=path, level="char", limit=160))) < {text for _, text in wanted}
     table.write_text("a,b\n1,2\n", encoding="utf-8")
-    with pytest.raises(UserError, match="no column is called text, but a, b"):
+    with pytest.raises(UserError, match="no column `text`; the columns are: a, b"):
         corpora.load(path=table)
-    for bad, message in (("{", "object 1 is no JSON"), ("[1]", "no JSON object with a text"), ("{}", "with a text")):
+    not_an_object = "not a JSON object with a key `text`"
+    for bad, message in (("{", "object 1 is not valid JSON"), ("[1]", not_an_object), ("{}", not_an_object)):
         objects.write_text(bad + "\n", encoding="utf-8")
         with pytest.raises(UserError, match=message):
             corpora.load(path=objects)

@@ -6,23 +6,7 @@ from scriptorium.transformer_vae.digit_judge import Classifier
 
 import numpy as np
 import pytest
-
-
-def drawn(n=300, side=28, seed=0):
-    """Pictures of three kinds: a bar down, a bar across, a holed square, each a little moved; what they are."""
-    random, pictures, labels = np.random.default_rng(seed), np.zeros((n, side, side), "uint8"), []
-    for i in range(n):
-        kind, (place, other) = i % 3, random.integers(8, side - 12, 2)
-        first, bright = random.integers(1, 6), random.integers(128, 256)
-        if kind == 0:
-            pictures[i, first:-4, place : place + 4] = bright
-        elif kind == 1:
-            pictures[i, place : place + 4, first:-4] = bright
-        else:
-            pictures[i, first:-4, 4:-4] = bright
-            pictures[i, other : other + 6, place : place + 6] = 0
-        labels.append(kind)
-    return pictures, np.array(labels)
+from helpers import drawn_digits
 
 
 @pytest.mark.parametrize(("side", "length"), [(9, 99), (14, 224), (28, 840)])
@@ -52,35 +36,35 @@ def test_what_is_no_picture():
 def test_smaller_pictures_are_means_of_areas():
     picture = np.zeros((1, 28, 28), "uint8")
     picture[0, :14] = 255
-    np.testing.assert_allclose(digits.shrunk(picture, 14)[0], np.repeat([[1.0], [0.0]], 7, axis=0) * np.ones(14))
-    odd = digits.shrunk(picture, 9)[0]
+    np.testing.assert_allclose(digits.downscale(picture, 14)[0], np.repeat([[1.0], [0.0]], 7, axis=0) * np.ones(14))
+    odd = digits.downscale(picture, 9)[0]
     np.testing.assert_allclose(odd[:, 0], [1, 1, 1, 1, 0.5, 0, 0, 0, 0], atol=1e-5)
     assert odd.mean() == pytest.approx(0.5, abs=1e-6)
-    np.testing.assert_allclose(digits.shrunk(picture[:1] / 255.0, 9)[0], odd, atol=1e-5)
+    np.testing.assert_allclose(digits.downscale(picture[:1] / 255.0, 9)[0], odd, atol=1e-5)
 
 
 def test_the_network_tells_kinds_of_pictures():
-    texts, labels = digits.texts(*drawn(), 9)
+    texts, labels = digits.texts(*drawn_digits(), 9)
     judge = Classifier(texts, labels)
-    others, wanted = digits.texts(*drawn(60, seed=1), 9)
-    told, sure = judge.tell([*others, "no picture"])
+    others, wanted = digits.texts(*drawn_digits(60, seed=1), 9)
+    told, sure = judge.classify([*others, "no picture"])
     assert told == [*wanted, ""] and sure[-1] == 0 and sure[:-1].min() > 0.5
 
 
 def test_digits_from_a_file(tmp_path):
-    x, y = drawn()
+    x, y = drawn_digits()
     np.savez(tmp_path / "own.npz", x=x, y=y)
     np.savez(tmp_path / "mnist.npz", x_train=x[:200], y_train=y[:200], x_test=x[200:], y_test=y[200:])
     for name in ("own", "mnist"):
         found = digits.read(tmp_path / f"{name}.npz")
         assert all(np.array_equal(a, b) for a, b in zip(found, (x, y), strict=True))
-    corpus = corpora.load(path=tmp_path / "own.npz", picture=(14, "up"))
+    corpus = corpora.load(path=tmp_path / "own.npz", rows=14, direction="up")
     assert corpus.level == "char" and set(corpus.labels["train"]) == {"0", "1", "2"}
     assert len(corpus.train[0]) == 224 and corpus.train[0].startswith("^n")
 
 
 def test_files_that_hold_no_digits(tmp_path):
-    x, y = drawn(3)
+    x, y = drawn_digits(3)
     for name, arrays in {
         "names": {"pictures": x, "y": y},
         "shape": {"x": x[:, :20], "y": y},

@@ -2,7 +2,7 @@
 
 from scriptorium import UserError
 from scriptorium.data.labels import Labels
-from scriptorium.names_vae.labels import Head, entropies
+from scriptorium.names_vae.layers import LabelHead, label_loss
 
 import numpy as np
 import pytest
@@ -19,34 +19,34 @@ def test_classes_of_two_kinds():
 
 def test_what_is_asked_for():
     labels = Labels.of(["it\tf", "en\tm"])
-    assert labels.asked("it") == [2, 0] and labels.asked("m, en") == [1, 2]
+    assert labels.parse("it") == [2, 0] and labels.parse("m, en") == [1, 2]
     with pytest.raises(UserError, match="en, it, f, m"):
-        labels.asked("fr")
+        labels.parse("fr")
 
 
 def test_texts_without_labels():
     labels = Labels.of(None)
     assert labels.kinds == {} and labels.encode("x") == [0] and labels.encode_all(None, 3).shape == (3, 1)
     with pytest.raises(UserError, match="without labels"):
-        labels.asked("it")
+        labels.parse("it")
 
 
 def test_telling_labels_against_numpy():
-    head, random = Head([["a", "b"], ["f", "m", "x"]]), np.random.default_rng(1)
+    head, random = LabelHead([["a", "b"], ["f", "m", "x"]]), np.random.default_rng(1)
     values, mask = random.normal(size=(3, 4, 5)).astype("float32"), np.array([[1, 1, 1, 1], [1, 1, 0, 0], [1, 0, 0, 0]])
     found = [np.asarray(part) for part in head(values, mask)]
     assert [part.shape for part in found] == [(3, 3), (3, 4)]
     mean = (values * mask[..., None]).sum(axis=1) / mask.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(np.concatenate(found, 1), mean @ head.classes.kernel.numpy(), atol=1e-5)
     labels = np.array([[1, 0], [0, 3], [2, 0]], "int32")
-    loss, right = (float(x) for x in entropies(found, labels))
+    loss, right = (float(x) for x in label_loss(found, labels))
     log_p = [part - np.log(np.exp(part).sum(axis=1, keepdims=True)) for part in found]
     assert loss == pytest.approx(-(log_p[0][0, 1] + log_p[0][2, 2]) / 2 - log_p[1][1, 3], rel=1e-5)
     hits = [found[0][0].argmax() == 1, found[0][2].argmax() == 2, found[1][1].argmax() == 3]
     assert right == pytest.approx(np.mean(hits))
-    assert [float(x) for x in entropies(found, 0 * labels)] == [0, 0]
+    assert [float(x) for x in label_loss(found, 0 * labels)] == [0, 0]
 
 
 def test_one_kind_of_label():
-    logits = Head([["a", "b"]], units=4)(np.ones((2, 3, 5), "float32"), np.ones((2, 3)))
+    logits = LabelHead([["a", "b"]], units=4)(np.ones((2, 3, 5), "float32"), np.ones((2, 3)))
     assert [part.shape for part in logits] == [(2, 3)]

@@ -64,7 +64,7 @@ def test_the_first_characters_alone(tmp_path):
         (b"", "no text"),
         (b"abc" * 20 + b"\0", "binary data at byte 60"),
         (b"abc" * 20 + b"\xff" + b"abc" * 20, "byte 60 is not UTF-8"),
-        (b"abc", "too few"),
+        (b"abc", "at least 40 are needed"),
     ],
 )
 def test_files_that_are_no_text(tmp_path, content, said):

@@ -32,7 +32,7 @@ def test_windows_follow_one_another_and_every_token_is_predicted_once():
         targets += [window[1:] for window in row]
     targets = np.concatenate(targets)
     assert sorted(targets[targets != PAD].tolist()) == ids.tolist()
-    assert sum(batches.tokens(i) for i in range(len(batches))) == len(ids)
+    assert sum(batches.num_tokens(i) for i in range(len(batches))) == len(ids)
     assert batches[0][0][0, 0] == START and batches[0][0][1, 0] == ids[25]
 
 
@@ -50,7 +50,7 @@ def test_an_epoch_cuts_the_text_at_its_own_places():
 
 
 def test_too_little_text_for_the_places():
-    with pytest.raises(UserError, match="3 tokens are too few for 4 places"):
+    with pytest.raises(UserError, match="3 tokens are too few for --batch-size 4"):
         Streams(np.arange(3), 4, 10)
 
 

@@ -47,7 +47,7 @@ def test_byte_pairs():
     # What was never seen is spelt in bytes: nothing is unknown, and all comes back.
     strange = "Ünseen\twörds  中 "
     assert UNK not in vocabulary.encode(strange) and vocabulary.decode(vocabulary.encode(strange)) == strange
-    with pytest.raises(ValueError, match="do not go with"):
+    with pytest.raises(ValueError, match="do not fit"):
         Vocabulary.from_json(vocabulary.to_json() | {"merges": [["no", "such"]]})
 
 
@@ -120,7 +120,7 @@ def test_every_sequence_once_an_epoch_the_last_batch_short(sequences):
     assert len(batches) == 13
     assert sorted(contents(batches)) == sorted(tuple(s.tolist()) for s in sequences)
     assert sorted(len(batches[i][0]) for i in range(13)) == [11] + [16] * 12
-    assert sum(batches.tokens(i) for i in range(13)) == len(sequences.ids)
+    assert sum(batches.num_tokens(i) for i in range(13)) == len(sequences.ids)
     assert {batches[i][0].shape[1] for i in range(13)} <= set(batches.widths.tolist())
     assert len(batches.widths) <= 10
 

@@ -46,11 +46,15 @@ def plain():
     return made(chars, [], CHARACTERS)
 
 
+def prompt_ids(text):
+    return np.append(START, CHARACTERS.encode(text)).astype("int32")
+
+
 def probabilities(model, ids):
     """log p of what comes after each of ids, by reading one at a time: float64 (len(ids), vocabulary)."""
-    states, rows = model.zeros(1), []
+    states, rows = model.start(1), []
     for token in ids:
-        logits, states = model.next(keras.ops.convert_to_tensor([token], "int32"), states)
+        logits, states = model.step(keras.ops.convert_to_tensor([token], "int32"), states)
         logits = np.asarray(logits, "float64")[0]
         rows.append(logits - np.log(np.exp(logits - logits.max()).sum()) - logits.max())
     return np.array(rows)
@@ -58,7 +62,7 @@ def probabilities(model, ids):
 
 def test_reading_step_by_step_is_reading_at_once(model):
     ids = np.append(START, CHARACTERS.encode(TEXT[:40])).astype("int32")
-    features = np.asarray(model.read(ids[None], model.zeros(1))[0])[0]
+    features = np.asarray(model.read(ids[None], model.start(1))[0])[0]
     kernel = np.asarray(model.embedding.embeddings).T if model.tied else np.asarray(model.kernel)
     at_once = features @ kernel + np.asarray(model.bias)
     at_once = at_once[:, EOS + 1 :] - at_once[:, EOS + 1 :].max(-1, keepdims=True)
@@ -92,7 +96,7 @@ def test_pieces_and_places_change_no_score(plain, monkeypatch):
 def test_cache_against_its_formula(plain):
     ids, size, share, sharpness = CHARACTERS.encode(TEXT)[:90], 20, 0.3, 0.7
     inputs = np.append(START, ids[:-1]).astype("int32")
-    features = np.asarray(plain.read(inputs[None], plain.zeros(1))[0], "float64")[0]
+    features = np.asarray(plain.read(inputs[None], plain.start(1))[0], "float64")[0]
     nll = language_model.nll_of(plain, inputs[None], ids[None].astype("int32"))[0].astype("float64")
     expected = []
     for t in range(90):
@@ -109,8 +113,9 @@ def test_cache_against_its_formula(plain):
 
 
 def test_greedy_writing_takes_the_likeliest_each_time(model):
-    before = language_model.prompt_of("the ca", CHARACTERS)
-    ids, _ = (writer := language_model.Writer(model, temperature=0, chunk=6)).go_on(writer.start([before]))
+    before = prompt_ids("the ca")
+    writer = language_model.Writer(model, temperature=0, chunk=6)
+    ids, _ = writer.continue_(writer.start([before]))
     expected = before.tolist()
     for _ in range(6):
         log_p = probabilities(model, expected)[-1]
@@ -120,23 +125,23 @@ def test_greedy_writing_takes_the_likeliest_each_time(model):
 
 
 def test_writing_goes_on_where_it_stopped(plain):
-    prompts = [language_model.prompt_of(text, CHARACTERS) for text in ("the cat", "a")]
+    prompts = [prompt_ids(text) for text in ("the cat", "a")]
     longer, shorter = (
         language_model.Writer(plain, temperature=0, chunk=12),
         language_model.Writer(plain, temperature=0, chunk=4),
     )
-    whole, _ = longer.go_on(longer.start(prompts))
+    whole, _ = longer.continue_(longer.start(prompts))
     parts, place = [], shorter.start(prompts)
     for _ in range(3):
-        ids, place = shorter.go_on(place)
+        ids, place = shorter.continue_(place)
         parts.append(ids)
     np.testing.assert_array_equal(whole, np.concatenate(parts, axis=1))
 
 
 def test_a_seed_draws_the_same_text_again(plain):
-    prompt = [language_model.prompt_of("the", CHARACTERS)]
+    prompt = [prompt_ids("the")]
     writer = language_model.Writer(plain, chunk=30)
-    first, again, other = (writer.go_on(writer.start(prompt, seed))[0] for seed in (1, 1, 2))
+    first, again, other = (writer.continue_(writer.start(prompt, seed))[0] for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
     assert (first > EOS).all()

@@ -7,7 +7,7 @@ import sys
 
 from scriptorium.data.vocabulary import PAD
 from scriptorium.nn import recurrent
-from scriptorium.nn.compiled import Compiled, fused, in_parts
+from scriptorium.nn.compiled import Compiled, in_halves, xla_fused
 from scriptorium.nn.fast import Adam, Dropout, softmax_nll
 from scriptorium.nn.recurrent import GRU, LSTM
 
@@ -403,7 +403,7 @@ def test_dropout(rate, dtype):
 def test_fused_computes_with_the_weights_of_now():
     dense = keras.layers.Dense(3)
     dense.build((None, 2))
-    function = Compiled(lambda x: in_parts(fused(lambda x: ops.tanh(dense(x)), dense), x), dense)
+    function = Compiled(lambda x: in_halves(xla_fused(lambda x: ops.tanh(dense(x)), dense), x), dense)
     x = np.linspace(-1, 1, 10, dtype="float32").reshape(5, 2)
     for scale in (1.0, 2.0):
         dense.kernel.assign(np.full((2, 3), scale, "float32"))

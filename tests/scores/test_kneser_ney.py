@@ -26,4 +26,4 @@ def test_discounts_of_counts_that_have_no_estimate():
 def test_ids_are_letters():
     assert len(set(kneser_ney.letters(range(10_000)))) == 10_000
     texts = [kneser_ney.letters(ids) for ids in ([4, 5, 6], [4, 5, 7])]
-    assert kneser_ney.KneserNey(texts, 3).nats_a_token(texts) < kneser_ney.KneserNey(texts, 1).nats_a_token(texts)
+    assert kneser_ney.KneserNey(texts, 3).nats_per_token(texts) < kneser_ney.KneserNey(texts, 1).nats_per_token(texts)

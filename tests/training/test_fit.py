@@ -140,7 +140,7 @@ def test_a_run_that_has_ended_says_so(tmp_path, ended, capsys):
     ended(tmp_path, 1)
     capsys.readouterr()
     _, history = go(tmp_path, "--resume")
-    assert history["epoch"] == [1] and "It has had its 1 epochs, 18 steps" in capsys.readouterr().out
+    assert history["epoch"] == [1] and "Training is complete (1 epochs, 18 steps)" in capsys.readouterr().out
 
 
 def test_resume_after_resume_in_one_epoch(tmp_path, straight):
@@ -237,7 +237,7 @@ def test_a_damaged_save_falls_back_to_the_one_before(tmp_path, straight, ended, 
     capsys.readouterr()
     run, _ = go(tmp_path, "--resume", "-e", "3")
     said = [line for line in capsys.readouterr().out.splitlines() if "is damaged" in line]
-    assert len(said) == 1 and "going on from the save before it, in epoch 2 after step 0" in said[0]
+    assert len(said) == 1 and "continuing from the save before it, in epoch 2 after step 0" in said[0]
     assert_same_outcome(run.directory, straight)
 
 
@@ -379,7 +379,7 @@ class Given:
     def __getitem__(self, index):
         return (self.order(self.epoch)[self.first + index],)
 
-    def tokens(self, index):
+    def num_tokens(self, index):
         return int((self[index][0] != 0).sum())
 
 
@@ -462,15 +462,15 @@ def test_banner_and_epoch_lines(tmp_path, capsys):
     assert "\r" not in said
     lines = said.splitlines()
     assert [line.split()[0] for line in lines] == ["corpus", "model", "device", "run", "epoch", "epoch"]
-    assert "float32: as asked" in lines[2] and "seed 1" in lines[3]
+    assert "float32: as requested" in lines[2] and "seed 1" in lines[3]
     for word in ("1/2", "neg_elbo", "perplexity", "kl_weight", "tokens/s", "left"):
         assert word in lines[4]
 
 
 def test_samples_are_kept(tmp_path, capsys):
     run, _, _ = tiny_script.start(arguments(tmp_path))
-    run.shown("samples", ["one two", "三"], 1, temperature=0.5)
-    run.shown("samples", ["four"], 2)
+    run.log_texts("samples", ["one two", "三"], 1, temperature=0.5)
+    run.log_texts("samples", ["four"], 2)
     run.close()
     kept = (run.directory / "samples.txt").read_text(encoding="utf-8")
     assert kept == "[epoch 1] samples (temperature 0.5)\none two\n三\n\n[epoch 2] samples\nfour\n\n"
@@ -498,7 +498,7 @@ def test_a_tensorboard_server_shows_it_all(tmp_path):
     codes = np.random.default_rng(0).normal(size=(5, 3))
     run.projector(codes, ["a\tb", "c", "", "三", "e"])
     fit(run, run.model, train, valid, epochs=3, max_steps=20)
-    run.shown("samples", ["one <b>two</b>"], 1)
+    run.log_texts("samples", ["one <b>two</b>"], 1)
     run.histogram("z_mean", codes, 1)
     run.bars("kl_of_dimension", [0.1, 2.0, 0.3], 1)
     run.hparams(run.options, {"neg_elbo": 3.0})

@@ -5,7 +5,7 @@ from pathlib import Path
 from scriptorium import UserError
 from scriptorium.nn import device
 from scriptorium.training import storage
-from scriptorium.training.opening import open_path, open_run
+from scriptorium.training.opening import open_for_use, open_run
 
 import keras
 import pytest
@@ -53,7 +53,7 @@ def test_a_resumed_run_brings_its_options(tmp_path):
 
 def test_a_run_with_other_text_is_refused(tmp_path):
     tiny_script.main(arguments(tmp_path, "-e", "1"))
-    with pytest.raises(UserError, match="not the one that"):
+    with pytest.raises(UserError, match="was trained on another text"):
         tiny_script.start(arguments(tmp_path, "--resume"), tiny_script.corpus(seed=1))
 
 
@@ -61,12 +61,12 @@ def test_a_missing_run_is_answered_with_those_there_are(tmp_path):
     with pytest.raises(UserError, match=r"no run of tiny\.py"):
         open_run("tiny", arguments(tmp_path, "--resume"))
     tiny_script.start(arguments(tmp_path, "--name", "one"))[0].close()
-    with pytest.raises(UserError, match=r"There is no run two.*there are: one"):
+    with pytest.raises(UserError, match=r"There is no run two.*: one"):
         open_run("tiny", arguments(tmp_path, "--eval", "two"))
-    with pytest.raises(UserError, match=r"one exists already.*--resume one"):
+    with pytest.raises(UserError, match=r"one already exists.*--resume one"):
         open_run("tiny", arguments(tmp_path, "--name", "one"))
     for name in ("a/b", "..", ".hidden", ""):
-        with pytest.raises(UserError, match="does not name a directory"):
+        with pytest.raises(UserError, match="not a valid folder name"):
             open_run("tiny", arguments(tmp_path, "--name", name))
 
 
@@ -82,10 +82,10 @@ def test_runs_are_found_by_name_path_and_age(tmp_path):
         storage.write_json(target / "config.json", config)
     for number, name in enumerate(("tiny/two", "tiny/one", "other/three")):
         os.utime(tmp_path / name / "config.json", (1e9 + number, 1e9 + number))
-    assert open_path(None, tmp_path).name == "three"
-    assert open_path(None, tmp_path, ("tiny",)).name == "one"
-    assert open_path("two", tmp_path).name == "two"
-    assert open_path(str(tmp_path / "tiny" / "two"), "nowhere").name == "two"
+    assert open_for_use(None, tmp_path).name == "three"
+    assert open_for_use(None, tmp_path, ("tiny",)).name == "one"
+    assert open_for_use("two", tmp_path).name == "two"
+    assert open_for_use(str(tmp_path / "tiny" / "two"), "nowhere").name == "two"
     with pytest.raises(UserError, match=r"a run of other\.py"):
         open_run("tiny", arguments(tmp_path, "--resume", str(tmp_path / "other" / "three")))
 

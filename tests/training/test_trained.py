@@ -1,26 +1,26 @@
 """Which run is opened, and which never."""
 
-import argparse
 import os
 import sys
 
 from scriptorium import UserError
+from scriptorium.command_line import Parser
 from scriptorium.training import storage, trained
 
 import pytest
-from test_homotopy import Line, make_run
+from line_script import Line, make_run
 
 
 @pytest.fixture
 def opened(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "names_vae", Line())
 
-    def open_vae(*argv):
-        parser = argparse.ArgumentParser()
+    def load_vae_from_args(*argv):
+        parser = Parser("any", "Opens a run.")
         trained.add_options(parser)
-        return trained.open_vae(parser.parse_args([*argv, "--logdir", str(tmp_path)]))[0].name
+        return trained.load_codec_from_args(parser.parse([*argv, "--logdir", str(tmp_path)])).run.name
 
-    return open_vae
+    return load_vae_from_args
 
 
 def aged(directory, seconds):

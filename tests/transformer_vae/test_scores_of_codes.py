@@ -3,7 +3,7 @@
 from scriptorium.data.batches import Sequences
 from scriptorium.transformer_vae import scores as code_scores
 from scriptorium.transformer_vae.experiments import is_json, is_python
-from scriptorium.transformer_vae.report import ShowCodes
+from scriptorium.transformer_vae.report import CodesReport
 from scriptorium.vae import latent
 
 import numpy as np
@@ -42,7 +42,7 @@ def test_walks_leave_the_ends_out():
 
 
 def test_noise_is_most_in_the_middle_of_a_walk():
-    assert code_scores.on_the_way(np.array([0, 0.25, 0.5, 1]), 0.8).tolist() == pytest.approx([0, 0.6, 0.8, 0])
+    assert code_scores.walk_noise(np.array([0, 0.25, 0.5, 1]), 0.8).tolist() == pytest.approx([0, 0.6, 0.8, 0])
 
 
 @pytest.mark.parametrize(
@@ -60,6 +60,6 @@ def test_checks(text, python, json):
 
 
 def test_what_is_shown_comes_from_the_whole_of_the_validation_texts():
-    show = ShowCodes.__new__(ShowCodes)
+    show = CodesReport.__new__(CodesReport)
     show.valid = Sequences.from_list([[4 + i] * (1 + i % 3) for i in range(90)])
     assert [int(ids[0]) - 4 for ids in show.spread(4)] == [0, 29, 59, 89] and len(show.spread(1000)) == 90

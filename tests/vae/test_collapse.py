@@ -10,7 +10,7 @@ def test_aggressive_encoder_lets_the_decoder_move_once_the_loss_stops_falling():
     control = collapse.AggressiveEncoder(window=2, longest=6)
     moves = []
     for loss in (9, 8, 7, 7, 8, 8, 1, 1, 5, 5, 0, 0):
-        control.observe(loss)
+        control.update(loss)
         moves.append(int(control.decoder_moves))
     # Windows: 17, 14, 16 (no longer falling): the next step moves both. Then 2 (its first window), 10: again.
     assert moves == [0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0]
@@ -18,7 +18,7 @@ def test_aggressive_encoder_lets_the_decoder_move_once_the_loss_stops_falling():
     assert float(control.active) == 1
     control.observe_information(0.9)
     assert float(control.active) == 0
-    control.observe(1)
+    control.update(1)
     assert int(control.decoder_moves) == 1
 
 

@@ -1,8 +1,8 @@
 """The equations of an LSTM's and a GRU's step, and their gradients: what the loops of each backend run.
 
-The loops backwards (`on_tensorflow.py`, `on_jax.py`) compute the gradients of the gates alone; the
-gradients of the kernels are one large product over all steps after them, instead of a small one at every step. Products
-are in the compute dtype, gates in float32.
+The backward loops (`on_tensorflow.py`, `on_jax.py`) compute only the gradients of the gates. The gradient of a kernel
+is one large product over all steps after the loop, instead of a small one at every step. Products are in the compute
+dtype, gates in float32.
 """
 
 from collections.abc import Callable
@@ -53,14 +53,14 @@ def _gru_gradient(saved, d_hidden):
 class Cell(NamedTuple):
     """The equations of one step, and their gradient.
 
-    The columns of sigmoid gates arrive halved: sigmoid(x) = (1 + tanh(x / 2)) / 2, so that one tanh serves all gates.
+    The columns of sigmoid gates arrive halved: sigmoid(x) = (1 + tanh(x / 2)) / 2, so one tanh computes all gates.
 
     Attributes:
         forward: (projected, inner, *states) -> new states, and three float32 arrays for the gradient: one as wide as
             the gates, two (batch, units).
         gradient: (these arrays, *gradients of the new states) -> gradients of projected, of inner (None: the same), and
-            of the states before the step apart from their way through inner (None: nothing).
-        scales: for each gate the factor on its columns.
+            of the old states, without the path through inner (None: nothing).
+        scales: the factor on the columns of each gate.
     """
 
     forward: Callable

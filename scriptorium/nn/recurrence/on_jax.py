@@ -24,8 +24,8 @@ def _forward(cell, keep, projected, kernel, bias, *states):
     return (outputs, *last), (keep, kernel, bias, states, outputs, saved)
 
 
-def _backward(cell, remembered, gradients):
-    keep, kernel, bias, states, outputs, saved = remembered
+def _backward(cell, residuals, gradients):
+    keep, kernel, bias, states, outputs, saved = residuals
     upstream, *d_last = gradients
 
     def silence(kept, gradient):
@@ -46,7 +46,7 @@ def _backward(cell, remembered, gradients):
     d_states, (d_projected, d_inner) = jax.lax.scan(step, start, (upstream, keep, saved), reverse=True)
     before = jnp.concatenate([states[0][None], outputs[:-1]]).reshape(-1, kernel.shape[0])
     d_inner = (d_projected if cell is LSTM else d_inner).reshape(-1, kernel.shape[1])
-    # One product over all steps, instead of a small one added up at each.
+    # One product over all steps, instead of a small one at each step.
     d_kernel = before.T @ d_inner
     d_bias = None if bias is None else d_inner.sum(0, dtype="float32").astype(bias.dtype)
     d_states = [gradient.astype(state.dtype) for gradient, state in zip(d_states, states, strict=True)]
@@ -55,7 +55,7 @@ def _backward(cell, remembered, gradients):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def scan(cell, *arguments):
-    """Run a recurrence over projected inputs, time first: arguments and results are `on_tensorflow.scan`'s."""
+    """Runs a recurrence over projected inputs, time first; arguments and results as in `on_tensorflow.scan`."""
     return _forward(cell, *arguments)[0]
 
 

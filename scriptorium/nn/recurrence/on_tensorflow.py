@@ -15,7 +15,7 @@ def _array(kind, steps, size):
 
 
 def _forward(cell, keep, projected, kernel, bias, states):
-    """Runs the loop; returns all hidden states, the last of each state, and for each step what the gradient needs."""
+    """Runs the loop; returns all hidden states, the last states, and what the gradient needs of each step."""
     steps, (units, width) = tf.shape(projected)[0], kernel.shape
     inputs = tf.cast(projected, tf.float32)
 
@@ -35,7 +35,7 @@ def _forward(cell, keep, projected, kernel, bias, states):
 
 
 def _backward(cell, keep, memory, kernel, d_outputs, d_last):
-    """Runs the loop backwards; returns the gradients of projected, of inner and of the first states."""
+    """Runs the loop backward; returns the gradients of projected, of inner and of the first states."""
     dtype, steps, width = kernel.dtype, tf.shape(d_outputs)[0], kernel.shape[1]
 
     def silence(kept, gradient):
@@ -51,7 +51,7 @@ def _backward(cell, keep, memory, kernel, d_outputs, d_last):
         d_gates, d_recurrent = silence(kept, d_gates), silence(kept, d_recurrent)
         d_inner = d_inner if d_recurrent is None else d_inner.write(t, d_recurrent)
         d_recurrent = d_gates if d_recurrent is None else d_recurrent
-        # The other way around the product would bring the large factor into another order first.
+        # In the other order the product would first transpose the large factor.
         through = tf.transpose(tf.matmul(kernel, d_recurrent, transpose_b=True))
         through = tf.cast(through, tf.float32)
         d_before[0] = through if d_before[0] is None else through + d_before[0]
@@ -66,15 +66,15 @@ def _backward(cell, keep, memory, kernel, d_outputs, d_last):
 
 
 def scan(cell, keep, projected, kernel, bias, *states):
-    """Run a recurrence over projected inputs, time first.
+    """Runs a recurrence over projected inputs, time first.
 
     Args:
-        cell: its equations, a `Cell`.
+        cell: the equations, a `Cell`.
         keep: (time, batch) bool, False where the states pass through unchanged, or None.
         projected: (time, batch, gates * units), inputs times kernel, compute dtype.
         kernel: recurrent kernel (units, gates * units), compute dtype.
         bias: added to the product of each step, (gates * units,), compute dtype, or None.
-        states: hidden state (batch, units) in the compute dtype, further states in float32.
+        states: hidden state (batch, units) in the compute dtype, other states in float32.
 
     Returns:
         All hidden states (time, batch, units), then the last of each state.
@@ -91,7 +91,7 @@ def scan(cell, keep, projected, kernel, bias, *states):
             units, width = kernel.shape
             d_inner = tf.reshape(d_inner, (-1, width))
             before = tf.reshape(tf.concat([states[0][None], outputs[:-1]], 0), (-1, units))
-            # One product over all steps, instead of a small one added up at each.
+            # One product over all steps, instead of a small one at each step.
             d_kernel = tf.matmul(before, d_inner, transpose_a=True)
             d_bias = [tf.matmul(tf.ones((1, tf.shape(d_inner)[0]), kernel.dtype), d_inner)[0]] if biased else []
             d_states = [tf.cast(d, state.dtype) for d, state in zip(d_states, states, strict=True)]

@@ -1,15 +1,15 @@
-"""An LSTM's or GRU's recurrence in torch's own kernels, for a CPU; a GPU takes the same way inside Keras."""
+"""The recurrence of an LSTM or GRU with torch's own kernels on a CPU; on a GPU Keras uses them itself."""
 
 import torch
 
 
 def scan(gru, inputs, kernel, recurrent_kernel, bias, states, backwards):
-    """Run a recurrence over whole sequences.
+    """Runs a recurrence over whole sequences.
 
     Args:
-        gru: whether it is a GRU (Keras's with reset_after), else an LSTM.
-        inputs: (batch, time, features), in the dtype in which to multiply.
-        kernel, recurrent_kernel, bias: Keras's weights; no bias is None.
+        gru: True for a GRU (Keras's with reset_after), False for an LSTM.
+        inputs: (batch, time, features), in the dtype of the product.
+        kernel, recurrent_kernel, bias: Keras's weights; bias may be None.
         states: list of the first states, (batch, units) each.
         backwards: whether to read from the last step to the first.
 
@@ -19,7 +19,7 @@ def scan(gru, inputs, kernel, recurrent_kernel, bias, states, backwards):
     dtype = inputs.dtype
     weights = [weight.to(dtype).T for weight in (kernel, recurrent_kernel)]
     if bias is not None:
-        # torch adds one bias to the projected inputs and one to the projected state; an LSTM of Keras's has the first.
+        # torch adds one bias to the projected inputs and one to the projected state; Keras's LSTM has only the first.
         bias = bias.to(dtype)
         weights += [bias[0], bias[1]] if gru else [bias, torch.zeros_like(bias)]
     if gru:

@@ -1,5 +1,5 @@
 "use strict";
-// The page of demo.py: what is typed goes to /api as JSON, and what comes back is shown as text, never as HTML.
+// The page of demo.py. Input goes to /api as JSON, and answers are shown as text, never as HTML.
 
 const at = (id) => document.getElementById(id);
 const state = { runs: [], names: null, map: null, cross: [0, 0], stop: null, waiting: 0 };
@@ -18,14 +18,14 @@ function working(change) {
 const pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
 
 async function request(name, body, signal) {
-  // Busy is no error of the visitor's: it is tried again for a while.
+  // Being busy is not the visitor's fault, so try again for a while.
   for (let attempt = 0; ; attempt += 1) {
     const response = await fetch(`/api/${name}`, {
       method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), signal,
     });
     if (response.ok) return response;
-    const told = (await response.json().catch(() => ({}))).error || `Status ${response.status}.`;
-    if (![429, 503].includes(response.status) || attempt === 4) throw new Error(told);
+    const message = (await response.json().catch(() => ({}))).error || `Status ${response.status}.`;
+    if (![429, 503].includes(response.status) || attempt === 4) throw new Error(message);
     await pause(300 * (attempt + 1));
   }
 }
@@ -37,14 +37,14 @@ async function ask(name, body) {
     trouble("");
     return found;
   } catch (error) {
-    trouble(error instanceof TypeError ? "The program does not answer: is demo.py still running?" : error.message);
+    trouble(error instanceof TypeError ? "The server does not answer. Is demo.py still running?" : error.message);
     return null;
   } finally {
     working(-1);
   }
 }
 
-// One request at a time of what is asked again while a slider is dragged; of those in between only the last counts.
+// While a slider is dragged, sends one request at a time and skips all waiting ones but the last.
 function latest(name, body, show) {
   let running = false, again = false;
   return async function send() {
@@ -68,18 +68,18 @@ function list(place, rows, make) {
   }));
 }
 
-const unknownOf = (found) => (found.unknown && found.unknown.length ? `Not known to this run: ${found.unknown.join(" ")}` : "");
+const unknownOf = (found) => (found.unknown && found.unknown.length ? `Not in the model's vocabulary: ${found.unknown.join(" ")}` : "");
 const any = () => Math.floor(Math.random() * 2147483647);
 const runOf = (id) => state.runs.find((run) => run.id === id);
 
 function fill(select, runs) {
-  select.replaceChildren(...runs.map((run) => new Option(`${run.script}: ${run.corpus}${run.pretrained ? " (comes with the project)" : ""}`, run.id)));
+  select.replaceChildren(...runs.map((run) => new Option(`${run.script}: ${run.corpus}${run.pretrained ? " (bundled)" : ""}`, run.id)));
   select.closest("label").hidden = runs.length < 2;
 }
 
 // Tabs ---------------------------------------------------------------------------------------------------------------
 
-const TABS = [["names", "Names"], ["texts", "Sentences and code"], ["continue", "Go on"], ["map", "Map"]];
+const TABS = [["names", "Names"], ["texts", "Sentences and code"], ["continue", "Continue"], ["map", "Map"]];
 
 function choose(name, focus) {
   for (const tab of at("tabs").children) {
@@ -121,14 +121,14 @@ const askNames = latest("names", () => ({
 }), (found) => {
   list(at("names-found"), found.names, (item, row) => {
     const name = document.createElement("strong"), about = document.createElement("small");
-    name.textContent = row.name || "(nothing)";
-    if (row.nearest !== null) about.textContent = row.distance === 0 ? "seen in training" : `new, nearest ${row.nearest}`;
+    name.textContent = row.name || "(empty)";
+    if (row.nearest !== null) about.textContent = row.distance === 0 ? "seen in training" : `new; most similar: ${row.nearest}`;
     item.append(name, about);
   });
   if (unknownOf(found)) trouble(unknownOf(found));
 });
 
-// Labels may be codes of languages, or anything else.
+// Labels may be language codes, or anything else.
 function languageOf(label) {
   try {
     return new Intl.DisplayNames(["en"], { type: "language" }).of(label);
@@ -153,7 +153,7 @@ function setUpNames(run) {
   walk.addEventListener("submit", async (event) => {
     event.preventDefault();
     const found = await ask("walk", { run: run.id, first: walk.first.value, second: walk.second.value, points: 9 });
-    if (found) list(at("names-steps"), found.walk, (item, row) => { item.textContent = row.text || "(nothing)"; });
+    if (found) list(at("names-steps"), found.walk, (item, row) => { item.textContent = row.text || "(empty)"; });
   });
   askNames();
 }
@@ -165,12 +165,12 @@ const textsBody = (more) => {
   return first.trim() && second.trim() ? { run: at("texts-run").value, first, second, ...more } : null;
 };
 const askBetween = latest("between", () => textsBody({ share: Number(at("texts-share").value) / 100 }), (found) => {
-  at("texts-between").textContent = found.text || "(nothing)";
+  at("texts-between").textContent = found.text || "(empty)";
   at("texts-unknown").textContent = unknownOf(found);
 });
 
 function showTexts(rows) {
-  list(at("texts-found"), rows, (item, row) => { item.textContent = row || "(nothing)"; });
+  list(at("texts-found"), rows, (item, row) => { item.textContent = row || "(empty)"; });
 }
 
 function chooseTexts() {
@@ -195,10 +195,10 @@ function setUpTexts(runs) {
     const found = textsBody() && await ask("walk", textsBody({ points: 7 }));
     if (found) showTexts(found.walk.map((row) => row.text));
   });
-  at("texts-back").addEventListener("click", async () => {
+  at("texts-reconstruct").addEventListener("click", async () => {
     const rows = [];
     for (const id of ["texts-first", "texts-second"]) {
-      const found = at(id).value.trim() && await ask("back", { run: at("texts-run").value, text: at(id).value });
+      const found = at(id).value.trim() && await ask("reconstruct", { run: at("texts-run").value, text: at(id).value });
       if (found) rows.push(found.text);
     }
     showTexts(rows);
@@ -210,12 +210,12 @@ function setUpTexts(runs) {
   chooseTexts();
 }
 
-// Going on -----------------------------------------------------------------------------------------------------------
+// Continue -----------------------------------------------------------------------------------------------------------
 
-async function goOn(event) {
+async function continueText(event) {
   event.preventDefault();
   if (state.stop) state.stop.abort();
-  const own = state.stop = new AbortController();
+  const controller = state.stop = new AbortController();
   const prompt = at("continue-prompt").value, given = document.createElement("b"), more = document.createTextNode("");
   given.textContent = prompt;
   at("continue-text").replaceChildren(given, more);
@@ -226,20 +226,20 @@ async function goOn(event) {
     const response = await request("continue", {
       run: at("continue-run").value, prompt, temperature: Number(at("continue-temperature").value),
       length: Number(at("continue-length").value) || 200, seed: any(),
-    }, own.signal);
+    }, controller.signal);
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     for (let piece = await reader.read(); !piece.done; piece = await reader.read()) more.data += piece.value;
   } catch (error) {
     if (error.name !== "AbortError") trouble(error.message);
   } finally {
     working(-1);
-    if (state.stop === own) { state.stop = null; at("continue-stop").disabled = true; }
+    if (state.stop === controller) { state.stop = null; at("continue-stop").disabled = true; }
   }
 }
 
 function setUpContinue(runs) {
   fill(at("continue-run"), runs);
-  at("continue-form").addEventListener("submit", goOn);
+  at("continue-form").addEventListener("submit", continueText);
   at("continue-stop").addEventListener("click", () => state.stop && state.stop.abort());
   at("continue-temperature").addEventListener("input", () => {
     at("continue-temperature-shown").textContent = Number(at("continue-temperature").value).toFixed(1);
@@ -274,8 +274,8 @@ function drawMap() {
   pen.stroke();
 }
 
-const askThere = latest("there", () => ({ run: at("map-run").value, x: state.cross[0], y: state.cross[1] }), (found) => {
-  at("map-text").textContent = found.text || "(nothing)";
+const askTextAt = latest("text_at", () => ({ run: at("map-run").value, x: state.cross[0], y: state.cross[1] }), (found) => {
+  at("map-text").textContent = found.text || "(empty)";
   const far = ([, x, y]) => ((x - state.cross[0]) / state.scale[0]) ** 2 + ((y - state.cross[1]) / state.scale[1]) ** 2;
   const nearest = state.map.reduce((best, point) => (far(point) < far(best) ? point : best));
   at("map-near").textContent = `Nearest dot: ${nearest[0]}`;
@@ -290,7 +290,7 @@ async function loadMap() {
   const code = runOf(at("map-run").value).script === "transformer_vae";
   at("map-text").closest(".result").classList.toggle("code", code);
   drawMap();
-  askThere();
+  askTextAt();
 }
 
 function setUpMap(runs) {
@@ -305,7 +305,7 @@ function setUpMap(runs) {
       (1 - (event.clientY - box.top) / box.height * 2) * state.scale[1],
     ];
     drawMap();
-    askThere();
+    askTextAt();
   });
   canvas.addEventListener("keydown", (event) => {
     const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
@@ -317,7 +317,7 @@ function setUpMap(runs) {
         return Math.max(-most, Math.min(most, value + step[axis] * most / 20));
       });
       drawMap();
-    } else askThere();
+    } else askTextAt();
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => state.map && drawMap());
 }
@@ -328,12 +328,12 @@ async function start() {
   try {
     state.runs = (await (await fetch("/api/runs")).json()).runs;
   } catch {
-    trouble("The program does not answer: is demo.py still running?");
+    trouble("The server does not answer. Is demo.py still running?");
     return;
   }
   const ready = state.runs.filter((run) => run.pretrained).length;
-  const whose = ready === 0 ? "" : ready === state.runs.length ? ", which come with the project" : `, of which ${ready} come with the project`;
-  at("about").textContent = `${state.runs.length} trained ${state.runs.length === 1 ? "model" : "models"}${whose}. All is computed on this machine.`;
+  const whose = ready === 0 ? "" : ready === state.runs.length ? ", bundled with the project" : `, ${ready} of them bundled with the project`;
+  at("about").textContent = `${state.runs.length} trained ${state.runs.length === 1 ? "model" : "models"}${whose}. Everything runs on this machine.`;
   const [names, texts, running] = ["names", "texts", "running"].map((kind) => state.runs.filter((run) => run.kind === kind));
   const shown = new Set();
   if (names.length) shown.add("names");

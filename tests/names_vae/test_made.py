@@ -1,6 +1,6 @@
 """The autoregressive density: what sees what, its inverse, and that it is a density."""
 
-from scriptorium.vae import made
+from scriptorium.names_vae.layers import MADE
 
 import keras
 import numpy as np
@@ -10,7 +10,7 @@ from keras import ops
 
 def density(n, hidden=(32, 24), **settings):
     keras.utils.set_random_seed(1)
-    layer = made.MADE(n, list(hidden), **settings)
+    layer = MADE(n, list(hidden), **settings)
     layer.build((None, None, n))
     random = np.random.default_rng(2)
     for weight in layer.weights:
@@ -44,7 +44,7 @@ def test_a_number_depends_on_those_before_it_alone(settings):
 def test_the_inverse_gives_back_what_it_was_given(n, hidden, settings):
     layer = density(n, hidden, **settings)
     u, context = np.random.default_rng(3).normal(size=(2, 4, n)).astype("float32"), context_of(layer)
-    z = layer.inverter()(u, context)
+    z = layer.make_inverse()(u, context)
     mean, log_deviation = (ops.convert_to_numpy(x) for x in layer.mean_and_log_deviation(z, context))
     np.testing.assert_allclose((z - mean) / np.exp(log_deviation), u, atol=1e-3)
 
@@ -64,6 +64,6 @@ def test_the_density_of_two_numbers_sums_to_one():
 
 
 def test_weights_of_the_reference():
-    layer = made.MADE(128, [512, 512])
+    layer = MADE(128, [512, 512])
     layer(np.zeros((1, 3, 128), "float32"))
     assert layer.count_params() == 460_032

@@ -1,10 +1,12 @@
-"""MADE: an autoregressive density of the numbers of a latent, exact to evaluate and to draw from (Germain et al. 2015).
+"""Layers of names_vae.py that stand on their own: MADE, the density of its learned prior, and label heads.
 
-In the place of a standard normal prior it lets the prior fit the posterior, not only the other way round.
+MADE is an autoregressive density with exact evaluation and sampling (Germain et al. 2015). As a learned prior in place
+of a standard normal one, it can fit the posterior, not only the other way around.
 """
 
 import itertools
 
+from scriptorium.data.labels import UNKNOWN
 from scriptorium.vae import latent
 
 import keras
@@ -15,16 +17,16 @@ from keras import layers, ops
 class MADE(layers.Layer):
     """log p(z) in nats of n numbers at each position: z float32 (batch, time, n) -> (batch, time).
 
-    u_i = (z_i - mean_i(z_<i)) / deviation_i(z_<i) is standard normal; masks let output i of the network see no numbers
-    of z but those before i.
+    u_i = (z_i - mean_i(z_<i)) / deviation_i(z_<i) is standard normal. Masks let output i of the network see only the
+    numbers of z before i.
 
     Args:
-        n: numbers of a position.
+        n: numbers per position.
         hidden: widths of the hidden layers.
-        context: width of what all outputs of a position see besides, see `call`; 0 for nothing.
+        context: width of an additional input that all outputs of a position see, see `call`; 0 for none.
     """
 
-    LOG_DEVIATION = 3.0  # at most, either way
+    LOG_DEVIATION = 3.0  # largest absolute value
 
     def __init__(self, n, hidden, context=0):
         super().__init__(dtype="float32")
@@ -45,7 +47,7 @@ class MADE(layers.Layer):
             self.last = self.add_weight(shape=(self.context, self.sizes[-1]), initializer=small, name="last")
 
     def mean_and_log_deviation(self, z, context=None):
-        """Returns both of each number, given those before it: float32 (batch, time, n) each."""
+        """Returns both for each number, given those before it: float32 (batch, time, n) each."""
         x, last = z, len(self.kernels) - 1
         for i, (kernel, bias, mask) in enumerate(zip(self.kernels, self.biases, self.masks, strict=True)):
             x = ops.matmul(x, kernel * mask) + bias
@@ -60,25 +62,25 @@ class MADE(layers.Layer):
         mean, log_deviation = self.mean_and_log_deviation(z, context)
         return latent.normal_log_prob(z, mean, 2 * log_deviation)
 
-    def inverter(self):
-        """Returns the function that turns u and a context into z, all of them numpy arrays, see `call`.
+    def make_inverse(self):
+        """Returns the function that turns u and a context into z, all numpy arrays, see `call`.
 
-        It goes number by number. A hidden unit is computed once, when the last number it may see is known: as much
-        work as one pass.
+        It computes one number after another. Each hidden unit is computed once, as soon as the last number it may see
+        is known, so the work equals one forward pass.
         """
         kernels = [ops.convert_to_numpy(k).T * mask.T for k, mask in zip(self.kernels, self.masks, strict=True)]
         biases = [ops.convert_to_numpy(bias)[:, None] for bias in self.biases]
-        told = [ops.convert_to_numpy(kernel).T for kernel in (self.first, self.last)] if self.context else []
-        # Units stand in the order of what they may see: the first ends[layer][i] of them see i numbers at most.
+        context_kernels = [ops.convert_to_numpy(kernel).T for kernel in (self.first, self.last)] if self.context else []
+        # Units are sorted by how many numbers they may see: the first ends[layer][i] see at most i numbers.
         ends = [np.searchsorted(degrees, np.arange(self.n + 1), side="right") for degrees in self.degrees]
 
         def invert(u, context=None):
-            wanted, shift = u.reshape(-1, self.n).T, list(biases)
-            for i, kernel in zip((0, -1), told, strict=False):
+            targets, shift = u.reshape(-1, self.n).T, list(biases)
+            for i, kernel in zip((0, -1), context_kernels, strict=False):
                 rows = np.broadcast_to(context, (*u.shape[:2], self.context)).reshape(-1, self.context)
                 shift[i] = shift[i] + kernel @ rows.T
-            # All with a column for each position, so that the units of a layer that are known stand together.
-            seen = [np.zeros((size, wanted.shape[1]), u.dtype) for size in self.sizes[:-1]]
+            # One column per position, so that the known units of a layer are contiguous.
+            seen = [np.zeros((size, targets.shape[1]), u.dtype) for size in self.sizes[:-1]]
             for i in range(self.n):
                 for layer, kernel in enumerate(kernels[:-1]):
                     new, below = slice(ends[layer + 1][i - 1] if i else 0, ends[layer + 1][i]), ends[layer][i]
@@ -87,7 +89,46 @@ class MADE(layers.Layer):
                 both, below = slice(i, None, self.n), ends[-1][i]
                 mean, log_deviation = kernels[-1][both, :below] @ seen[-1][:below] + shift[-1][both]
                 deviation = np.exp(self.LOG_DEVIATION * np.tanh(log_deviation / self.LOG_DEVIATION))
-                seen[0][i] = mean + deviation * wanted[i]
+                seen[0][i] = mean + deviation * targets[i]
             return seen[0].T.reshape(u.shape)
 
         return invert
+
+
+class LabelHead(layers.Layer):
+    """Predicts the labels of texts from the mean over their positions.
+
+    Args:
+        kinds: list of list of str, the classes of each kind.
+        units: width of a hidden layer, 0 for none.
+    """
+
+    def __init__(self, kinds, units=0, **kwargs):
+        super().__init__(dtype="float32", **kwargs)
+        self.sizes = [1 + len(kind) for kind in kinds]
+        self.hidden = layers.Dense(units, activation="relu", dtype="float32") if units else None
+        self.classes = layers.Dense(sum(self.sizes), dtype="float32")
+
+    def call(self, values, mask):
+        """Returns logits of each kind, list of (batch, classes), from (batch, time, width) and a mask (batch, time)."""
+        mask = ops.cast(mask, "float32")
+        mean = ops.sum(ops.cast(values, "float32") * mask[..., None], axis=1) / ops.sum(mask, axis=1, keepdims=True)
+        logits = self.classes(self.hidden(mean) if self.hidden else mean)
+        ends = np.cumsum(self.sizes).tolist()
+        return [logits[:, end - size : end] for size, end in zip(self.sizes, ends, strict=True)]
+
+
+def label_loss(logits, labels):
+    """Compares the logits of a `LabelHead` with labels (batch, kinds), ignoring unknown labels.
+
+    Returns:
+        cross-entropy in nats, summed over the kinds, float scalar, and the accuracy, float scalar.
+    """
+    loss, right, given = 0.0, 0.0, 0.0
+    for i, part in enumerate(logits):
+        known = ops.cast(labels[:, i] != UNKNOWN, "float32")
+        each = keras.losses.sparse_categorical_crossentropy(labels[:, i], part, from_logits=True)
+        loss = loss + ops.sum(known * each) / ops.maximum(ops.sum(known), 1.0)
+        right += ops.sum(known * ops.cast(ops.equal(ops.argmax(part, axis=-1), labels[:, i]), "float32"))
+        given += ops.sum(known)
+    return loss, right / ops.maximum(given, 1.0)

@@ -1,7 +1,5 @@
 """Trains a run from its first step to its last; it can be stopped at any step and resumed exactly.
 
-Import this module before Keras: it keeps TensorFlow from writing to the console.
-
 A save holds the weights, the optimizers, the random state, the running metrics and the position, and the order of the
 data depends on (seed, epoch) alone. So a run that was stopped and resumed ends with the same weights, bit for bit, as
 one that never stopped.

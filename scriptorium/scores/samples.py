@@ -98,11 +98,12 @@ def jensen_shannon(samples, texts, n):
     for counter, lines in zip(counts, (samples, texts), strict=True):
         for line in lines:
             counter.update(line[i : i + n] for i in range(min(len(line), CHARACTERS) - n + 1))
-    sums, total = [max(1, sum(counter.values())) for counter in counts], 0.0
+    sums, terms = [max(1, sum(counter.values())) for counter in counts], []
     for n_gram in counts[0].keys() | counts[1].keys():
         p, q = (counter[n_gram] / whole for counter, whole in zip(counts, sums, strict=True))
-        total += sum(share * math.log2(2 * share / (p + q)) for share in (p, q) if share) / 2
-    return total
+        terms += [share * math.log2(2 * share / (p + q)) for share in (p, q) if share]
+    # A set of strings has another order in each process, and an exact sum has none.
+    return math.fsum(terms) / 2
 
 
 class Judge:

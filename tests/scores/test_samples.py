@@ -1,5 +1,10 @@
 """Scores of samples: BLEU is NLTK's, divergences have their closed forms, language models know shuffled text."""
 
+import os
+import subprocess
+import sys
+
+from scriptorium import ROOT
 from scriptorium.scores.samples import Bleu, Judge, jensen_shannon
 
 import numpy as np
@@ -75,3 +80,18 @@ def test_samples_are_judged_by_quality_and_variety():
     assert one["copies"] in (0, 1) and scores(texts[:50])["copies"] == 1
     assert real["text_score"] == pytest.approx(real["lm_score"] + real["reverse_lm_score"])
     assert who.language_models(texts[200:]) == (real["lm_score"], real["reverse_lm_score"])
+
+
+def test_a_divergence_is_the_same_to_the_bit_in_every_process():
+    program = (
+        "from scriptorium.scores.samples import jensen_shannon as js; a = [str(i**3) for i in range(3000)]\n"
+        "print(repr(js(a, [x + '7' for x in a], 4)))"
+    )
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", program], env=os.environ | {"PYTHONHASHSEED": str(seed)}, cwd=ROOT,
+            capture_output=True, text=True, check=True,
+        ).stdout
+        for seed in range(4)
+    }  # fmt: skip
+    assert len(found) == 1

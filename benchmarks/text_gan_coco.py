@@ -27,8 +27,8 @@ RUNS = {
 SEEDS = {"mle": (1,), "gan": (1,), "control": (1,), "scratch": (1, 2, 3)}
 TEMPERATURES = (1.0, 1.03)  # for scoring the run trained by likelihood
 BLEU = [f"{kind}_{n}" for kind in ("bleu", "self_bleu") for n in range(2, 6)]
-OTHERS = ("lm_score", "reverse_lm_score", "below_likelihood", "jsd_1", "jsd_2", "jsd_3", "jsd_4", "copies", "unique")
-OTHERS = (*OTHERS, "repeated", "likelier_than_shuffled")
+OTHERS = ("lm_score", "reverse_lm_score", "gap_to_likelihood", "jsd_1", "jsd_2", "jsd_3", "jsd_4", "copies", "unique")
+OTHERS = (*OTHERS, "repeated", "more_likely_than_shuffled")
 
 
 def judged(directory, temperature, others):

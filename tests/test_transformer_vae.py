@@ -280,9 +280,10 @@ def test_digits_from_training_to_their_strip(tmp_path, few_samples):
     where = ["-D", tmp_path / "x.npz", "-T", tmp_path / "runs"]
     run_here(transformer_vae, "--experiment", "mnist", *sizes, *where)
     scores = json.loads((tmp_path / "runs" / "transformer_vae" / "d" / "eval.json").read_text())
-    assert scores["digit_real"] > 0.8 and 0 <= scores["digit_again"] <= 1 and "well_formed_95" in scores
+    assert scores["digit_accuracy_real"] > 0.8 and 0 <= scores["digit_accuracy_reconstructed"] <= 1
+    assert "well_formed_95" in scores
     again = run_here(transformer_vae, "--eval", "d", *where, "--iw-samples", "2")
-    assert f"digit_real  {scores['digit_real']:.5g}" in again.stdout
+    assert f"digit_accuracy_real  {scores['digit_accuracy_real']:.5g}" in again.stdout
     done = run_here(homotopy, "--run", "d", "-T", tmp_path / "runs", "--random", "-n", "2")
     assert len(done.stdout.splitlines()) == 4
 

@@ -31,7 +31,7 @@ class NamesReport(EpochReport):
         self.run.histogram("z_mean", z_mean[inside], epoch)
         z = draw(z_mean, z_log_var, epoch)
         kl = in_batches(self.model, "kl_of_positions", z, z_mean, z_log_var, valid.labels)
-        self.run.bars("kl_of_each_position", np.sum(kl * inside, axis=0) / inside.sum(axis=0).clip(1), epoch)
+        self.run.bars("kl_per_position", np.sum(kl * inside, axis=0) / inside.sum(axis=0).clip(1), epoch)
 
 
 def print_names(codec, args):

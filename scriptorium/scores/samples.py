@@ -8,7 +8,7 @@ Texts are lists of tokens, except for the divergence of characters.
     jsd_n               Jensen-Shannon divergence, in bits, of character n-grams in the first 32 of samples and texts
     copies, unique      shares of the samples that are training texts, and that are distinct
     repeated            share of the samples in which a word occurs twice in a row
-    likelier_than_shuffled
+    more_likely_than_shuffled
                         share of the samples that are more likely per token, under the language model, than the
                         median of shuffled held-out texts
 
@@ -143,7 +143,7 @@ class Judge:
         texts = [kneser_ney.letters(ids) for ids in samples]
         scores = dict(zip(("lm_score", "reverse_lm_score"), self.language_models(samples), strict=True))
         scores["text_score"] = sum(scores.values())
-        scores["likelier_than_shuffled"] = float(np.mean([self._nats(text) < self.shuffled for text in texts]))
+        scores["more_likely_than_shuffled"] = float(np.mean([self._nats(text) < self.shuffled for text in texts]))
         if self.bleu:
             self_bleu = Bleu(tokens)
             for name, values in (("bleu", self.bleu.of_all(tokens)), ("self_bleu", self_bleu.of_each())):

@@ -96,7 +96,7 @@ def style_effect(run, n, groups=10):
     Returns means over `groups` groups, {name: float}. If a style sets a topic or a form, its sentences are similar.
     """
     means = {}
-    for name, of_one in (("self_bleu_3_of_a_style", True), ("self_bleu_3_of_any", False)):
+    for name, of_one in (("self_bleu_3_same_style", True), ("self_bleu_3_any_style", False)):
         values = []
         for seed in range(1, (2 if run.dry_run else groups) + 1):
             samples = write(run, n, seed=run.seed + seed, style_seed=seed if of_one else None)
@@ -148,7 +148,7 @@ def evaluate(run, corpus, train, args, n, likelihood=None):
         curves["likelihood"] = curve(run, judge, n, likelihood)
         gap = gap_to_curve(curves["likelihood"], *point)
         if gap is not None:
-            scores["below_likelihood"] = gap
+            scores["gap_to_likelihood"] = gap
     run.console.say(f"{len(samples):,} sentences of {run.name} against the test split")
     run.console.say(*(f"{name:>24}  {value:.4f}" for name, value in scores.items()))
     for name, rows in curves.items():

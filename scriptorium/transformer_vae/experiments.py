@@ -149,9 +149,10 @@ class Digits(Labeled):
         texts = [run.vocabulary.decode(test[i]) for i in range(len(test))]
         z = inference.posteriors(run.model, test)[0]
         again = [run.vocabulary.decode(ids) for ids in code_scores.write(run.model, z, run.options["positions"])]
-        predicted = {"digit_real": self.judge.classify(texts), "digit_again": self.judge.classify(again)}
+        both = {"digit_accuracy_real": texts, "digit_accuracy_reconstructed": again}
+        predicted = {name: self.judge.classify(pictures) for name, pictures in both.items()}
         scores = {name: float(np.mean(np.array(guesses) == test_labels)) for name, (guesses, _) in predicted.items()}
-        scores["sure_real"] = float(np.mean(predicted["digit_real"][1] >= SURE))
+        scores["confident_real"] = float(np.mean(predicted["digit_accuracy_real"][1] >= SURE))
         pairs = [(digits.from_text(a), digits.from_text(b)) for a, b in zip(texts, again, strict=True)]
         errors = [np.abs(a - b).mean() for a, b in pairs if b is not None and b.shape == a.shape]
         well = code_scores.share("well_formed", [b is not None and b.shape == a.shape for a, b in pairs])

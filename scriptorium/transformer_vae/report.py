@@ -66,5 +66,5 @@ class CodesReport(EpochReport):
         z_mean, _ = inference.posteriors(self.model, self.spread(1000))
         flat = z_mean.reshape(len(z_mean), -1)
         self.run.histogram("z_mean", z_mean, epoch)
-        self.run.bars("mean_of_each_dimension", flat.mean(axis=0), epoch)
-        self.run.bars("variance_of_each_dimension", flat.var(axis=0), epoch)
+        self.run.bars("mean_per_dimension", flat.mean(axis=0), epoch)
+        self.run.bars("variance_per_dimension", flat.var(axis=0), epoch)

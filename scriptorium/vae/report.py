@@ -68,7 +68,7 @@ class EpochReport(keras.callbacks.Callback):
         z_mean, z_log_var = inference.posteriors(self.model, self.valid)
         self.run.histogram("z_mean", z_mean, epoch)
         kl = inference.kl_of_each(z_mean, z_log_var)
-        self.run.bars("kl_of_each_dimension", kl.reshape(len(kl), -1).mean(axis=0), epoch)
+        self.run.bars("kl_per_dimension", kl.reshape(len(kl), -1).mean(axis=0), epoch)
 
     def warn_of_collapse(self, logs):
         """Warns once if the decoder ignores its code although the KL term has reached half of its weight."""

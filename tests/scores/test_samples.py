@@ -74,7 +74,7 @@ def test_samples_are_judged_by_quality_and_variety():
     random = np.random.default_rng(4)
     mixed = scores([list(random.permutation(ids)) for ids in texts[200:]])
     assert real["lm_score"] < mixed["lm_score"] and real["bleu_3"] > mixed["bleu_3"]
-    assert real["likelier_than_shuffled"] > 0.9 > 0.7 > mixed["likelier_than_shuffled"]
+    assert real["more_likely_than_shuffled"] > 0.9 > 0.7 > mixed["more_likely_than_shuffled"]
     assert one["reverse_lm_score"] > real["reverse_lm_score"] + 1
     assert one["unique"] == 0.01 and one["self_bleu_3"] > mixed["self_bleu_3"]
     assert one["copies"] in (0, 1) and scores(texts[:50])["copies"] == 1

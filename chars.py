@@ -37,7 +37,7 @@ from scriptorium.decoding.language_model import LanguageModel
 from scriptorium.decoding.sampling import sampling_settings
 from scriptorium.nn.compiled import JIT, limit_ops_to_one_core
 from scriptorium.nn.fast import Adam, Dropout, softmax_nll
-from scriptorium.nn.recurrent import GRU, LSTM, CarriedState, ResetState
+from scriptorium.nn.recurrent import RNNS, CarriedState, ResetState, states_per_layer
 from scriptorium.training.fit import epochs_for_max_steps, fit_run, is_reporting_epoch, learning_rate_schedule
 from scriptorium.training.opening import open_run
 from scriptorium.training.options import add_run_options, add_training_options
@@ -49,7 +49,6 @@ from keras import layers, ops
 from util import add_sampling_options, add_source_options, extra_layers
 
 SCRIPT = "chars"
-RNNS = {"lstm": LSTM, "gru": GRU}
 TEMPERATURES = (0.5, 0.8, 1.0)  # of the samples in a report
 PROMPT = 40  # characters of the text that the samples continue
 
@@ -142,10 +141,6 @@ class CharRNN(keras.Model):
         self.means["nats_per_char"].update_state(y_pred, sample_weight=counts)
         self.means["bits_per_char"].update_state(y_pred / np.log(2), sample_weight=counts)
         return ops.sum(y_pred) / ops.maximum(ops.sum(counts), 1.0)
-
-
-def states_per_layer(rnn_type):
-    return {"lstm": 2, "gru": 1}[rnn_type]
 
 
 def build(options, vocabulary):

@@ -31,7 +31,7 @@ from scriptorium.data.vectors import start_from_vectors
 from scriptorium.data.vocabulary import PAD, START, UNK
 from scriptorium.nn.compiled import JIT
 from scriptorium.nn.fast import Adam, softmax_nll
-from scriptorium.nn.recurrent import GRU, LSTM
+from scriptorium.nn.recurrent import RNNS, states_per_layer
 from scriptorium.scores import metrics
 from scriptorium.training.fit import fit_run, learning_rate_schedule
 from scriptorium.training.opening import open_run
@@ -46,7 +46,6 @@ from keras import layers, ops
 from util import add_data_options, add_sampling_options, batches, extra_layers, load
 
 SCRIPT = "sentences"
-RNNS = {"lstm": LSTM, "gru": GRU}
 ADVICE = "--posterior-norm 0.6, or --free-bits 8 --pretrain-epochs 3, or --beta 0.4, or -d 0.4"  # against collapse
 
 
@@ -121,7 +120,7 @@ class Decoder(layers.Layer):
         self.embedding, self.vocab_size, self.tied, self.word_dropout = embedding, vocab_size, tied, word_dropout
         self.joined = latent_dim if latent_input in ("inputs", "both") else 0
         self.recurrences = [RNNS[rnn_type](units, return_sequences=True) for _ in range(num_layers)]
-        self.units, self.states_per_layer = units, {"lstm": 2, "gru": 1}[rnn_type]
+        self.units, self.states_per_layer = units, states_per_layer(rnn_type)
         self.num_states = self.states_per_layer * num_layers
         from_z = latent_dim and latent_input in ("state", "both")
         self.z_to_state = layers.Dense(self.num_states * units) if from_z else None

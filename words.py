@@ -36,7 +36,7 @@ from scriptorium.decoding.language_model import LanguageModel
 from scriptorium.decoding.sampling import sampling_settings
 from scriptorium.nn.compiled import JIT, limit_ops_to_one_core
 from scriptorium.nn.fast import Adam, softmax_nll
-from scriptorium.nn.recurrent import GRU, LSTM, CarriedState, ResetState
+from scriptorium.nn.recurrent import RNNS, CarriedState, ResetState, states_per_layer
 from scriptorium.scores import metrics
 from scriptorium.training.fit import epochs_for_max_steps, fit_run, is_reporting_epoch, learning_rate_schedule
 from scriptorium.training.opening import open_run
@@ -50,7 +50,6 @@ import util
 from util import add_data_options, add_sampling_options, extra_layers, load
 
 SCRIPT = "words"
-RNNS = {"lstm": LSTM, "gru": GRU}
 TEMPERATURES = (0.0, 0.9, 1.0, 1.1, 1.2)  # of the samples in a report
 
 
@@ -188,10 +187,6 @@ class WordRNN(keras.Model):
             size = ops.sum(mask[..., None] * kept**2) + ops.sum(change**2) / 2
             loss = loss + self.activation_reg * size / (tokens * self.widths[-1])
         return loss
-
-
-def states_per_layer(rnn_type):
-    return {"lstm": 2, "gru": 1}[rnn_type]
 
 
 def build(options, vocabulary):

@@ -147,6 +147,14 @@ class GRU(_OwnLoop, layers.GRU):
     """
 
 
+RNNS = {"lstm": LSTM, "gru": GRU}
+
+
+def states_per_layer(rnn_type):
+    """Returns how many states a layer of a kind of `RNNS` has: h and, for an LSTM, c."""
+    return {"lstm": 2, "gru": 1}[rnn_type]
+
+
 class CarriedState(layers.Layer):
     """The states of recurrent layers, carried from batch to batch and saved with the weights.
 

@@ -67,7 +67,7 @@ def test_the_state_is_forgotten_where_a_text_begins():
     callback = ResetState(carried, batches)
     batches.go_to(0, 2)
     callback.on_epoch_begin(0)
-    assert np.asarray(carried.read()[0]).all(), "an epoch that goes on keeps its state"
+    assert np.asarray(carried.read()[0]).all(), "a resumed epoch keeps its state"
     batches.go_to(1)
     callback.on_epoch_begin(1)
     assert not np.asarray(carried.read()[0]).any()

@@ -503,7 +503,7 @@ def test_a_tensorboard_server_shows_it_all(tmp_path):
     run.bars("kl_of_dimension", [0.1, 2.0, 0.3], 1)
     run.hparams(run.options, {"neg_elbo": 3.0})
     run.close()
-    # It goes on: what the epoch that was cut short had shown is not there twice.
+    # After resuming, what the interrupted epoch had logged is not there twice.
     go(tmp_path, "--resume", "board", "-e", "2", "--max-steps", "1000")
     port = free_port()
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(tmp_path), "--port", str(port)]

@@ -27,7 +27,6 @@ Departures from the papers (details in docs/chars.md):
 import argparse
 import time
 
-from scriptorium import UserError
 from scriptorium.command_line import Parser, bounded, command
 from scriptorium.data import running_text
 from scriptorium.data.batches import Batches, Streams, windows
@@ -39,7 +38,7 @@ from scriptorium.nn.compiled import JIT, limit_ops_to_one_core
 from scriptorium.nn.fast import Adam, Dropout, softmax_nll
 from scriptorium.nn.recurrent import RNNS, CarriedState, ResetState, states_per_layer
 from scriptorium.training.fit import epochs_for_max_steps, fit_run, is_reporting_epoch, learning_rate_schedule
-from scriptorium.training.opening import open_run
+from scriptorium.training.opening import check_text, open_run
 from scriptorium.training.options import add_run_options, add_training_options
 
 import keras
@@ -219,8 +218,7 @@ def load(run, args):
     """
     settings = {"limit": args.limit, "level": args.level, "size": args.top_words}
     text = running_text.read(args.task, args.data, vocabulary=run.vocabulary, **settings)
-    if not run.is_new and text.fingerprint != run.config["corpus"]["fingerprint"]:
-        raise UserError(f"{text.name} is not the text that {run.name} was trained on")
+    check_text(run, text.name, text.fingerprint)
     return text
 
 
@@ -255,7 +253,8 @@ def parse_args(argv=None):
     about = "independent windows in random order, without a carried state"
     add("--independent-windows", action="store_true", help=about, older=["--windows"])
     about = "probability that training resets a carried state before a window"
-    add("--reset-probability", type=share, default=0.0, help=about, older=["--forget"])
+    carried = "a carried state; leave out --independent-windows", lambda args: not args.independent_windows
+    add("--reset-probability", type=share, default=0.0, help=about, older=["--forget"], requires=carried)
     add_training_options(parser, epochs=10, batch_size=64, learning_rate=2e-3)
     add_sampling_options(parser, temperature=0.8, num_samples=1, gen_length=300, beam=False)
     add_run_options(parser)

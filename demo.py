@@ -19,9 +19,9 @@ from scriptorium import ROOT, UserError
 from scriptorium.command_line import Parser, bounded, command
 from scriptorium.data import corpora
 from scriptorium.names_vae.scores import Known
-from scriptorium.training import opening, storage, trained
+from scriptorium.training import finding, storage, trained
 from scriptorium.training.console import readable
-from scriptorium.training.opening import bundled
+from scriptorium.training.finding import bundled
 from scriptorium.vae import latent
 from scriptorium.web import server
 
@@ -292,10 +292,10 @@ def chosen(args):
     A script without a run falls back to its bundled run.
     """
     if args.run:
-        return [opening.find(which, args.logdir, SCRIPTS, to_use=True) for which in args.run]
+        return [finding.find(which, args.logdir, SCRIPTS, to_use=True) for which in args.run]
     directories, any_run = [], argparse.Namespace(**dict.fromkeys(trained.FILTERS), keep_prob=1, data=None)
     for script in SCRIPTS:
-        runs = opening.newest_first(args.logdir, [script])
+        runs = finding.newest_first(args.logdir, [script])
         usable = [run for run in runs if trained.mismatch(run, storage.read_json(run / "config.json"), any_run) is None]
         directories += usable[:1] or bundled([script])
     if not directories:

@@ -27,9 +27,10 @@ import sys
 from pathlib import Path
 
 from scriptorium import UserError, pictures
-from scriptorium.command_line import Parser, command
+from scriptorium.command_line import Parser, bounded, command, seed, temperature
 from scriptorium.data import corpora
 from scriptorium.decoding.sampling import sampling_settings
+from scriptorium.streams import note, note_unknown
 from scriptorium.training import storage, trained
 from scriptorium.training.console import readable
 from scriptorium.vae import latent
@@ -40,24 +41,19 @@ MOST_POINTS = 10_000
 CLOUD = 400  # validation texts in the figure
 
 
-def note(text):
-    """Prints a message to stderr, so that stdout holds only the walk."""
-    print(text, file=sys.stderr, flush=True)
-
-
 # The walk ------------------------------------------------------------------------------------------------------------
 
 
-def text_of(run, text):
-    """Returns a text on one line and reports unknown tokens; raises `UserError` if the text is empty."""
+def text_of(codec, text):
+    """Returns a text on one line and reports unknown tokens; raises `UserError` if it is empty or too long."""
+    run = codec.run
     text = " ".join(text.splitlines()).strip()
     if any("\ud800" <= character <= "\udfff" for character in text):
         raise UserError("The text is not valid UTF-8.")
     if not text or not run.vocabulary.split_prompt(text):
         raise UserError("The text is empty; a walk needs a text at each end.")
-    unknown = [repr(token) if token.isspace() else token for token in run.vocabulary.unknown(text)]
-    if unknown:
-        note(f"not in the vocabulary, read as <unk>: {' '.join(unknown)}")
+    codec.read([text])
+    note_unknown(run.vocabulary, text)
     return text
 
 
@@ -166,7 +162,8 @@ def parse_args(argv=None):
     parser = Parser("homotopy", __doc__)
     parser.add_argument("texts", nargs="*", metavar="TEXT", help="the two ends, or none to be asked; one path: --data")
     add = parser.group("walk")
-    add("-n", "--points", type=int, default=5, metavar="NUM", help=f"points between the ends, 1 to {MOST_POINTS}")
+    points, count = bounded(int, 1, MOST_POINTS), bounded(int, 1, 1000)
+    add("-n", "--points", type=points, default=5, metavar="NUM", help=f"points between the ends, 1 to {MOST_POINTS}")
     add("--mode", choices=("linear", "slerp"), default="linear", help="straight line, or arc")
     add("--random", action="store_true", help="sample both ends from the prior")
     add("--collapse", action="store_true", help="merge equal neighbors into one line that counts them")
@@ -174,40 +171,25 @@ def parse_args(argv=None):
     add("--json", action="store_true", help="one JSON object per walk instead of lines")
     add = parser.group("sampling")
     about = "for transformer_vae.py, 0 to 1: how far to ignore codes between texts; default: that of the run"
-    add("--noise-level", type=float, metavar="LEVEL", help=about, older=["--noise"])
+    add("--noise-level", type=bounded(float, 0, 1), metavar="LEVEL", help=about, older=["--noise"])
     about = "texts sampled at each point"
-    add("--draws-per-point", type=int, default=1, metavar="N", help=about, older=["--samples"])
-    add("--beam", type=int, default=1, metavar="B", help="hypotheses of beam search; 1: no beam search")
+    add("--draws-per-point", type=count, default=1, metavar="N", help=about, older=["--samples"])
+    add("--beam", type=count, default=1, metavar="B", help="hypotheses of beam search; 1: no beam search")
     about = "0 is greedy; default 0, or 1 with --draws-per-point, --top-k or --top-p"
-    add("--temperature", type=float, help=about)
-    add("--top-k", type=int, default=0, help="sample from the k most likely tokens; 0: all")
+    add("--temperature", type=temperature, help=about)
+    add("--top-k", type=bounded(int, 0), default=0, help="sample from the k most likely tokens; 0: all")
     about = "sample from the most likely tokens that together have this probability"
-    add("--top-p", type=float, default=1.0, help=about)
+    add("--top-p", type=bounded(float, 1e-6, 1), default=1.0, help=about)
     about = "maximum number of tokens per text; default: that of the run"
-    add("-g", "--gen-length", type=int, help=about, older=["--gen_length"])
+    add("-g", "--gen-length", type=bounded(int, 1), help=about, older=["--gen_length"])
     about = "random seed; negative: draw one and print it"
-    add("-r", "--seed", type=int, default=1, help=about, older=["--random-seed"])
+    add("-r", "--seed", type=seed, default=1, help=about, older=["--random-seed"])
     trained.add_options(parser)
     return parser.parse_intermixed_args(argv)
 
 
 def check(args):
     """Rejects impossible options, and sets those that follow from others."""
-    for name, least in {
-        "points": 1,
-        "draws_per_point": 1,
-        "beam": 1,
-        "gen_length": 1,
-        "top_k": 0,
-        "temperature": 0,
-    }.items():
-        value = getattr(args, name)
-        if value is not None and not least <= value < math.inf:
-            raise UserError(f"--{name.replace('_', '-')} must be at least {least}, not {value}.")
-    if args.noise_level is not None and not 0 <= args.noise_level <= 1:
-        raise UserError(f"--noise-level must be from 0 to 1, not {args.noise_level}.")
-    if args.points > MOST_POINTS or not 0 < args.top_p <= 1:
-        raise UserError(f"-n must be at most {MOST_POINTS:,}, and --top-p above 0 and at most 1.")
     drawn = args.draws_per_point > 1 or args.top_k > 0 or args.top_p < 1
     if args.temperature is None:
         args.temperature = 1.0 if drawn else 0.0
@@ -258,7 +240,7 @@ def number_of_points(text):
     return int(text)
 
 
-def walks_from_input(run, args):
+def walks_from_input(codec, args):
     """Yields two texts and a number of points, typed or piped, until the input ends."""
     typed = sys.stdin.isatty()
 
@@ -266,7 +248,7 @@ def walks_from_input(run, args):
         # Ignore empty lines at the end of a file.
         if not typed and not line.strip() and not sys.stdin.read().strip():
             raise EOFError
-        return text_of(run, line)
+        return text_of(codec, line)
 
     while True:
         try:
@@ -274,7 +256,7 @@ def walks_from_input(run, args):
         except EOFError:
             return
         try:
-            second = ask("[2]> ", args, lambda line: text_of(run, line))
+            second = ask("[2]> ", args, lambda line: text_of(codec, line))
             yield (
                 (first, second),
                 ask("NUM > ", args, lambda line: number_of_points(line) if line.strip() else args.points),
@@ -293,9 +275,9 @@ def main(args):
     if not args.json:
         note("columns: log p(text | z) in nats, * if the text changed, the text")
     if args.texts:
-        walks = [([text_of(run, text) for text in args.texts], args.points)]
+        walks = [([text_of(codec, text) for text in args.texts], args.points)]
     else:
-        walks = [(None, args.points)] if args.random else walks_from_input(run, args)
+        walks = [(None, args.points)] if args.random else walks_from_input(codec, args)
     cloud = read_cloud(codec, args) if args.plot else None
     for turn, (texts, n) in enumerate(walks):
         z, rows = walk(codec, texts, args, n, (args.seed + turn) % 2**31)
@@ -307,6 +289,4 @@ def main(args):
 
 
 if __name__ == "__main__":
-    for stream in filter(None, (sys.stdin, sys.stdout, sys.stderr)):
-        stream.reconfigure(encoding="utf-8")
     command(main, parse_args)

@@ -44,7 +44,7 @@ from scriptorium.nn.transformer import normal_embedding
 from scriptorium.training import transfer
 from scriptorium.training.fit import fit_run, learning_rate_schedule
 from scriptorium.training.opening import open_run
-from scriptorium.training.options import add_run_options, add_training_options
+from scriptorium.training.options import EVAL, SAMPLE, add_run_options, add_training_options
 from scriptorium.vae import latent, report
 
 import keras
@@ -480,21 +480,22 @@ def parse_args(argv=None):
     add = parser.group("transfer")
     about = "start from the weights of this run, trained on other names or words"
     add("--init", metavar="RUN", help=about)
-    add("--freeze", choices=("encoder",), help="do not train the encoders that come from --init")
+    add("--freeze", choices=("encoder",), help="do not train its encoders", requires=("--init", lambda args: args.init))
     add_sampling_options(parser, temperature=TEMPERATURE, num_samples=10, gen_length=26)
     add_run_options(parser)
     add = parser.group("use")
     about = "sample names of this language, or of any other label; several separated by commas"
-    add("--label", metavar="LABEL", help=about, older=["--style"])
-    add("--anchor", metavar="NAME", help="sample names near this one")
-    add("--radius", type=weight, default=1.0, help="how near: 0 gives the anchor itself, 1 its posterior")
+    add("--label", metavar="LABEL", help=about, older=["--style"], requires=SAMPLE)
+    add("--anchor", metavar="NAME", help="sample names near this one", requires=SAMPLE)
+    about, anchor = "how near: 0 gives the anchor itself, 1 its posterior", ("--anchor", lambda args: args.anchor)
+    add("--radius", type=weight, default=1.0, help=about, requires=anchor)
     about = "scale of draws from the prior: 1 is the prior itself, less gives more likely names"
-    add("--prior-scale", type=weight, default=codec.PRIOR_SCALE, help=about, older=["--spread"])
+    add("--prior-scale", type=weight, default=codec.PRIOR_SCALE, help=about, older=["--spread"], requires=SAMPLE)
     about = "how strongly names follow their --label; 0: no guidance"
-    add("--guidance", type=weight, default=codec.GUIDANCE, help=about)
-    add("--prefix", metavar="TEXT", default="", help="sample names that begin like this")
+    add("--guidance", type=weight, default=codec.GUIDANCE, help=about, requires=("--label", lambda args: args.label))
+    add("--prefix", metavar="TEXT", default="", help="sample names that begin like this", requires=SAMPLE)
     about = "samples per name for iw_nll in --eval; 0: none"
-    add("--iw-samples", type=bounded(int, 0), default=100, metavar="K", help=about)
+    add("--iw-samples", type=bounded(int, 0), default=100, metavar="K", help=about, requires=EVAL)
     return settle(parser, parser.parse(argv))
 
 

@@ -27,15 +27,17 @@ import argparse
 import itertools
 
 from scriptorium.command_line import Parser, bounded, command
+from scriptorium.data import corpora
 from scriptorium.data.vectors import start_from_vectors
 from scriptorium.data.vocabulary import PAD, START, UNK
 from scriptorium.nn.compiled import JIT
 from scriptorium.nn.fast import Adam, softmax_nll
 from scriptorium.nn.recurrent import RNNS, states_per_layer
 from scriptorium.scores import metrics
+from scriptorium.streams import note
 from scriptorium.training.fit import fit_run, learning_rate_schedule
 from scriptorium.training.opening import open_run
-from scriptorium.training.options import add_run_options, add_training_options
+from scriptorium.training.options import EVAL, add_run_options, add_training_options
 from scriptorium.vae import collapse, latent, report
 from scriptorium.vae.codec import Codec
 
@@ -364,48 +366,67 @@ def parse_args(argv=None):
     add("--unidirectional", action="store_true", help="the encoder reads forward only", older=["--one-way"])
     add("--share-rnn", action="store_true", help="encoder and decoder share recurrent layers, which read forward")
     add("--softplus", action="store_true", help="standard deviation as softplus(x - 3) instead of a log variance")
-    about = "where the decoder receives z"
-    add("--latent-input", choices=("state", "inputs", "both"), default="both", help=about, older=["--z-to"])
+    about, latents = "where the decoder receives z", ("z; leave out --no-latent", lambda args: not args.no_latent)
+    choices = ("state", "inputs", "both")
+    add("--latent-input", choices=choices, default="both", help=about, older=["--z-to"], requires=latents)
     add("--untied", action="store_true", help="separate weights for word embedding and softmax")
     add("--embeddings", metavar="FILE", help="start from word vectors: text (word v1 v2 ...) or .npy in id order")
     add("--no-latent", action="store_true", help="no encoder and no z: the decoder alone, a language model")
     add = parser.group("objective")
     about = "share of the decoder's input words that are hidden; 1: inputless"
     add("-d", "--word-dropout", type=share, default=0.0, help=about)
-    add("--keep_prob", dest="word_dropout", type=keep_probability, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    add("--keep_prob", type=bounded(float, 0, 1), default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     add("--dropout", type=bounded(float, 0, 0.99), default=0.5, help="dropout of the decoder's inputs and outputs")
-    add("--beta", type=weight, default=1.0, help="final weight of the KL term; 1 gives the bound")
+    add("--beta", type=weight, default=1.0, help="final weight of the KL term; 1 gives the bound", requires=latents)
     about = "how the weight of the KL term rises"
-    add("--kl-schedule", choices=("none", "linear", "logistic", "cyclical"), default="linear", help=about)
-    add("--annealing-epochs", type=weight, default=2.0, help="epochs until it reaches its final value")
+    choices = ("none", "linear", "logistic", "cyclical")
+    add("--kl-schedule", choices=choices, default="linear", help=about, requires=latents)
+    about, rises = "epochs until it reaches its final value", ("--kl-schedule", lambda args: args.kl_schedule != "none")
+    add("--annealing-epochs", type=weight, default=2.0, help=about, requires=rises)
     about = "step at which the logistic schedule reaches half of it"
     add("--annealing-pivot", type=size, help=about, older=["--annealing_pivot"])
     about = "standard deviation of z_mean over the data; 0: free"
-    add("--posterior-norm", type=weight, default=0.6, metavar="GAMMA", help=about)
-    add("--free-bits", type=weight, default=0.0, metavar="NATS", help="KL per sentence that costs nothing")
-    add("--mmd", type=weight, default=0.0, metavar="WEIGHT", help="weight of the MMD between codes and prior")
+    add("--posterior-norm", type=weight, default=0.6, metavar="GAMMA", help=about, requires=latents)
+    about = "KL per sentence that costs nothing"
+    add("--free-bits", type=weight, default=0.0, metavar="NATS", help=about, requires=latents)
+    about = "weight of the MMD between codes and prior"
+    add("--mmd", type=weight, default=0.0, metavar="WEIGHT", help=about, requires=latents)
     about = "pre-train this many epochs as an autoencoder, then reset the decoder"
-    add("--pretrain-epochs", type=bounded(int, 0), default=0, help=about)
+    add("--pretrain-epochs", type=bounded(int, 0), default=0, help=about, requires=latents)
     about = "update the encoder many times per decoder update while mutual information grows"
-    add("--aggressive-encoder", action="store_true", help=about, older=["--aggressive"])
+    add("--aggressive-encoder", action="store_true", help=about, older=["--aggressive"], requires=latents)
     add_training_options(parser, epochs=20, batch_size=64, learning_rate=4e-3)
     add_sampling_options(parser, temperature=0.5, num_samples=5, gen_length=60)
     add_run_options(parser)
     add = parser.group("use")
     about = "samples per sentence for iw_nll in --eval; 0: none"
-    add("--iw-samples", type=bounded(int, 0), default=500, metavar="K", help=about)
+    add("--iw-samples", type=bounded(int, 0), default=500, metavar="K", help=about, requires=EVAL)
     about = "open a Python prompt at the end, with codec, run, model, vocabulary and corpus"
     add("--interactive", action="store_true", help=about)
     add("--save", action="store_true", help=argparse.SUPPRESS)  # accepted for old command lines; a run is always saved
     add("text", nargs="?", metavar="DATA", help="the same as --data")
     args = parser.parse(argv)
-    args.data, args.unidirectional = args.data or args.text, args.unidirectional or args.share_rnn
+    return settle(parser, args)
+
+
+def settle(parser, args):
+    """Sets the options that follow from others, and rejects contradictions; returns the options."""
+    if args.text is not None:
+        args.data = args.text
+        args.given.add("data")
+    if "keep_prob" in args.given:
+        keep = vars(args).pop("keep_prob")
+        # To use a trained run, the original's commands keep all words.
+        if keep < 1 or (args.eval is None and args.sample is None):
+            args.word_dropout = 1 - keep
+            args.given.add("word_dropout")
+    if args.annealing_pivot and args.kl_schedule != "logistic":
+        if "kl_schedule" in args.given:
+            parser.error(f"--annealing-pivot belongs to --kl-schedule logistic, not to {args.kl_schedule}")
+        args.kl_schedule = "logistic"
+        args.given.add("kl_schedule")
+    args.unidirectional = args.unidirectional or args.share_rnn
     return args
-
-
-def keep_probability(text):
-    """Parses --keep_prob as word dropout."""
-    return 1 - bounded(float, 0, 1)(text)
 
 
 def use(run, args):
@@ -414,11 +435,13 @@ def use(run, args):
     if args.sample is not None and not args.interactive:
         report.talk(codec, args)
         return
-    corpus, _, splits = load(run, args)
     if args.interactive:
+        corpus = corpora.reload_or_none(run.options)
+        if corpus is None or corpus.fingerprint != run.config["corpus"]["fingerprint"]:
+            note(f"corpus is not the text that {run.name} was trained on, which cannot be made again here")
         report.interact(codec, corpus)
     else:
-        report.evaluate_and_save(run, splits["test"], args.iw_samples)
+        report.evaluate_and_save(run, load(run, args)[2]["test"], args.iw_samples)
 
 
 def main(args):

@@ -55,7 +55,7 @@ from scriptorium.text_gan.options import REFERENCE, Game, add_model_options, add
 from scriptorium.text_gan.samples import Sampler
 from scriptorium.training.fit import fit_run, learning_rate_schedule
 from scriptorium.training.opening import open_run
-from scriptorium.training.options import add_run_options, add_training_options
+from scriptorium.training.options import EVAL, SAMPLE, add_run_options, add_training_options
 
 import keras
 import numpy as np
@@ -673,9 +673,9 @@ def parse_args(argv=None):
     add_run_options(parser)
     add = parser.group("use")
     about = "--sample: seed of one style for all sentences"
-    add("--style-seed", type=bounded(int, 0), metavar="S", help=about)
+    add("--style-seed", type=bounded(int, 0), metavar="S", help=about, requires=SAMPLE)
     about = "--eval: number of sentences to score"
-    add("--eval-samples", type=bounded(int, 1), default=10_000, metavar="N", help=about, older=["--samples"])
+    add("--eval-samples", type=bounded(int, 1), default=10_000, help=about, older=["--samples"], requires=EVAL)
     return settle(parser, parser.parse(argv))
 
 

@@ -42,7 +42,6 @@ import re
 
 from scriptorium import UserError
 from scriptorium.command_line import Parser, bounded, command
-from scriptorium.data.batches import encode_texts
 from scriptorium.data.digits import DIRECTIONS, SIDES
 from scriptorium.data.vocabulary import PAD, START, UNK
 from scriptorium.nn import transformer
@@ -51,7 +50,7 @@ from scriptorium.nn.fast import Adam, Dropout, softmax_nll
 from scriptorium.nn.transformer import FUNNEL, halved, normal_embedding, upsampled
 from scriptorium.training.fit import fit_run, learning_rate_schedule
 from scriptorium.training.opening import open_run
-from scriptorium.training.options import add_run_options, add_training_options
+from scriptorium.training.options import EVAL, add_run_options, add_training_options
 from scriptorium.transformer_vae import experiments, scores
 from scriptorium.transformer_vae.experiments import CHECKS
 from scriptorium.transformer_vae.report import CodesReport
@@ -395,10 +394,6 @@ class TransformerCodec(Codec):
         """Whether the run was trained to read codes through noise."""
         return self.run.options["noise_probability"] > 0
 
-    def read(self, texts):
-        """Returns `Sequences` of typed texts, cut to the maximum length of the model."""
-        return encode_texts(texts, self.run.vocabulary, None, self.run.options["positions"] - 1, prompt=True)
-
     def decode(self, z, *, noise_level=0.0, max_length=None, scores=False, **settings):
         """Decodes a text from each z; see `Codec.decode`.
 
@@ -460,6 +455,7 @@ def parse_args(argv=None):
     add = parser.group("model")
     about = "several options at once, such as tenth_5_tkn,funnel_small,30Seq"
     add("--preset", type=experiments.presets, metavar="A,B", help=about)
+    parser.add_argument("presets", type=experiments.presets, nargs="*", help=argparse.SUPPRESS)
     add("-L", "--units", type=size, default=192, help="width of the blocks", older=["--num_units"])
     add("--num-heads", type=size, default=6, help="attention heads")
     add("--funnel", type=groups, default="1_1_1", help="blocks of the encoder before, between and after two halvings")
@@ -495,7 +491,7 @@ def parse_args(argv=None):
     about = "what counts as a valid text; default: python for pylines, else none"
     add("--check", choices=tuple(CHECKS), help=about)
     about = "samples per text for iw_nll in --eval; 0: none"
-    add("--iw-samples", type=count, default=100, metavar="K", help=about)
+    add("--iw-samples", type=count, default=100, metavar="K", help=about, requires=EVAL)
     return experiments.settle(parser, parser.parse(argv))
 
 

@@ -1,12 +1,13 @@
 """Data loading and sampling options for the scripts."""
 
-from scriptorium import UserError
+from scriptorium import UserError, command_line
 from scriptorium.command_line import bounded
 from scriptorium.data import corpora
 from scriptorium.data.batches import Batches, encode_texts
 from scriptorium.data.tasks import TASKS
 from scriptorium.data.vocabulary import LEVELS, Vocabulary
 from scriptorium.training.fit import epochs_for_max_steps
+from scriptorium.training.opening import check_text
 
 
 def add_data_options(parser, task="pydocs", max_length=100, top_words=10000):
@@ -66,8 +67,7 @@ def load(run, args, classes=None):
     """
     labeled = classes is not None
     corpus = corpora.reload(vars(args), labeled=labeled)
-    if not run.is_new and corpus.fingerprint != run.config["corpus"]["fingerprint"]:
-        raise UserError(f"{corpus.name} is not the text that {run.name} was trained on, so its splits would differ")
+    check_text(run, corpus.name, corpus.fingerprint)
     vocabulary = run.vocabulary or Vocabulary.build(corpus.train, corpus.level, args.top_words, corpus.language)
     splits, labels = {}, classes(corpus) if labeled else {}
     for name in ("train", "valid", "test"):
@@ -101,7 +101,7 @@ def add_sampling_options(parser, temperature, num_samples, gen_length, beam=True
     """Adds the group "sampling" with the given defaults; `beam` is whether the script has beam search."""
     add = parser.group("sampling")
     about = "sampling temperature; below 1 is safer, 0 is greedy"
-    add("--temperature", type=bounded(float, 0), default=temperature, help=about)
+    add("--temperature", type=command_line.temperature, default=temperature, help=about)
     add("--top-k", type=bounded(int, 0), default=0, help="sample from the k most likely tokens; 0: all")
     about = "sample from the most likely tokens that together have this probability"
     add("--top-p", type=bounded(float, 1e-6, 1), default=1.0, help=about)

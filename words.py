@@ -226,8 +226,8 @@ def likelihoods(run, sequences):
 
 
 def score_lines(run, path):
-    """Prints the nats and the tokens of each line of a file."""
-    lines = lines_of(path)
+    """Prints the nats and the tokens of each line of a file; an empty line counts its end alone."""
+    lines = lines_of(path, empty=True)
     sequences = encode_texts(lines, run.vocabulary, prompt=True)
     for line, nats, tokens in zip(lines, likelihoods(run, sequences), sequences.lengths, strict=True):
         print(f"{nats:.3f}\t{tokens}\t{line}")
@@ -308,7 +308,8 @@ def parse_args(argv=None):
     add("--embeddings", metavar="FILE", help="start from word vectors: text (word v1 v2 ...) or .npy in id order")
     about = "treat the text as one running text and carry the state from sentence to sentence"
     add("--stream", action="store_true", help=about)
-    add("--window", type=size, default=35, metavar="N", help="words per training window of the running text")
+    about, stream = "words per training window of the running text", ("--stream", lambda args: args.stream)
+    add("--window", type=size, default=35, metavar="N", help=about, requires=stream)
     add = parser.group("objective")
     add("--dropout", type=share, default=0.5, help="dropout of the outputs before the softmax")
     add("--hidden-dropout", type=share, default=0.3, help="dropout of the outputs of the other layers")
@@ -317,7 +318,7 @@ def parse_args(argv=None):
     add("-d", "--word-dropout", type=share, default=0.05, help=about)
     add("--weight-drop", type=share, default=0.0, help="share of the recurrent weights set to 0")
     about = "--stream: probability that training resets a carried state before a window"
-    add("--reset-probability", type=share, default=0.02, help=about, older=["--forget"])
+    add("--reset-probability", type=share, default=0.02, help=about, older=["--forget"], requires=stream)
     about = "weight of the penalty on the size of the outputs and on their changes"
     add("--activation-reg", type=weight, default=0.0, help=about)
     about, momentum = "score with averaged weights, such as 0.999", bounded(float, 0, 0.99999)
@@ -329,9 +330,11 @@ def parse_args(argv=None):
     about = "print nats and tokens of each line of a file, using the run of --eval or the newest"
     add("--score", metavar="FILE", help=about)
     about = "--eval also with a cache of the last N words"
-    add("--cache", type=bounded(int, 0), default=0, metavar="N", help=about)
-    add("--cache-share", type=share, default=0.1, help="weight of the cache")
-    add("--cache-sharpness", type=weight, default=0.3, help="how much similarity counts in the cache")
+    add("--cache", type=bounded(int, 0), default=0, metavar="N", help=about, requires=stream)
+    cache = "--cache", lambda args: args.cache
+    add("--cache-share", type=share, default=0.1, help="weight of the cache", requires=cache)
+    about = "how much similarity counts in the cache"
+    add("--cache-sharpness", type=weight, default=0.3, help=about, requires=cache)
     args = parser.parse(argv)
     if args.score is not None:
         if args.resume is not None or args.sample is not None:

@@ -19,6 +19,17 @@ class UserError(Exception):
     """An error that the user can fix: shown as one line, with exit status 2."""
 
 
+def _open_standard_streams():
+    """Connects standard streams that are closed to nothing, or else the next opened file would take their place."""
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
+
+
 @contextlib.contextmanager
 def _stderr_withheld():
     """Withholds what native code writes to stderr, unless the block fails."""
@@ -41,6 +52,15 @@ def _stderr_withheld():
             os.close(stderr)
 
 
+def _fail_to_load(error):
+    """Ends the process with one line that says why Keras cannot be loaded."""
+    backend = os.environ.get("KERAS_BACKEND")
+    chosen = f"KERAS_BACKEND={backend}" if backend else "the backend in ~/.keras/keras.json, or TensorFlow,"
+    reason = " ".join(str(error).split())
+    print(f"{Path(sys.argv[0]).name}: error: Keras cannot use {chosen} here: {reason}", file=sys.stderr)
+    raise SystemExit(2)
+
+
 class _QuietKeras(importlib.abc.MetaPathFinder):
     """Loads Keras, once, with stderr withheld.
 
@@ -56,13 +76,19 @@ class _QuietKeras(importlib.abc.MetaPathFinder):
             execute = spec.loader.exec_module
 
             def exec_module(module):
-                with _stderr_withheld():
-                    execute(module)
+                try:
+                    with _stderr_withheld():
+                        execute(module)
+                except Exception as error:
+                    if hasattr(sys, "ps1") or "IPython" in sys.modules:
+                        raise
+                    _fail_to_load(error)
 
             spec.loader.exec_module = exec_module
         return spec
 
 
+_open_standard_streams()
 # Silences what TensorFlow logs later; its errors reach Python as exceptions anyway.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 for _name in ("absl", "tensorflow"):

@@ -2,25 +2,44 @@
 
 import argparse
 import collections
-import os
+import difflib
+import re
 import sys
 from pathlib import Path
 
-from scriptorium import UserError
+from scriptorium import UserError, streams
+
+LARGEST_INT = 2**31 - 1
+TEMPERATURES = 0.001, 1000.0  # besides 0
 
 
 def bounded(kind, least, most=None):
-    """Returns an argparse type: a number of `kind` (int or float) from `least` to `most`."""
+    """Returns an argparse type: a finite number of `kind` (int or float) from `least` to `most`."""
 
     def parse(text):
         value = kind(text)
-        if value < least or (most is not None and value > most) or value != value:
-            expected = f"at least {least}" if most is None else f"from {least} to {most}"
+        highest = most if most is not None else LARGEST_INT if kind is int else sys.float_info.max
+        if not least <= value <= highest:
+            unlimited = most is None and value < least
+            expected = f"at least {least}" if unlimited else f"from {least} to {highest:g}"
             raise argparse.ArgumentTypeError(f"{text} is not {expected}")
         return value
 
     parse.__name__ = "integer" if kind is int else "number"
     return parse
+
+
+def seed(text):
+    """Parses a random seed; a negative one stands for a seed to be drawn."""
+    return bounded(int, -LARGEST_INT, LARGEST_INT)(text)
+
+
+def temperature(text):
+    """Parses a sampling temperature: 0, or a number from 0.001 to 1000."""
+    value = float(text)
+    if value and not TEMPERATURES[0] <= value <= TEMPERATURES[1]:
+        raise argparse.ArgumentTypeError(f"{text} is not 0, or from {TEMPERATURES[0]:g} to {TEMPERATURES[1]:g}")
+    return value
 
 
 class Parser(argparse.ArgumentParser):
@@ -33,7 +52,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, script, doc):
         super().__init__(prog=f"{Path(script).stem}.py", description=doc.split("\n\n")[0])
-        self.titled, self.groups, self.flags, self.older = {}, {}, {}, {}
+        self.titled, self.groups, self.flags, self.older, self.requirements = {}, {}, {}, {}, {}
 
     def group(self, title):
         """Returns the `Group` with this title, creating it if necessary."""
@@ -43,7 +62,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message):
         """Ends the process with status 2 and one line on stderr."""
-        self.exit(2, f"{self.prog}: error: {message}\n")
+        self.exit(2, f"{self.prog}: error: {one_line(message)}\n")
 
     def parse(self, argv=None):
         """Parses a command line; reads and writes no file.
@@ -52,8 +71,8 @@ class Parser(argparse.ArgumentParser):
             argv: list of str; None for the arguments of the process.
 
         Returns:
-            The options, with four more attributes: `given`, the set of destinations given explicitly; `groups`
-            and `flags`, dicts of destination -> title of its group and its first long spelling; `argv`.
+            The options, with the attributes in `ADDED`: `given`, the set of destinations given explicitly; `parser`,
+            this parser; `argv`.
         """
         argv = list(sys.argv[1:] if argv is None else argv)
         args = self.parse_args(argv)
@@ -62,8 +81,35 @@ class Parser(argparse.ArgumentParser):
         given = argparse.Namespace(**dict.fromkeys(vars(args), mark))
         self.parse_args(argv, given)
         args.given = {dest for dest, value in vars(given).items() if value is not mark}
-        args.argv, args.groups, args.flags = argv, self.groups, self.flags
+        args.argv, args.parser = argv, self
         return args
+
+    @property
+    def names(self):
+        """The names of all options, a set."""
+        return {action.dest for action in self._actions}
+
+    def check_requirements(self, args):
+        """Rejects options that have no effect without another one, once all options are known.
+
+        Raises:
+            UserError: such an option was given.
+        """
+        for dest, (needed, is_met) in self.requirements.items():
+            if dest in args.given and not is_met(args):
+                raise UserError(f"{self.flags[dest]} has no effect without {needed}")
+
+    def invalid(self, options):
+        """Returns the name of the first option, among those of a saved run, that no command line gives, or None.
+
+        Args:
+            options: dict of destination -> plain JSON value.
+        """
+        accepted = {}
+        for action in self._actions:
+            if action.dest in options:
+                accepted[action.dest] = accepted.get(action.dest) or _accepts(action, options[action.dest])
+        return next((dest for dest, valid in accepted.items() if not valid), None)
 
     def parse_known_args(self, args=None, namespace=None):
         """Like argparse's own, after replacing older spellings of flags by the current ones."""
@@ -71,7 +117,15 @@ class Parser(argparse.ArgumentParser):
         for word in sys.argv[1:] if args is None else args:
             flag, equals, value = word.partition("=")
             words.append(self.older.get(flag, flag) + equals + value)
-        return super().parse_known_args(words, namespace)
+        namespace, rest = super().parse_known_args(words, namespace)
+        for word in rest[: rest.index("--") if "--" in rest else None]:
+            if re.match("--[a-zA-Z]", word):
+                flag = word.partition("=")[0]
+                known = [*self.flags.values(), *self.older]
+                close = difflib.get_close_matches(flag, known, 1, 0.6)
+                hint = f"did you mean {self.older.get(close[0], close[0])}?" if close else "see --help"
+                self.error(f"there is no option {flag}; {hint}")
+        return namespace, rest
 
 
 class Group:
@@ -80,12 +134,14 @@ class Group:
     def __init__(self, parser, title, container):
         self.parser, self.title, self.container = parser, title, container
 
-    def __call__(self, *flags, older=(), **settings):
+    def __call__(self, *flags, older=(), requires=None, **settings):
         """Adds an option.
 
         Args:
             flags: the spellings that `--help` shows.
             older: hidden spellings that are accepted too, list of str.
+            requires: None, or a pair: what the option needs, in words, such as "--stream", and a function of the
+                options that says whether it is there.
             settings: keyword arguments of `argparse.ArgumentParser.add_argument`.
         """
         action = self.container.add_argument(*flags, **settings)
@@ -96,11 +152,41 @@ class Group:
         self.parser.groups.setdefault(action.dest, self.title)
         self.parser.flags.setdefault(action.dest, (long or action.option_strings or [action.dest])[0])
         self.parser.older.update((spelling, long[0]) for spelling in older)
+        if requires:
+            self.parser.requirements[action.dest] = requires
         return action
 
     def exclusive(self):
         """Returns a `Group` with the same title; a command line may use only one of its options."""
         return Group(self.parser, self.title, self.container.add_mutually_exclusive_group())
+
+
+ADDED = ("argv", "given", "parser")  # what `Parser.parse` adds to the options
+
+
+def _accepts(action, value):
+    """Whether a command line could give an argparse action this value; lists, which scripts compute, are not judged."""
+    if value is None:
+        return action.default is None
+    if action.nargs == 0:  # a switch
+        return isinstance(value, bool)
+    if isinstance(value, (list, dict)):
+        return isinstance(action.default, list) or action.nargs in ("*", "+")
+    if action.choices and value not in action.choices:
+        return False
+    if action.type is None:
+        return isinstance(value, str)
+    try:
+        parsed = action.type(str(value))
+    except (ValueError, argparse.ArgumentTypeError):
+        return False
+    return parsed == value and isinstance(parsed, bool) == isinstance(value, bool)
+
+
+def one_line(text):
+    """Returns a text on one line, with control characters escaped."""
+    text = " ".join(str(text).split())
+    return "".join(c if c.isprintable() or c == "\u200d" else repr(c)[1:-1] for c in text)
 
 
 def command(main, parse_args):
@@ -111,19 +197,34 @@ def command(main, parse_args):
         parse_args: function that returns the options.
     """
     program = Path(sys.argv[0]).name
+    streams.prepare()
     try:
         main(parse_args())
         sys.stdout.flush()
     except UserError as error:
-        print(f"{program}: error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
+        _fail(program, error)
     except KeyboardInterrupt:
-        print(f"{program}: interrupted", file=sys.stderr)
+        streams.note(f"{program}: interrupted")
         sys.exit(130)
     except BrokenPipeError:
         # The reader of stdout is gone (`| head`): nothing to report.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        streams.silence(sys.stdout)
         sys.exit(1)
     except OSError as error:
-        print(f"{program}: error: {error}", file=sys.stderr)
-        sys.exit(2)
+        _fail(program, error)
+    except Exception as error:
+        if not _out_of_memory(error):
+            raise
+        _fail(program, "memory ran out; lower --batch-size, --max-length, or the sizes of the model")
+
+
+def _fail(program, error):
+    streams.note(f"{program}: error: {one_line(error)}")
+    if isinstance(error, OSError):
+        streams.silence(sys.stdout)  # perhaps stdout is what cannot be written
+    sys.exit(2)
+
+
+def _out_of_memory(error):
+    names = ("ResourceExhaustedError", "OutOfMemoryError", "RESOURCE_EXHAUSTED", "not enough memory")
+    return isinstance(error, MemoryError) or any(name in f"{type(error).__name__}: {error}" for name in names)

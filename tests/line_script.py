@@ -3,6 +3,7 @@
 import types
 from pathlib import Path
 
+from scriptorium.command_line import Parser, bounded
 from scriptorium.data.vocabulary import Vocabulary
 from scriptorium.vae.codec import Codec
 
@@ -23,8 +24,13 @@ class Line(types.ModuleType):
         super().__init__("names_vae")
         self.asked = []
 
+    def parse_args(self, argv):
+        parser = Parser("names_vae", "A line.")
+        for flag, default in (("--units", 8), ("--latent-dim", 2)):
+            parser.group("model")(flag, type=bounded(int, 1), default=default)
+        return parser.parse(argv)
+
     def build(self, options, vocabulary):
-        options["units"] + 1  # raises where it is missing or no number
         return keras.layers.Layer()
 
     def NamesCodec(self, run):

@@ -8,8 +8,8 @@ import threading
 
 from scriptorium import UserError
 from scriptorium.data.vocabulary import Vocabulary
-from scriptorium.training import opening, trained
-from scriptorium.training.opening import bundled
+from scriptorium.training import finding, trained
+from scriptorium.training.finding import bundled
 from scriptorium.web import server
 
 import keras
@@ -145,7 +145,7 @@ def test_runs_that_fit_are_opened_else_those_that_come_with_the_project(tmp_path
     assert demo.chosen(args) == [tmp_path / "sentences" / "small", *ready[1:]]
     (tmp_path / "sentences" / "small" / "best.safetensors").unlink()
     assert demo.chosen(args) == ready
-    monkeypatch.setattr(opening, "PRETRAINED", tmp_path / "none")
+    monkeypatch.setattr(finding, "PRETRAINED", tmp_path / "none")
     with pytest.raises(UserError, match="no run"):
         demo.chosen(args)
 

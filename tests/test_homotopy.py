@@ -10,9 +10,10 @@ import types
 from pathlib import Path
 
 from scriptorium import UserError
+from scriptorium.command_line import ADDED
 from scriptorium.data import corpora
 from scriptorium.data.vocabulary import Vocabulary
-from scriptorium.training import opening, storage
+from scriptorium.training import finding, storage
 from scriptorium.vae import latent
 
 import numpy as np
@@ -191,12 +192,12 @@ def test_unknown_words_are_named_in_one_line(walk):
         (["a", ""], "The text is empty"),
         (["a", "\udcff"], "not valid UTF-8"),
         (["a", "b", "--random"], "--random samples both ends"),
-        (["-n", "0"], "--points must be at least 1, not 0"),
-        (["-n", "20000"], "-n must be at most 10,000"),
-        (["-n", "x"], "argument -n/--points: invalid int value"),
-        (["--samples", "0"], "--draws-per-point must be at least 1"),
-        (["--temperature", "nan"], "--temperature must be at least 0"),
-        (["--top-p", "1.5"], "--top-p above 0 and at most 1"),
+        (["-n", "0"], "-n/--points: 0 is not from 1 to 10000"),
+        (["-n", "20000"], "-n/--points: 20000 is not from 1 to 10000"),
+        (["-n", "x"], "argument -n/--points: invalid integer value"),
+        (["--samples", "0"], "--draws-per-point: 0 is not from 1"),
+        (["--temperature", "nan"], "nan is not 0, or from 0.001 to 1000"),
+        (["--top-p", "1.5"], "--top-p: 1.5 is not from 1e-06 to 1"),
         (["--samples", "2", "--temperature", "0"], "--temperature 0 is greedy"),
         (["--samples", "2", "--beam", "2"], "--beam does not sample"),
         (["--plot", "walk.exe"], "a picture must be named"),
@@ -241,7 +242,7 @@ def chinese_runs(tmp_path_factory):
 
     logdir = tmp_path_factory.mktemp("runs")
     args = sentences.parse_args(["-D", "toy", "-E", "8", "-L", "8", "-H", "3", "-g", "12"])
-    options = {name: value for name, value in vars(args).items() if name not in ("argv", "given", "groups", "flags")}
+    options = {name: value for name, value in vars(args).items() if name not in ADDED}
     vocabulary = Vocabulary.build(CHINESE, "char", language="zh")
     directory = make_run(logdir, "sentences", "zh", vocabulary=vocabulary)
     config = storage.read_json(directory / "config.json") | {"options": options}
@@ -292,7 +293,7 @@ def test_without_a_run_it_takes_one_that_comes_with_the_project(tmp_path):
 
 
 def test_without_any_run_it_says_how_to_make_one(tmp_path, monkeypatch):
-    monkeypatch.setattr(opening, "PRETRAINED", tmp_path)
+    monkeypatch.setattr(finding, "PRETRAINED", tmp_path)
     args = homotopy.parse_args(["a", "b", "--logdir", str(tmp_path)])
     with pytest.raises(UserError, match=r"no run .* yet: `python sentences\.py -e 20` trains one"):
         homotopy.main(args)

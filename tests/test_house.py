@@ -13,6 +13,7 @@ TOOLS = {"homotopy", "demo"}
 # From the bottom up: a folder imports from itself and from those in lines before its own.
 FLOORS = (
     {"scriptorium"},
+    {"streams"},
     {"nn", "scores", "command_line", "pictures"},
     {"data"},
     {"training", "decoding"},

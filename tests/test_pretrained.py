@@ -3,8 +3,8 @@
 import importlib
 
 from scriptorium import UserError, load
-from scriptorium.training import opening, storage, trained
-from scriptorium.training.opening import PRETRAINED, bundled
+from scriptorium.training import finding, storage, trained
+from scriptorium.training.finding import PRETRAINED, bundled
 from scriptorium.training.run import BEST
 
 import numpy as np
@@ -85,15 +85,15 @@ def test_load_takes_a_script_a_name_or_a_path(tmp_path, monkeypatch):
 
 
 def test_used_where_there_is_no_run_and_said_so(tmp_path, capsys):
-    assert opening.find("", tmp_path, ("sentences",), to_use=True) == folder("sentences")
+    assert finding.find("", tmp_path, ("sentences",), to_use=True) == folder("sentences")
     assert "using the bundled" in capsys.readouterr().err
-    assert opening.find("pydocs", tmp_path, ("chars",), to_use=True) == folder("chars")
+    assert finding.find("pydocs", tmp_path, ("chars",), to_use=True) == folder("chars")
     with pytest.raises(UserError, match=r"There is no run of sentences\.py"):
-        opening.find("", tmp_path, ("sentences",))
+        finding.find("", tmp_path, ("sentences",))
     own = tmp_path / "sentences" / "own"
     own.mkdir(parents=True)
     (own / "config.json").write_text("{}", encoding="utf-8")
-    assert opening.find("", tmp_path, ("sentences",), to_use=True) == own
+    assert finding.find("", tmp_path, ("sentences",), to_use=True) == own
 
 
 @pytest.mark.parametrize("script", ["sentences", "chars"])

@@ -18,6 +18,8 @@ import sysconfig
 import tempfile
 import warnings
 
+from scriptorium.streams import note
+
 CACHE_NAME = "scriptorium"
 _TESTS = {"test", "tests", "testing", "idle_test"}
 _SOURCE = pathlib.Path(__file__).read_text("utf-8")
@@ -139,7 +141,7 @@ def cached(name, packages, make):
             return body.decode().split("\n")
     except (OSError, UnicodeDecodeError):
         pass
-    print(f"Preparing {name} (once, about half a minute) ...", file=sys.stderr)
+    note(f"Preparing {name} (once, about half a minute) ...")
     texts = make()
     if path:
         _write(path, "\n".join(texts).encode())

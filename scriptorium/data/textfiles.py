@@ -103,14 +103,16 @@ def read_texts(paths, limit=None):
     return Lines(paths, np.frombuffer(starts, "int64"), np.frombuffer(sizes, "int32"))
 
 
-def lines_of(path, limit=None):
-    """Returns the nonempty lines of a UTF-8 text file, list of str, within its first `limit` characters.
+def lines_of(path, limit=None, empty=False):
+    """Returns the lines of a UTF-8 text file, list of str, within its first `limit` characters.
+
+    Empty lines are left out unless `empty` is true.
 
     Raises:
         UserError: the file is missing, unreadable, binary or not UTF-8.
     """
     try:
-        return [text.strip() for _, text in _rows(path, limit) if text.strip()]
+        return [text.strip() for _, text in _rows(path, limit) if empty or text.strip()]
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}.") from None
 

@@ -15,6 +15,7 @@ import sys
 from scriptorium.data.vocabulary import EOS, START
 from scriptorium.decoding import sampling
 from scriptorium.nn.compiled import Compiled
+from scriptorium.streams import note_unknown
 
 import keras
 import numpy as np
@@ -179,6 +180,20 @@ def text_of(ids, vocabulary):
     return "\n".join(vocabulary.decode(part) for part in np.split(np.asarray(ids), ends + 1))
 
 
+def rest_of(text, beginning):
+    """Returns what follows a beginning in a text that may have other spaces than it does.
+
+    Args:
+        text: str, whose characters other than white space begin with those of `beginning`.
+        beginning: str.
+    """
+    known, place = sum(not character.isspace() for character in beginning), 0
+    while known and place < len(text):
+        known -= not text[place].isspace()
+        place += 1
+    return text[place:]
+
+
 class LanguageModel:
     """Scores and continues texts with a trained language model; the scripts, demo.py and `scriptorium.load` use it.
 
@@ -229,17 +244,23 @@ class LanguageModel:
             prompt, length, seed: see `complete`.
         """
         vocabulary, before = self.run.vocabulary, self.prompt_ids(prompt)
-        place, ids, shown, read = writer.start([before], seed), [], prompt, text_of(before[1:], vocabulary)
+        place, ids, shown, read = writer.start([before], seed), [], "", text_of(before[1:], vocabulary)
+        exact = vocabulary.level in ("char", "byte", "bpe")
         while len(ids) < length and not (self.ends and EOS in ids):
             more, place = writer.continue_(place)
             ids = [*ids, *more[0].tolist()][:length]
             ids = ids[: ids.index(EOS) + 1] if self.ends and EOS in ids else ids
-            text = prompt + text_of([*before[1:], *ids], vocabulary)[len(read) :]
-            # Some bytes of a character may still be missing, and a word may still join the one before it.
-            ready = text if len(ids) >= length else text.rstrip("\ufffd")
-            if ready.startswith(shown):
-                yield ready[len(shown) :]
-                shown = ready
+            text = text_of([*before[1:], *ids], vocabulary)
+            # The spaces between words depend on what follows, also those within the prompt.
+            added = text[len(read) :] if exact else rest_of(text, read)
+            if not exact and (not prompt or prompt[-1].isspace()):
+                added = added.lstrip(" ")
+            # Some bytes of a character may still be missing.
+            ready = added if len(ids) >= length else added.rstrip("\ufffd")
+            piece = ready[len(shown) :] if ready.startswith(shown) else rest_of(ready, shown)
+            if piece:
+                yield piece
+                shown += piece
 
     def score(self, text):
         """Returns -log p(text) in nats and the number of tokens it counts: (float, int)."""
@@ -262,9 +283,7 @@ def talk(language_model, args):
             prompt = input("> " if typed else "")
         except EOFError:
             return
-        unknown = run.vocabulary.unknown(prompt)
-        if unknown:
-            print(f"not in the training text: {' '.join(unknown)}", file=sys.stderr)
+        note_unknown(run.vocabulary, prompt)
         for number in range(args.num_samples):
             print(prompt, end="", flush=True)
             seed = run.seed + turn * args.num_samples + number

@@ -9,6 +9,7 @@ from scriptorium.data.vocabulary import EOS, PAD, START, UNK
 import keras
 from keras import ops
 
+RULED_OUT = -1e9  # the logit of a token that must not be drawn
 BLOCK = 64  # with many tokens, a block of this many is drawn first
 
 
@@ -24,7 +25,7 @@ def sampling_settings(options, *more):
 
 
 def filter_logits(logits, temperature=1.0, top_k=0, top_p=1.0):
-    """Scales logits by 1 / temperature and sets those outside top_k and top_p to -1e9.
+    """Scales logits by 1 / temperature and sets those outside top_k and top_p to `RULED_OUT`.
 
     Args:
         logits: float (..., vocab_size).
@@ -36,17 +37,19 @@ def filter_logits(logits, temperature=1.0, top_k=0, top_p=1.0):
     Returns:
         float32 (..., vocab_size).
     """
-    logits = ops.cast(logits, "float32") / temperature
+    logits = ops.cast(logits, "float32")
+    # What is ruled out stays so at any temperature.
+    logits = ops.where(logits <= RULED_OUT / 2, RULED_OUT, logits / temperature)
     if top_k:
         least = ops.top_k(logits, min(int(top_k), logits.shape[-1]))[0][..., -1:]
-        logits = ops.where(logits < least, -1e9, logits)
+        logits = ops.where(logits < least, RULED_OUT, logits)
     if top_p < 1:
         descending = ops.flip(ops.sort(logits, axis=-1), axis=-1)
         probabilities = ops.softmax(descending, axis=-1)
         # Keep a token if the more likely ones sum to less than p, so the most likely token is always kept.
         before = ops.cumsum(probabilities, axis=-1) - probabilities
         least = ops.min(ops.where(before < top_p, descending, 1e9), axis=-1, keepdims=True)
-        logits = ops.where(logits < least, -1e9, logits)
+        logits = ops.where(logits < least, RULED_OUT, logits)
     return logits
 
 
@@ -93,7 +96,7 @@ def _first_reaching(weights, threshold):
 
 def mask_special_tokens(logits):
     """Returns logits (..., vocab_size) that rule out `<pad>`, `<start>` and `<unk>`."""
-    return logits + ops.where(ops.arange(logits.shape[-1]) <= UNK, -1e9, 0.0)
+    return logits + ops.where(ops.arange(logits.shape[-1]) <= UNK, RULED_OUT, 0.0)
 
 
 def generate(step, state, uniform, pick, scored=True):

@@ -58,8 +58,8 @@ class NamesCodec(Codec):
         """Returns `Sequences` of typed names, `label<TAB>name` or the name alone."""
         pairs = [text.rpartition("\t") for text in texts]
         labels = self.labels.encode_all([label for label, _, _ in pairs], len(pairs))
-        names, most = (name for _, _, name in pairs), self.positions - 1
-        return encode_texts(names, self.run.vocabulary, None, most, prompt=True, labels=labels)
+        names = (name for _, _, name in pairs)
+        return self.short_enough(encode_texts(names, self.run.vocabulary, prompt=True, labels=labels))
 
     def posteriors(self, texts):
         """Returns the names, `Sequences`, and z_mean and z_log_var of their posteriors."""

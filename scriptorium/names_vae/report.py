@@ -1,10 +1,9 @@
 """Reports of names_vae.py: names with their nearest training names, and the latent space by position."""
 
-import sys
-
 from scriptorium.decoding.sampling import sampling_settings
 from scriptorium.names_vae.codec import draw, in_batches
 from scriptorium.names_vae.scores import known_names
+from scriptorium.streams import note, note_unknown
 from scriptorium.vae import inference
 from scriptorium.vae.report import EpochReport
 
@@ -39,12 +38,10 @@ def print_names(codec, args):
     run, settings = codec.run, sampling_settings(args, "beam")
     if "temperature" not in args.given:
         settings["temperature"] = 0.0 if args.anchor else run.options["temperature"]
-    unknown = run.vocabulary.unknown((args.anchor or "") + args.prefix)
-    if unknown:
-        print(f"not in the vocabulary, read as <unk>: {' '.join(unknown)}", file=sys.stderr)
+    note_unknown(run.vocabulary, (args.anchor or "") + args.prefix)
     for name in ("label", "anchor", "radius", "prefix", "prior_scale", "guidance"):
         settings[name] = getattr(args, name)
     names, known = codec.sample(args.num_samples, run.seed, **settings), known_names(run)
     if known is None:
-        print("training corpus not found: cannot mark which names are new", file=sys.stderr)
+        note("training corpus not found: cannot mark which names are new")
     print("\n".join(known.describe(names) if known else names))

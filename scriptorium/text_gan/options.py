@@ -98,7 +98,8 @@ def add_objective_options(parser):
     about = "which word is fed back, and how the generator learns from the critic; see the top of the script"
     add("--feedback", choices=("both", "draw", "gumbel", "argmax"), default="both", help=about)
     about = "softmax temperature of --feedback gumbel"
-    add("--gumbel-temperature", type=bounded(float, 1e-3), default=1.0, help=about)
+    gumbel = "--feedback gumbel", lambda args: args.feedback == "gumbel"
+    add("--gumbel-temperature", type=bounded(float, 1e-3), default=1.0, help=about, requires=gumbel)
     add("--gp-weight", type=weight, default=10.0, help="weight of the gradient penalty", older=["--Lambda"])
     about = "gradient of the penalty with respect to: words as the critic embeds them, or rows over the vocabulary"
     add("--penalty-space", choices=("words", "rows"), default="words", help=about, older=["--penalty"])
@@ -119,6 +120,7 @@ def add_objective_options(parser):
     add("--beta-1", type=share, default=0.0, help="of Adam, for both players", older=["--Beta1"])
     add("--beta-2", type=share, default=0.9, help="of Adam, for both players", older=["--Beta2"])
     about = "--mode diffusion: certainty about real sentences (mean sign) above which noise is added"
-    add("--discriminator-target", type=share, default=0.6, help=about, older=["--target"])
+    noisy = "--mode diffusion", lambda args: args.mode == "diffusion"
+    add("--discriminator-target", type=share, default=0.6, help=about, older=["--target"], requires=noisy)
     about = "momentum of the generator's averaged weights, used for samples; 0: no averaging"
     add("--ema", type=share, default=0.98, metavar="MOMENTUM", help=about, older=["--average"])

@@ -23,7 +23,7 @@ def _writer(generator, greedy, top_k, top_p, length):
         noise, temperature = inputs
 
         def pick(logits, uniform):
-            return sampling.sample_logits(logits / temperature, uniform, 0.0 if greedy else 1.0, top_k, top_p)
+            return sampling.sample_logits(logits, uniform, 0.0 if greedy else temperature, top_k, top_p)
 
         uniform = keras.random.uniform((ops.shape(noise["style"])[0], length), seed=seed)
         return sampling.generate(generator.step, generator.start(noise), uniform, pick, scored=False)[0]

@@ -6,6 +6,8 @@ import sys
 import time
 from pathlib import Path
 
+from scriptorium.streams import write
+
 
 class Console:
     """Prints lines, and on a terminal one live line that the next line replaces."""
@@ -17,7 +19,7 @@ class Console:
     def say(self, *lines):
         """Prints lines."""
         self._clear()
-        print(*lines, sep="\n", flush=True)
+        write("\n".join([*lines, ""]))
 
     def live(self, text):
         """Updates the live line; only on a terminal, and at most five times per second."""
@@ -25,12 +27,12 @@ class Console:
         if not sys.stdout.isatty() or now - self.last < 0.2:
             return
         text = text[: shutil.get_terminal_size().columns - 1]
-        print("\r" + text.ljust(self.shown), end="", flush=True)
+        write("\r" + text.ljust(self.shown))
         self.shown, self.last = len(text), now
 
     def _clear(self):
         if self.shown:
-            print("\r" + " " * self.shown + "\r", end="")
+            write("\r" + " " * self.shown + "\r")
             self.shown = 0
 
 

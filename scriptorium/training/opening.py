@@ -1,4 +1,4 @@
-"""Finds and opens the run that a command line asks for.
+"""Opens the run that a command line asks for.
 
 A run that is opened again keeps its options; an option on the command line that contradicts them is an error, never a
 silent change.
@@ -7,75 +7,25 @@ silent change.
 import contextlib
 import datetime
 import platform
+import re
 import secrets
-import sys
 from importlib import metadata
 from pathlib import Path
 
-from scriptorium import ROOT, UserError
+from scriptorium import UserError
+from scriptorium.command_line import ADDED, LARGEST_INT
 from scriptorium.data.vocabulary import Vocabulary
 from scriptorium.nn.device import device, set_dtype
+from scriptorium.streams import note
 from scriptorium.training import storage
 from scriptorium.training.console import readable
-from scriptorium.training.options import (
-    CHANGEABLE,
-    FIXED_GROUPS,
-    PASSING,
-)
-from scriptorium.training.run import FORMAT, Run, another_format, name_is_taken
+from scriptorium.training.finding import find, say_unfinished
+from scriptorium.training.options import CHANGEABLE, DTYPES, FIXED_GROUPS, PASSING, TEXT
+from scriptorium.training.run import BEST, FORMAT, LAST, Run, another_format, name_is_taken
 
 import keras
 
 PACKAGES = ("keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "numpy", "safetensors", "nltk", "faker")
-
-
-def newest_first(logdir, scripts=None):
-    """Returns the directories of the runs in `logdir`, newest first."""
-    runs = []
-    if scripts is None:
-        scripts = sorted(p.name for p in Path(logdir).iterdir()) if Path(logdir).is_dir() else []
-    for script in scripts:
-        runs += (path.parent for path in (Path(logdir) / script).glob("[!.]*/config.json"))
-    return sorted(runs, key=lambda path: (path / "config.json").stat().st_mtime_ns, reverse=True)
-
-
-def find(which, logdir, scripts=None, to_use=False):
-    """Returns the directory of a run.
-
-    Args:
-        which: path or name of the run; empty or None for the newest.
-        logdir: folder of the runs.
-        scripts: names of the scripts to look for; None for any.
-        to_use: if there is no run, fall back to a bundled one, and say so on stderr.
-
-    Raises:
-        UserError: there is no such run; the message lists the runs.
-    """
-    runs, ready = newest_first(logdir, scripts), bundled(scripts) if to_use else []
-    if not which:
-        if runs:
-            return runs[0]
-        if ready:
-            say_bundled(ready[0], logdir)
-            return ready[0]
-        kind = f" of {' or '.join(f'{s}.py' for s in scripts)}" if scripts else ""
-        raise UserError(f"There is no run{kind} in {readable(logdir)} yet.")
-    if (Path(which) / "config.json").is_file():
-        return Path(which)
-    for path in [*(p for p in [*runs, *ready] if p.name == which), Path(logdir) / which]:
-        if (path / "config.json").is_file():
-            return path
-    names = ", ".join(path.name for path in runs[:10]) or "none"
-    raise UserError(f"There is no run {which}. Runs in {readable(logdir)}: {names}{', ...' * (len(runs) > 10)}.")
-
-
-def say_bundled(directory, logdir):
-    """Says on stderr that a bundled run is used."""
-    print(
-        f"There is no run of your own in {readable(logdir)} yet; using the bundled {readable(directory)}.",
-        file=sys.stderr,
-        flush=True,
-    )
 
 
 def read(directory, scripts=None):
@@ -93,11 +43,17 @@ def read(directory, scripts=None):
     """
     config = storage.read_json(directory / "config.json")
     kinds = {"script": str, "options": dict, "seed": int, "dtype": str, "corpus": dict}
-    for key, kind in kinds.items():
-        if not isinstance(config.get(key), kind):
-            raise UserError(f"{directory / 'config.json'} is damaged: {key} is missing or has the wrong type.")
-    if config.get("format") != FORMAT:
+    wrong = next((key for key, kind in kinds.items() if not isinstance(config.get(key), kind)), None)
+    if not wrong and config.get("format") != FORMAT:
         raise UserError(f"{readable(directory)} {another_format(config)}: train it again.")
+    if not wrong and not 0 <= config["seed"] <= LARGEST_INT:
+        wrong = "seed"
+    if not wrong and config["dtype"] not in DTYPES[1:]:
+        wrong = "dtype"
+    if not wrong and not all(isinstance(value, str) for value in config["corpus"].values()):
+        wrong = "corpus"
+    if wrong:
+        raise UserError(f"{directory / 'config.json'} is damaged: {wrong} is missing or has a wrong value.")
     if scripts is not None and config["script"] not in scripts:
         raise UserError(f"{readable(directory)} is a run of {config['script']}.py, not of {' or '.join(scripts)}.")
     try:
@@ -105,6 +61,33 @@ def read(directory, scripts=None):
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{directory / 'vocab.json'} is damaged: {error}") from error
     return Run(config["script"], directory, config, vocabulary)
+
+
+def check_options(run, args):
+    """Checks the options of a run, which may come from elsewhere, before a model is built from them.
+
+    Args:
+        run: `Run`; an option that it lacks gets its default.
+        args: any options of its script.
+
+    Raises:
+        UserError: an option that no command line gives, or a size that does not fit the saved weights.
+    """
+    parser, path = args.parser, run.directory / "config.json"
+    for dest in vars(args).keys() - run.options.keys() - set(ADDED):
+        if dest not in parser.names:
+            raise UserError(f"{path} is damaged: {dest} is missing.")
+        run.options[dest] = parser.get_default(dest)
+    wrong = parser.invalid(run.options)
+    shapes = next((s for s in (storage.shapes_of(run.directory / name) for name in (BEST, LAST)) if s), None)
+    if not wrong and shapes:
+        widest = max(max(shape, default=1) for shape in shapes)
+        for dest, value in run.options.items():
+            if type(value) is int and (parser.groups.get(dest) == "model" or dest in ("max_length", "positions")):
+                limit = len(shapes) if dest.endswith(("layers", "blocks")) else max(widest, 4096)
+                wrong = wrong or (dest if value > limit else None)
+    if wrong:
+        raise UserError(f"{path} is damaged: {wrong} cannot be {str(run.options[wrong])[:100]!r}.")
 
 
 def open_for_use(which, logdir, scripts=None):
@@ -117,6 +100,7 @@ def open_for_use(which, logdir, scripts=None):
         `Run`, with its dtype policy set; build its model from `options` and `vocabulary`, then `load_best`.
     """
     run = read(find(which, logdir, scripts, to_use=True), scripts)
+    say_unfinished(run)
     run.config["dtype_reason"] = set_dtype(run.config["dtype"])
     keras.utils.set_random_seed(run.seed)
     return run
@@ -153,47 +137,61 @@ def open_run(script, args):
     """
     script = Path(script).stem
     requested = next((which for which in (args.resume, args.eval, args.sample) if which is not None), None)
-    if requested is not None:
-        if args.name is not None:
-            raise UserError(f"--name {args.name} is only for a new run; this run already has a name.")
-        if args.dry_run and args.resume is not None:
-            raise UserError("--dry-run starts a new run; it cannot be used with --resume.")
-        run = read(find(requested, args.logdir, (script,), to_use=args.sample is not None), (script,))
-        if args.resume is not None and run.is_bundled:
-            raise UserError(
-                f"{readable(run.directory)} is a bundled run, which cannot be resumed; start a run of your own."
-            )
-        _take_options(run, args)
-    else:
-        if args.seed < 0:
-            args.seed = secrets.randbelow(2**31)
-        directory = None
-        if args.name is not None:
-            if args.name in ("", ".", "..") or Path(args.name).name != args.name or args.name.startswith("."):
-                raise UserError(f"--name {args.name!r} is not a valid folder name: use letters, digits, - and _.")
-            directory = Path(args.logdir) / script / args.name
-            if directory.exists() and not args.dry_run:
-                raise name_is_taken(directory)
-        config = {
-            "format": FORMAT,
-            "script": script,
-            "argv": args.argv,
-            "versions": _versions(),
-            "backend": keras.backend.backend(),
-            "seed": args.seed,
-            "started": datetime.datetime.now().isoformat(timespec="seconds"),
-            "epochs_done": 0,
-            "minutes": 0.0,
-        }
-        config["options"] = {
-            k: _plain(v) for k, v in vars(args).items() if k not in ("argv", "flags", "given", "groups")
-        }
-        directory = None if args.dry_run else directory
-        run = Run(script, directory, config, is_new=True, logdir=args.logdir, dry_run=args.dry_run)
-    run.in_use = requested is not None and args.resume is None
+    run = _new_run(script, args) if requested is None else _existing_run(script, args, requested)
     run.config["dtype_reason"] = set_dtype(args.dtype)
     run.config["dtype"], run.config["device"] = keras.config.dtype_policy().name, device()
     keras.utils.set_random_seed(run.seed)
+    return run
+
+
+def _new_run(script, args):
+    args.parser.check_requirements(args)
+    directory = None
+    if args.name is not None:
+        if not re.fullmatch(r"\w([\w .,+=@-]{0,98}[\w+=@-])?", args.name):
+            raise UserError(f"--name {args.name!r} is not a valid folder name: use letters, digits, - and _.")
+        directory = Path(args.logdir) / script / args.name
+        if directory.exists() and not args.dry_run:
+            raise name_is_taken(directory)
+    args.seed = _drawn_if_negative(args.seed)
+    config = {
+        "format": FORMAT,
+        "script": script,
+        "argv": args.argv,
+        "versions": _versions(),
+        "backend": keras.backend.backend(),
+        "seed": args.seed,
+        "started": datetime.datetime.now().isoformat(timespec="seconds"),
+        "epochs_done": 0,
+        "minutes": 0.0,
+    }
+    config["options"] = {name: _plain(value) for name, value in vars(args).items() if name not in ADDED}
+    directory = None if args.dry_run else directory
+    return Run(script, directory, config, is_new=True, logdir=args.logdir, dry_run=args.dry_run)
+
+
+def _drawn_if_negative(seed):
+    return seed if seed >= 0 else secrets.randbelow(2**31)
+
+
+def _existing_run(script, args, which):
+    if args.name is not None:
+        raise UserError(f"--name {args.name} is only for a new run; this run already has a name.")
+    if args.dry_run and args.resume is not None:
+        raise UserError("--dry-run starts a new run; it cannot be used with --resume.")
+    run = read(find(which, args.logdir, (script,), to_use=args.resume is None), (script,))
+    check_options(run, args)
+    run.in_use = args.resume is None
+    if run.is_bundled and not run.in_use:
+        path = readable(run.directory)
+        raise UserError(f"{path} is a bundled run, which cannot be resumed; start a run of your own.")
+    if args.sample is not None and "seed" in args.given:
+        run.seed = run.options["seed"] = args.seed = _drawn_if_negative(args.seed)
+    _take_text(run, args)
+    _take_options(run, args)
+    if run.in_use:
+        say_unfinished(run)
+    args.parser.check_requirements(args)
     return run
 
 
@@ -204,21 +202,59 @@ def _take_options(run, args):
             continue
         if dest not in args.given:
             setattr(args, dest, run.config["dtype"] if dest == "dtype" else value)
-        elif args.groups.get(dest) in FIXED_GROUPS and dest not in CHANGEABLE:
+        elif args.parser.groups.get(dest) in FIXED_GROUPS and dest not in (*CHANGEABLE, *TEXT):
             given = _plain(getattr(args, dest))
             if given != value:
-                raise UserError(
-                    f"{args.flags[dest]} {given} contradicts {run.name},"
-                    f" which was trained with {args.flags[dest]} {value}."
-                )
+                flag = args.parser.flags[dest]
+                raise UserError(f"{flag} {given} contradicts {run.name}, which was trained with {flag} {value}.")
         elif args.resume is not None:
             run.options[dest] = _plain(getattr(args, dest))
 
 
-# Bundled runs hold only their weights, in half precision.
-PRETRAINED = ROOT / "pretrained"
+def _take_text(run, args):
+    """Notes whether the command line names a text; `check_text` compares it with the text of the run."""
+    run.text_given = bool(args.given & set(TEXT))
+    if not run.text_given:
+        return
+    if args.sample is not None:
+        name = Path(args.data).resolve().name if args.data else args.task if "task" in args.given else None
+        if name not in (None, run.config["corpus"].get("name")):
+            raise UserError(f"{name} contradicts {run.name}, which was trained on {run.config['corpus'].get('name')}.")
+        args.given -= set(TEXT)
+    elif "task" in args.given and "data" not in args.given:
+        args.data, args.given = None, args.given | {"data"}
 
 
-def bundled(scripts=None):
-    """Returns the directories of the bundled runs, in the order of `scripts`; None for all."""
-    return [path.parent for script in scripts or ["*"] for path in sorted(PRETRAINED.glob(f"{script}/*/config.json"))]
+def check_text(run, name, fingerprint):
+    """Compares a text that was read with the text that an existing run was trained on.
+
+    To score a run, another text may be named on the command line. A bundled run whose text cannot be made again, such
+    as docstrings of other versions, shows the scores that it came with, and the process ends.
+
+    Args:
+        run: `Run`.
+        name, fingerprint: of the text.
+
+    Raises:
+        UserError: it is another text.
+    """
+    if run.is_new or fingerprint == run.config["corpus"].get("fingerprint"):
+        return
+    if run.in_use and run.text_given:
+        run.scores_are_its_own = False
+        note(
+            f"{name} is not the text that {run.name} was trained on: its test split is scored with the vocabulary of"
+            " the run, and eval.json stays as it is."
+        )
+    elif run.in_use and run.is_bundled:
+        scores = storage.read_json(run.directory / "eval.json")
+        note(f"The text of {run.name} differs on this machine ({name}); these are the scores that it came with.")
+        run.print_scores(
+            f"test split of {run.name}", {k: v for k, v in scores.items() if k not in ("split", "seconds")}
+        )
+        raise SystemExit(0)
+    else:
+        raise UserError(
+            f"{name} is not the text that {run.name} was trained on ({run.config['corpus'].get('description')}):"
+            " use the same text, or start a new run."
+        )

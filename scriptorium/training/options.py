@@ -3,15 +3,21 @@
 import os
 
 from scriptorium import ROOT
-from scriptorium.command_line import bounded
+from scriptorium.command_line import bounded, seed
 
 # Groups of options that define a run, and the options among them that may change when it is resumed.
 FIXED_GROUPS = ("data", "model", "objective", "training")
 CHANGEABLE = ("epochs", "save_minutes", "max_steps", "dtype")
+TEXT = ("task", "data", "limit")  # compared by the fingerprint of the text, not by their names
 
 # Options that choose an action; never restored from a run.
 PASSING = ("resume", "eval", "sample", "name", "logdir", "dry_run")
 DTYPES = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
+
+
+# For `requires` of options that only scoring or sampling reads.
+EVAL = "--eval", lambda args: args.eval is not None
+SAMPLE = "--sample", lambda args: args.sample is not None
 
 
 def add_training_options(parser, epochs, batch_size, learning_rate):
@@ -23,7 +29,7 @@ def add_training_options(parser, epochs, batch_size, learning_rate):
     older, rate = ["--learning_rate", "--learn-rate"], bounded(float, 1e-9)
     add("-l", "--learning-rate", type=rate, default=learning_rate, help="step size of the optimizer", older=older)
     about = "random seed; negative: draw one and print it"
-    add("-r", "--seed", type=int, default=1, help=about, older=["--random-seed"])
+    add("-r", "--seed", type=seed, default=1, help=about, older=["--random-seed"])
     about = "largest norm of the gradient; 0: no limit"
     add("--clip-norm", type=bounded(float, 0), default=5.0, help=about, older=["--clip_norm"])
     about = "how the learning rate falls to 0"

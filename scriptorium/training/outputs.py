@@ -81,9 +81,13 @@ class Outputs:
             scores: dict of name -> number or str.
             seconds: time that scoring took.
         """
+        self.print_scores(title, scores)
+        if not self.dry_run and self.scores_are_its_own:
+            self.write_json("eval.json", scores | {"split": "test", "seconds": round(seconds, 1)})
+        return scores
+
+    def print_scores(self, title, scores):
+        """Prints scores, a dict of name -> number or str, under a title."""
         widest = 2 + max(map(len, scores), default=0)
         shown = {n: f"{value:,.5g}" if isinstance(value, float) else value for n, value in scores.items()}
         self.console.say(title, *(f"{name:>{widest}}  {value}" for name, value in shown.items()))
-        if not self.dry_run:
-            self.write_json("eval.json", scores | {"split": "test", "seconds": round(seconds, 1)})
-        return scores

@@ -44,11 +44,13 @@ class Run(Outputs):
         self.is_new, self.logdir, self.dry_run = is_new, logdir, dry_run
         self.model = self.lock = self.saved = self.board = None
         self.in_use = False  # opened for sampling or scoring, not for training
+        self.text_given = False  # whether the command line names the text of an existing run
+        self.scores_are_its_own = True  # whether scores are those of its own test split
         self.console = Console()
 
     @property
     def name(self):
-        return self.directory.name
+        return self.directory.resolve().name
 
     @property
     def is_bundled(self):
@@ -74,10 +76,7 @@ class Run(Outputs):
         else:
             was = self.config["corpus"]
             if was.get("fingerprint") != corpus.fingerprint:
-                raise UserError(
-                    f"{self.name} was trained on another text ({was.get('description')}):"
-                    " use the same text, or start a new run."
-                )
+                raise UserError(f"{self.name} was trained on another text ({was.get('description')}).")
             self.lock = storage.Lock(self.directory / "lock")
             for left_behind in self.directory.rglob(f"{storage.TEMPORARY}*"):
                 left_behind.unlink(missing_ok=True)
@@ -208,9 +207,23 @@ class Run(Outputs):
         _, arrays = storage.load_arrays(self.directory / name)
         weights.assign(weights.weights_of(model), arrays)
 
+    def build(self, build, *more):
+        """Returns the model that the options of the run describe; `more` arguments for `build` follow them.
+
+        Raises:
+            UserError: the options of an existing run describe none.
+        """
+        try:
+            return build(self.options, self.vocabulary, *more)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            if self.is_new:
+                raise
+            path = self.directory / "config.json"
+            raise UserError(f"{path} is damaged or from another version: {error!r}") from error
+
     def load_model(self, build):
         """Builds the model of a trained run and loads its best weights; returns the run."""
-        self.model = build(self.options, self.vocabulary)
+        self.model = self.build(build)
         self.load_best(self.model)
         return self
 

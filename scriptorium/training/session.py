@@ -143,7 +143,7 @@ class Session(State):
         logdir = self.run.directory.resolve().parent.parent
         usual = logdir == ROOT / "runs"
         elsewhere = "" if usual else f" -T {shlex.quote(readable(logdir))}"
-        return f"python {self.run.script}.py --resume {self.run.name}{elsewhere}"
+        return f"python {self.run.script}.py --resume {shlex.quote(self.run.name)}{elsewhere}"
 
     def not_finite(self, what):
         return UserError(

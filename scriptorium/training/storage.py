@@ -71,7 +71,7 @@ def read_json(path):
     """Returns the object in a JSON file; raises `UserError` if it is missing or damaged."""
     try:
         values = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is damaged or cannot be read: {error}") from error
     if not isinstance(values, dict):
         raise UserError(f"{path} is damaged: it is not a JSON object.")
@@ -122,6 +122,15 @@ def load_arrays(path):
         raise
     except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
         raise UserError(f"{path} is damaged: {error}") from error
+
+
+def shapes_of(path):
+    """Returns the shapes of the arrays in a file of `save_arrays`, a list, without reading them; None if damaged."""
+    try:
+        with safetensors.safe_open(path, "numpy") as file:
+            return [tuple(file.get_slice(name).get_shape()) for name in file.keys()]  # noqa: SIM118 (not a dict)
+    except (OSError, safetensors.SafetensorError):
+        return None
 
 
 def within(part, arrays):

@@ -8,7 +8,8 @@ from pathlib import Path
 from scriptorium import ROOT, UserError
 from scriptorium.training import storage
 from scriptorium.training.console import readable
-from scriptorium.training.opening import bundled, find, newest_first, open_for_use, say_bundled
+from scriptorium.training.finding import bundled, find, newest_first, say_bundled
+from scriptorium.training.opening import check_options, open_for_use
 from scriptorium.training.run import BEST, FORMAT, LAST, another_format
 
 # The scripts whose runs can be used, and the class or function that does. A run can never name any other module.
@@ -130,9 +131,8 @@ def _load(run):
         sys.path.append(str(ROOT))  # so that the scripts can be imported from any folder
     try:
         script = importlib.import_module(run.script)
-        run.load_model(script.build)
     except ModuleNotFoundError as error:
         raise UserError(f"{run.name} needs {error.name}, which is not installed.") from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{run.directory / 'config.json'} is damaged or from another version: {error!r}") from error
+    check_options(run, script.parse_args([]))
+    run.load_model(script.build)
     return getattr(script, SCRIPTS[run.script])(run)

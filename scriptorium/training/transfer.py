@@ -5,6 +5,7 @@ The new run uses the model and the vocabulary of the other one, but its own labe
 
 from scriptorium import UserError
 from scriptorium.training import opening
+from scriptorium.training.finding import find
 
 
 def take_model(run, args, script, also=()):
@@ -22,11 +23,13 @@ def take_model(run, args, script, also=()):
     Raises:
         UserError: there is no such run, or an option on the command line contradicts it.
     """
-    source = opening.read(opening.find(args.init, args.logdir, (script,)), (script,))
-    for dest in [*(dest for dest, group in args.groups.items() if group == "model" and hasattr(args, dest)), *also]:
+    source = opening.read(find(args.init, args.logdir, (script,)), (script,))
+    opening.check_options(source, args)
+    groups = args.parser.groups
+    for dest in [*(dest for dest in groups if groups[dest] == "model" and hasattr(args, dest)), *also]:
         value = source.options[dest]
         if dest in args.given and getattr(args, dest) != value:
-            flag = args.flags[dest]
+            flag = args.parser.flags[dest]
             raise UserError(f"{flag} {getattr(args, dest)} contradicts {source.name}, which has {flag} {value}")
         setattr(args, dest, value)
         run.options[dest] = value

@@ -29,6 +29,11 @@ PRESETS = {
     "batch_small": {"batch_size": 16},
     "batch_medium": {"batch_size": 64},
     "batch_large": {"batch_size": 128},
+    "eval": {},  # every run is scored at its end
+}
+SIZES = {  # of T5
+    "small": {"units": 512, "num_heads": 8, "decoder_layers": 6},
+    "base": {"units": 768, "num_heads": 12, "decoder_layers": 12},
 }
 EXPERIMENTS = {
     "syntax": {"task": "pylines"},
@@ -41,25 +46,27 @@ SURE = 0.9  # probability above which a picture counts as a digit
 
 def preset(name):
     """Returns the options of a preset, or None if there is no such preset."""
+    experiment, _, size = name.partition("_")
+    if experiment in EXPERIMENTS and (not size or size in SIZES):
+        return {"experiment": experiment} | SIZES.get(size, {})
     if match := re.fullmatch(rf"({'|'.join(SHARES)})_(\d+)_tkn", name):
         return {"latent_dim": round(768 / SHARES[match[1]] + 0.01), "latent_tokens": int(match[2])}
-    if match := re.fullmatch(r"window(\d+)", name):
+    if match := re.fullmatch(r"window(?:\d+-)?(\d+)", name):
         return {"attention_window": int(match[1])}
     if match := re.fullmatch(r"(\d+)Seq", name):
         return {"max_length": int(match[1])}
-    return PRESETS.get(name)
+    return (PRESETS | SIZES).get(name)
 
 
 def presets(text):
-    """Parses names of presets, separated by commas."""
-    settings = {}
-    for name in text.split(","):
-        options = preset(name)
-        if options is None:
-            known = ["full_30_tkn (half, quarter, ...; any number)", "window60", "30Seq", *PRESETS]
+    """Checks names of presets, separated by commas or spaces; returns them separated by commas."""
+    names = text.replace(",", " ").split()
+    for name in names:
+        if preset(name) is None:
+            known = ["full_30_tkn (half, quarter, ...; any number)", "window60", "30Seq", *EXPERIMENTS]
+            known += ["mnist_base", "mnist_small", *PRESETS, *SIZES]
             raise argparse.ArgumentTypeError(f"unknown preset {name!r}; the presets are: {', '.join(known)}")
-        settings |= options
-    return settings
+    return ",".join(names)
 
 
 def settle(parser, args):
@@ -86,11 +93,15 @@ def settle(parser, args):
 
 def _use_presets(args):
     """Sets the options of --preset and --experiment, unless given explicitly, and --check."""
+    from_presets = {}
+    for name in filter(None, [*(args.preset or "").split(","), *args.presets]):
+        from_presets |= preset(name)
+    args.experiment = args.experiment or from_presets.pop("experiment", None)
     chosen = dict(EXPERIMENTS.get(args.experiment, {}))
     if args.experiment == "mnist":
         length = chosen["max_length"] = args.rows * (args.rows + 2)
         chosen |= {"latent_tokens": 1 + math.ceil((length + 1) / FUNNEL), "latent_dim": 16, "batch_size": 16}
-    for name, value in (chosen | (args.preset or {})).items():
+    for name, value in (chosen | from_presets).items():
         if name not in args.given:
             setattr(args, name, value)
             args.given.add(name)

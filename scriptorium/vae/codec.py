@@ -1,5 +1,7 @@
 """Encodes, decodes, samples and interpolates texts with a trained VAE of any script."""
 
+import math
+
 from scriptorium import UserError
 from scriptorium.data.batches import encode_texts
 from scriptorium.vae import inference, latent
@@ -25,8 +27,16 @@ class Codec:
         return self.run.model.has_latent
 
     def read(self, texts):
-        """Returns `Sequences` of typed texts."""
-        return encode_texts(texts, self.run.vocabulary, prompt=True)
+        """Returns `Sequences` of typed texts; raises `UserError` if one is longer than the model can read."""
+        return self.short_enough(encode_texts(texts, self.run.vocabulary, prompt=True))
+
+    def short_enough(self, sequences):
+        """Returns `Sequences` if the model can read them; raises `UserError` if one is too long."""
+        most, longest = self.run.options.get("positions", math.inf), int(sequences.lengths.max(initial=0))
+        if longest > most:
+            name = self.run.name
+            raise UserError(f"This text has {longest - 1} tokens; {name} reads at most {most - 1}.")
+        return sequences
 
     def encode(self, texts):
         """Encodes texts: z_mean and z_log_var of their posteriors, float32 (n, *latent_shape) each."""

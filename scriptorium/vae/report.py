@@ -5,8 +5,9 @@ import itertools
 import sys
 import time
 
-from scriptorium import pictures
+from scriptorium import UserError, pictures
 from scriptorium.decoding.sampling import sampling_settings
+from scriptorium.streams import note, note_unknown
 from scriptorium.training.fit import is_reporting_epoch
 from scriptorium.vae import inference, latent
 
@@ -152,10 +153,12 @@ def talk(codec, args):
             print(">", text)
         z, how = codec.sample_prior(args.num_samples, seed=run.seed + turn), settings
         if text and codec.has_latent:
-            unknown = run.vocabulary.unknown(text)
-            if unknown:
-                print(f"not in the vocabulary, read as <unk>: {' '.join(unknown)}", file=sys.stderr)
-            z, more = codec.near(text, z, **more_settings)
+            note_unknown(run.vocabulary, text)
+            try:
+                z, more = codec.near(text, z, **more_settings)
+            except UserError as error:
+                note(error)
+                continue
             how = settings | more
         for answer in codec.decode(z, seed=run.seed + turn, **how):
             print("=>", answer, flush=True)

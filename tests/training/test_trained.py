@@ -76,7 +76,7 @@ def damage(directory, what):
     elif what == "list":
         storage.write_json(directory / "config.json", config | {"options": [1]})
     elif what == "options":
-        storage.write_json(directory / "config.json", config | {"options": {"latent_dim": 2}})
+        storage.write_json(directory / "config.json", config | {"options": {"latent_dim": "2"}})
 
 
 @pytest.mark.parametrize("what", ["half", "vocabulary", "list", "options"])

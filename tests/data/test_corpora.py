@@ -276,7 +276,8 @@ def test_a_split_is_seeded_and_shares_no_text(tmp_path):
     assert corpus.train == [text for text in numbered(200).splitlines() if text in set(corpus.train)], (
         "order of the file"
     )
-    assert corpus.description == "file.txt: 180 train, 10 valid, 10 test texts (split by seed 1), words"
+    sizes = "180 train, 10 valid, 10 test texts (split by seed 1), words"
+    assert corpus.description == f"file.txt: 300 texts read, 100 repeated ones left out; {sizes}"
     write(path, numbered(50_000))
     assert [len(found) for found in splits(corpora.load(path=path)).values()] == [46_000, 2000, 2000]
     write(path, "a\nb\nc\na\n")
@@ -490,7 +491,7 @@ def parser():
 def test_options_and_their_older_spellings():
     assert vars(parser().parse_args([])) == {
         **{"task": "alice", "data": None, "limit": None, "max_length": 50, "clip_length": None},
-        **{"top_words": 123, "level": None},
+        **{"top_words": 123, "level": None, "layout": "auto"},
     }
     for words, name, value in [
         ("-t brown|--task brown", "task", "brown"),

@@ -19,7 +19,7 @@ import numpy as np
 # Beyond this many, ids go to a memory-mapped file, so that a corpus may be larger than memory.
 IDS_IN_MEMORY = 16_000_000
 # What may happen to a text, for people.
-TOO_LONG, EMPTY, CUT = "too long, left out", "empty, left out", "cut"
+TOO_LONG, EMPTY, CUT = "too long left out", "empty left out", "cut"
 
 
 class Sequences:

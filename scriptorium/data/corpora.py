@@ -122,7 +122,7 @@ def describe(corpus, splits):
     sizes = []
     for split in SPLITS:
         changes = [f"{count:,} {what}" for what, count in getattr(splits[split], "changes", {}).items() if count]
-        sizes.append(f"{len(splits[split]):,} {split}" + (f" ({'; '.join(changes)})" if changes else ""))
+        sizes.append(f"{len(splits[split]):,} {split}" + (f" ({', '.join(changes)})" if changes else ""))
     repeated = f", {corpus.repeated:,} repeated ones left out" if corpus.repeated else ""
     return f"{corpus.name}: {corpus.read:,} texts read{repeated}; {', '.join(sizes)} texts {corpus.how}"
 

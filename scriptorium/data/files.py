@@ -11,7 +11,8 @@ import stat
 from scriptorium import UserError
 
 CHUNK = 2**20  # bytes read at a time
-_KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+_PIPE = "a pipe, not a file; save the text in a file first"
+_KINDS = {stat.S_IFDIR: "a folder, not a file", stat.S_IFIFO: _PIPE}
 _MARKS = {
     codecs.BOM_UTF32_LE: "UTF-32",
     codecs.BOM_UTF32_BE: "UTF-32",
@@ -72,8 +73,8 @@ def open_file(name, buffering=-1):
     try:
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode):
-            kind = _KINDS.get(stat.S_IFMT(mode), "a device")
-            raise UserError(f"{shown(path)} is {kind}, not a file; save the text in a file first.")
+            kind = _KINDS.get(stat.S_IFMT(mode), "a device, not a file")
+            raise UserError(f"{shown(path)} is {kind}.")
         return open(path, "rb", buffering=buffering)
     except OSError as error:
         raise unreadable(path, error) from None

@@ -80,7 +80,8 @@ def read(task=None, path=None, *, limit=None, level="char", size=None, vocabular
         if text is None:
             corpus = corpora.load(task, limit=limit)
             sources = {s: "\n".join(getattr(corpus, s)) + "\n" for s in SPLITS}
-            how = f"{corpus.read:,} lines read, {corpus.repeated:,} repeated ones left out; split by seed 1"
+            repeated = f"{corpus.repeated:,} repeated lines left out; " if corpus.repeated else ""
+            how = f"{repeated}lines split by seed 1"
         else:
             sources = {"train": text[:limit]}
     return RunningText(name, _cut(sources, name), how, level, vocabulary, size)

@@ -76,7 +76,8 @@ def _records(path, limit):
             begin = lines.number + 1
     except csv.Error as error:
         if not lines.cut:
-            raise UserError(f"{files.shown(path)}, line {begin}: {error}; {_HINT}.") from None
+            what = str(error).replace("unexpected end of data", "a quoted field does not end")
+            raise UserError(f"{files.shown(path)}, line {begin}: {what}; {_HINT}.") from None
     finally:
         csv.field_size_limit(before)
 

@@ -1,6 +1,5 @@
 """Reads pretrained word vectors."""
 
-import re
 import zipfile
 
 from scriptorium import UserError
@@ -30,13 +29,13 @@ def read_vectors(path, vocabulary, matrix):
     width, found = matrix.shape[1], set()
     for number, (_, line) in enumerate(files.rows(path), 1):
         # A token may hold spaces: the numbers are the last fields.
-        fields = [field for field in re.split("[ \t]", line.rstrip("\r\n")) if field]
+        fields = [field for field in line.rstrip("\r\n").replace("\t", " ").split(" ") if field]
         if not fields or (number == 1 and len(fields) == 2 and all(map(str.isdecimal, fields))):
             continue  # word2vec's header: count and width
         token, numbers = " ".join(fields[:-width]), fields[-width:]
         if not token or (len(fields) > width + 1 and all(map(_is_number, fields[1:]))):
             count = len(fields) - 1
-            what = f"{count} numbers, but --embedding-dim is {width}"
+            what = f"{count} number(s), but --embedding-dim is {width}"
             raise UserError(f"{files.shown(path)}, line {number}: {what}")
         if token in vocabulary.index:
             try:

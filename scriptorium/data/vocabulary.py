@@ -169,6 +169,8 @@ def read_vocabulary(path, level):
         UserError: an unreadable file, or one without a word.
     """
     lines = textfiles.lines_of(path)
+    if not lines:
+        raise UserError(f"{files.shown(path)}: this file has no words.")
     words = next(filter(None, (_second_column(lines, sign) for sign in ",;\t")), None)
     if words is None:
         words = _unquoted(lines) if str(path).lower().endswith(".csv") else lines
@@ -203,7 +205,7 @@ def _fields(line, separator):
 def _unquoted(lines):
     """Returns the words of a table of one column, without its header."""
     words = [_fields(line, ",")[0] if line.startswith('"') else line for line in lines]
-    return words[1:] if words and words[0].lower() in ("word", "words", "token", "tokens") else words
+    return words[1:] if words[0].lower() in ("word", "words", "token", "tokens") else words
 
 
 def learn_byte_pairs(texts, size):

@@ -89,7 +89,7 @@ def without_unknown(sequences):
     """Returns the `Sequences` that have no unknown words."""
     unknown = np.add.reduceat(sequences.ids == UNK, sequences.starts[:-1]) if len(sequences) else np.zeros(0)
     kept = Sequences.from_list([sequences[i] for i in np.flatnonzero(unknown == 0)])
-    kept.changes = sequences.changes | {"with unknown words, left out": len(sequences) - len(kept)}
+    kept.changes = sequences.changes | {"with unknown words left out": len(sequences) - len(kept)}
     return kept
 
 

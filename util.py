@@ -8,8 +8,12 @@ from scriptorium.data import corpora
 from scriptorium.data.batches import Batches, encode_texts
 from scriptorium.data.tasks import TASKS
 from scriptorium.data.textfiles import LAYOUTS
-from scriptorium.data.vocabulary import LEVELS, UNK, Vocabulary
+from scriptorium.data.vocabulary import EOS, LEVELS, UNK, Vocabulary
 from scriptorium.training.fit import epochs_for_max_steps
+
+import numpy as np
+
+MANY_UNKNOWN = 0.2  # share of a test text; a perplexity with more unknown words means little
 
 
 def add_data_options(parser, task="pydocs", max_length=100, top_words=10000):
@@ -84,6 +88,10 @@ def load(run, args, classes=None):
             raise UserError(f"no {name} text of {corpus.name} has 1 to {args.max_length} tokens; raise --max-length")
     if run.is_new and run.vocabulary:
         corpus.how += unknown_note(corpus.train, vocabulary)
+    words = splits["test"].ids[splits["test"].ids != EOS]
+    share = np.mean(words == UNK)
+    if share > MANY_UNKNOWN:
+        corpus.how += f"; {share:.0%} of the test tokens become <unk>"
     corpus.description = corpora.describe(corpus, splits)
     if len(splits["train"]) < args.batch_size:
         raise UserError(

@@ -30,7 +30,7 @@ class Corpus:
         name: the task, or the name of the file or folder.
         train, valid, test: sequences of str.
         level: what a token is: "word", "space" (split at white space) or "char".
-        language: "zh", "ja", or "en" for everything that is written with spaces.
+        language: "zh", "ja", or "en" for everything whose spaces are kept.
         labels: None, or a dict of split -> list of str, one per text; several kinds of label are separated by tabs.
         fingerprint: SHA-256 of all texts, hexadecimal.
         read: number of texts that were read.
@@ -156,7 +156,7 @@ def reload(options, path=None, labeled=None):
     names = ("task", "limit", "level", "layout", "rows", "direction")
     settings = {name: options[name] for name in names if name in options}
     if labeled is None:
-        # Runs of names that do not say so have labels, if only none at all.
+        # Runs that do not say so are older; those of names list their labels.
         labeled = options.get("labeled", "labels" in options)
     return load(path=options.get("data") if path is None else path, labeled=labeled, **settings)
 

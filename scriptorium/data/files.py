@@ -29,9 +29,15 @@ def shown(path):
 
 
 def name_of(path):
-    """Returns the name of a file or folder, for people."""
+    """Returns the name of a file or folder, which need not exist, for people; raises `UserError` if it is empty."""
+    _refuse_empty(path)
     path = pathlib.Path(os.path.realpath(path))
     return shown(path.name or path)
+
+
+def _refuse_empty(path):
+    if not str(path):
+        raise UserError("The path of a file is empty; is a variable of the shell not set?")
 
 
 def unreadable(path, error):
@@ -47,8 +53,7 @@ def path_of(name):
     Raises:
         UserError: the name is empty, or there is no such file or folder.
     """
-    if not str(name):
-        raise UserError("The path of a file is empty; is a variable of the shell not set?")
+    _refuse_empty(name)
     try:
         os.stat(name)
     except (OSError, ValueError) as error:

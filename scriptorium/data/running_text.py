@@ -32,20 +32,23 @@ class RunningText:
     """
 
     def __init__(self, name, splits, how, level, vocabulary=None, size=None):
-        digest = hashlib.sha256()
+        digest, unknown = hashlib.sha256(), 0
         if level == "byte":
             vocabulary = vocabulary or Vocabulary(BYTES, "byte")
         elif vocabulary is None:
             vocabulary = _characters(splits["train"], size)
         for split in SPLITS:
             digest.update(f"\0{split}\n".encode())
-            setattr(self, split, _encode(splits[split], vocabulary, digest))
+            ids, count = _encode(splits[split], vocabulary, digest)
+            setattr(self, split, ids)
+            unknown += count
             if len(getattr(self, split)) < 2:
                 raise UserError(f"{name}: too little {split} text; at least 2 characters are needed")
         self.name, self.vocabulary, self.fingerprint = name, vocabulary, digest.hexdigest()
         sizes = ", ".join(f"{len(getattr(self, split)):,} {split}" for split in SPLITS)
         kind = "bytes" if level == "byte" else "characters"
         self.description = f"{name}: {sizes} {kind} ({how}), {len(vocabulary) - len(SPECIAL_TOKENS)} different"
+        self.description += f"; {unknown:,} others become <unk>" if unknown else ""
 
 
 def read(task=None, path=None, *, limit=None, level="char", size=None, vocabulary=None):
@@ -200,27 +203,29 @@ def _characters(source, size):
 
 
 def _encode(source, vocabulary, digest):
+    """Returns the ids of a text, and how many of them are `<unk>`; adds the text to a digest."""
     small = np.iinfo("uint8").max, np.iinfo("uint16").max
     dtype = np.dtype("uint8" if len(vocabulary) <= small[0] else "uint16" if len(vocabulary) <= small[1] else "int32")
     table = np.full(0x110000, UNK, dtype)
     for i, token in enumerate(vocabulary.tokens[len(SPECIAL_TOKENS) :], len(SPECIAL_TOKENS)):
         table[ord(token)] = i
-    parts, file = [], None
+    parts, file, unknown = [], None, 0
     for piece in _pieces(source):
         data = piece if isinstance(piece, bytes) else piece.encode("utf-8", "surrogatepass")
         digest.update(data)
         codes = np.frombuffer(data, "uint8") if vocabulary.level == "byte" else _codes(piece)
         parts.append(table[codes])
+        unknown += int(np.count_nonzero(parts[-1] == UNK))
         if sum(map(len, parts)) > batches.IDS_IN_MEMORY:
             file = file or tempfile.TemporaryFile()  # noqa: SIM115 (it must stay open as long as the map)
             np.concatenate(parts).tofile(file)
             parts = []
     rest = np.concatenate(parts) if parts else np.zeros(0, dtype)
     if file is None:
-        return rest
+        return rest, unknown
     rest.tofile(file)
     file.flush()
-    return np.memmap(file, dtype, "r")
+    return np.memmap(file, dtype, "r"), unknown
 
 
 # Command line ---------------------------------------------------------------------------------------------------------

@@ -71,7 +71,7 @@ def mismatch(directory, config, args):
     for dest, value in requested.items():
         if options.get(dest) is None or not math.isclose(options[dest], value):
             return f"has {dest} {options.get(dest)}, not {value:g}"
-    if args.data is not None and corpus.get("name") != files.name_of(files.path_of(args.data)):
+    if args.data is not None and corpus.get("name") != files.name_of(args.data):
         return f"was trained on {corpus.get('name')}, not on {args.data}"
     return None
 

@@ -310,6 +310,7 @@ def test_the_banner_counts_what_is_read_and_what_is_kept(tmp_path):
     found = drop_unknown(corpus, found)
     sizes = [f"{len(found[split])} {split} (" for split in corpora.SPLITS]
     assert all(size in corpus.description for size in sizes) and "with unknown words left out" in corpus.description
+    assert "50% of the test tokens become <unk>" in corpus.description
 
 
 def test_the_banner_tells_what_a_given_vocabulary_does_not_know():

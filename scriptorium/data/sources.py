@@ -51,35 +51,36 @@ def _read_pairs(path, paths, limit, labeled, layout):
     for split, file in [(split, file) for split, some in paths.items() for file in some]:
         if file.suffix.lower() in TABLES:
             found, left_out = read_table(file, limit)
+            found = [(label, text, f"text {number:,}") for number, (label, text) in enumerate(found, 1)]
         elif labeled:
             found, left_out = _labeled_lines(file, limit)
         else:
             lines = read_texts([file], limit, layout)
-            found, left_out, notes = [("", text) for text in lines], 0, notes + lines.notes
-        pairs[split] += [(label, text, file) for label, text in found]
+            found, left_out, notes = [("", text, "") for text in lines], 0, notes + lines.notes
+        pairs[split] += [(label, text, file, where) for label, text, where in found]
         empty += left_out
     if empty:
         notes.append(f"{empty:,} row(s) without a text left out")
-    texts = {split: [text for _, text, _ in found] for split, found in pairs.items()}
-    labels = {split: [label for label, _, _ in found] for split, found in pairs.items()}
+    texts = {split: [text for _, text, _, _ in found] for split, found in pairs.items()}
+    labels = {split: [label for label, _, _, _ in found] for split, found in pairs.items()}
     if not labeled:
         return texts, None, list(dict.fromkeys(notes))
-    _check_labels(path, [label for some in labels.values() for label in some])
+    _check_labels(path, [pair for found in pairs.values() for pair in found])
     if not any(label for some in labels.values() for label in some):
         # Without labels of their own, the texts of a folder have the names of their files.
         if len(paths) > 1 or len(paths["train"]) == 1:
             return texts, None, notes
-        labels = {"train": [files.shown(file.stem) for _, _, file in pairs["train"]]}
+        labels = {"train": [files.shown(file.stem) for _, _, file, _ in pairs["train"]]}
     return texts, labels, notes
 
 
 def _labeled_lines(path, limit):
-    """Returns a list of (label, text) from lines of `text` or `label<TAB>text`, and how many have a label alone."""
+    """Reads lines of `text` or `label<TAB>text`: a list of (label, text, where), and how many have a label alone."""
     pairs, empty = [], 0
-    for _, line in files.rows(path, limit):
+    for number, (_, line) in enumerate(files.rows(path, limit), 1):
         *label, text = map(files.one_line, line.split("\t"))
         if text:
-            pairs.append(("\t".join(label), text))
+            pairs.append(("\t".join(label), text, f"line {number:,}"))
         elif any(label):
             empty += 1
     if not pairs:
@@ -87,16 +88,16 @@ def _labeled_lines(path, limit):
     return pairs, empty
 
 
-def _check_labels(path, labels):
+def _check_labels(path, pairs):
     kinds = {}
-    for number, label in enumerate(labels, 1):
+    for label, _, file, where in pairs:
         if label:
-            kinds.setdefault(label.count("\t"), number)
+            kinds.setdefault(label.count("\t") + 1, f"{files.shown(file.name)}, {where}")
     if len(kinds) > 1:
         least, most = min(kinds), max(kinds)
         raise UserError(
-            f"{files.shown(path)}: every line needs the same number of labels; some have {least + 1}, others"
-            f" {most + 1}, such as texts {kinds[least]:,} and {kinds[most]:,}."
+            f"{files.shown(path)}: every line needs the same number of labels; some have {least}, others {most}:"
+            f" see {kinds[least]}, and {kinds[most]}."
         )
 
 

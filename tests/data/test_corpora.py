@@ -589,7 +589,7 @@ def test_labels_of_lines_of_folders_and_of_splits(tmp_path):
 
 def test_lines_with_different_numbers_of_labels(tmp_path):
     file = write(tmp_path / "names.txt", "a\tb\tanna\nc\tbert\n" * 5)
-    with pytest.raises(UserError, match="some have 1, others 2"):
+    with pytest.raises(UserError, match=r"some have 1, others 2: see names\.txt, line 2, and names\.txt, line 1"):
         corpora.load(path=file, labeled=True)
 
 

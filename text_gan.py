@@ -711,11 +711,11 @@ def use(run, args):
 
 def read(run, args):
     """Like `util.load`, but drops sentences with unknown words unless --unknown keep is given."""
-    if args.vocab and run.is_new:
+    if args.vocab is not None and run.is_new:
         run.vocabulary = read_vocabulary(args.vocab, args.level)
     corpus, vocabulary, splits = load(run, args)
     if args.unknown == "drop":
-        splits = {name: samples.without_unknown(split) for name, split in splits.items()}
+        splits = samples.drop_unknown(corpus, splits)
     if len(splits["train"]) < args.batch_size:
         raise UserError(f"only {len(splits['train'])} training texts have no unknown word; lower --batch-size")
     return corpus, vocabulary, splits

@@ -1,17 +1,24 @@
 """Data loading and sampling options for the scripts."""
 
+import collections
+
 from scriptorium import UserError, command_line
 from scriptorium.command_line import bounded
 from scriptorium.data import corpora
 from scriptorium.data.batches import Batches, encode_texts
 from scriptorium.data.tasks import TASKS
-from scriptorium.data.vocabulary import LEVELS, Vocabulary
+from scriptorium.data.textfiles import LAYOUTS
+from scriptorium.data.vocabulary import EOS, LEVELS, UNK, Vocabulary
 from scriptorium.training.fit import epochs_for_max_steps
 from scriptorium.training.opening import check_text
 
+import numpy as np
+
+MANY_UNKNOWN = 0.2  # share of a test text; a perplexity with more unknown words means little
+
 
 def add_data_options(parser, task="pydocs", max_length=100, top_words=10000):
-    """Adds the group "data": task, data, limit, max_length, clip_length, top_words and level.
+    """Adds the group "data": task, data, limit, layout, max_length, clip_length, top_words and level.
 
     Args:
         parser: `Parser`.
@@ -22,6 +29,8 @@ def add_data_options(parser, task="pydocs", max_length=100, top_words=10000):
     add, count = parser.group("data"), {"type": bounded(int, 1), "metavar": "N"}
     what = "file of texts (.txt, .csv, .jsonl) or a folder of them; files named train, valid and test stay these splits"
     add_source_options(add, task, what)
+    about = "; ".join(f"{name}: {text}" for name, text in LAYOUTS.items())
+    add("--format", dest="layout", choices=LAYOUTS, default="auto", help=f"what a text file holds. {about}")
     older = ["--max_length", "--sequence_length"]
     add("-m", "--max-length", **count, default=max_length, help="drop texts of more than N tokens", older=older)
     add("-C", "--clip-length", **count, help="cut texts after N tokens, before --max-length")
@@ -68,6 +77,8 @@ def load(run, args, classes=None):
     labeled = classes is not None
     corpus = corpora.reload(vars(args), labeled=labeled)
     check_text(run, corpus.name, corpus.fingerprint)
+    if run.is_new:
+        run.options["labeled"] = labeled
     vocabulary = run.vocabulary or Vocabulary.build(corpus.train, corpus.level, args.top_words, corpus.language)
     splits, labels = {}, classes(corpus) if labeled else {}
     for name in ("train", "valid", "test"):
@@ -75,11 +86,31 @@ def load(run, args, classes=None):
         splits[name] = encode_texts(texts, vocabulary, *lengths, labels=labels.get(name))
         if len(splits[name]) == 0:
             raise UserError(f"no {name} text of {corpus.name} has 1 to {args.max_length} tokens; raise --max-length")
+    if run.is_new and run.vocabulary:
+        corpus.how += unknown_note(corpus.train, vocabulary)
+    words = splits["test"].ids[splits["test"].ids != EOS]
+    share = np.mean(words == UNK)
+    if share > MANY_UNKNOWN:
+        corpus.how += f"; {share:.0%} of the test tokens become <unk>"
+    corpus.description = corpora.describe(corpus, splits)
     if len(splits["train"]) < args.batch_size:
         raise UserError(
             f"{corpus.name} has {len(splits['train'])} training texts; --batch-size {args.batch_size} needs more"
         )
     return corpus, vocabulary, splits
+
+
+def unknown_note(texts, vocabulary):
+    """Returns what part of some texts a vocabulary that was not made from them does not know, str for people."""
+    counts = collections.Counter()
+    for text in texts:
+        counts.update(vocabulary.split(text))
+    unknown = [(token, count) for token, count in counts.most_common() if vocabulary.index.get(token, UNK) == UNK]
+    if not unknown:
+        return ""
+    share = sum(count for _, count in unknown) / counts.total()
+    examples = " ".join(repr(token)[1:-1] for token, _ in unknown[:5]) + (" ..." if len(unknown) > 5 else "")
+    return f"; {share:.1%} of the tokens are not in the given vocabulary and become <unk>: {examples}"
 
 
 def batches(run, args, splits, valid_size=None, **settings):

@@ -18,6 +18,8 @@ import numpy as np
 
 # Beyond this many, ids go to a memory-mapped file, so that a corpus may be larger than memory.
 IDS_IN_MEMORY = 16_000_000
+# What may happen to a text, for people.
+TOO_LONG, EMPTY, CUT = "too long left out", "empty left out", "cut"
 
 
 class Sequences:
@@ -26,13 +28,18 @@ class Sequences:
     Args:
         ids: integers (total,), in memory or mapped from a file.
         starts: int64 (sequences + 1,): sequence i is `ids[starts[i]:starts[i + 1]]`.
-        dropped: number of texts that were left out because they were too long or empty.
+        changes: dict of str -> int, for people: how many texts were cut, and how many left out and why.
         labels: None, or the classes of each sequence, int32 (sequences, kinds).
     """
 
-    def __init__(self, ids, starts, dropped=0, labels=None):
-        self.ids, self.starts, self.dropped, self.labels = ids, np.asarray(starts, "int64"), dropped, labels
+    def __init__(self, ids, starts, changes=None, labels=None):
+        self.ids, self.starts, self.changes, self.labels = ids, np.asarray(starts, "int64"), changes or {}, labels
         self.lengths = np.diff(self.starts)
+
+    @property
+    def dropped(self):
+        """How many texts were left out."""
+        return sum(count for what, count in self.changes.items() if what != CUT)
 
     @classmethod
     def from_list(cls, sequences):
@@ -80,11 +87,16 @@ def encode_texts(texts, vocabulary, max_length=None, clip_length=None, prompt=Fa
     """
     small = len(vocabulary) <= np.iinfo("uint16").max
     ids, starts, dropped, file, written = array.array("H" if small else "i"), array.array("q", [0]), [], None, 0
+    changes = {TOO_LONG: 0, EMPTY: 0, CUT: 0}
     for index, text in enumerate(texts):
-        sequence = vocabulary.encode(text, prompt)[:clip_length]
-        if (max_length and len(sequence) > max_length) or (len(sequence) == 0 and not prompt):
+        whole = vocabulary.encode(text, prompt)
+        sequence = whole[:clip_length]
+        too_long, empty = bool(max_length) and len(sequence) > max_length, len(sequence) == 0 and not prompt
+        if too_long or empty:
+            changes[TOO_LONG if too_long else EMPTY] += 1
             dropped.append(index)
             continue
+        changes[CUT] += len(sequence) < len(whole)
         ids.extend(sequence.tolist())
         ids.append(EOS)
         starts.append(written + len(ids))
@@ -95,10 +107,10 @@ def encode_texts(texts, vocabulary, max_length=None, clip_length=None, prompt=Fa
             del ids[:]
     dtype, labels = np.dtype(ids.typecode), None if labels is None else np.delete(labels, dropped, axis=0)
     if file is None:
-        return Sequences(np.frombuffer(ids, dtype) if ids else np.zeros(0, dtype), starts, len(dropped), labels)
+        return Sequences(np.frombuffer(ids, dtype) if ids else np.zeros(0, dtype), starts, changes, labels)
     ids.tofile(file)
     file.flush()
-    return Sequences(np.memmap(file, dtype, "r"), starts, len(dropped), labels)
+    return Sequences(np.memmap(file, dtype, "r"), starts, changes, labels)
 
 
 class Batches(keras.utils.PyDataset):

@@ -6,23 +6,20 @@ larger than BIG_FILE stay there and are read when needed, so a corpus may be lar
 
 import dataclasses
 import hashlib
-import pathlib
 import random
-import re
 from collections.abc import Sequence
 
 from scriptorium import UserError
-from scriptorium.data import digits
+from scriptorium.data import digits, files
+from scriptorium.data.sources import SPLITS, Source, read_source
 from scriptorium.data.tasks import TASKS, read_task
-from scriptorium.data.textfiles import TABLES, Lines, lines_of, read_table, read_texts
+from scriptorium.data.textfiles import Lines
 from scriptorium.data.tokens import TOKENS, tokens_of
 
 import numpy as np
 
 BIG_FILE = 64 * 2**20  # bytes
 HELD_OUT = 2000  # at most this many texts in valid and in test, if a corpus comes without splits
-SUFFIXES = (".txt", *TABLES)
-SPLITS = {"train": "train(?:ing)?", "valid": "valid(?:ation)?|val|dev", "test": "test(?:ing)?"}
 
 
 @dataclasses.dataclass
@@ -33,10 +30,13 @@ class Corpus:
         name: the task, or the name of the file or folder.
         train, valid, test: sequences of str.
         level: what a token is: "word", "space" (split at white space) or "char".
-        language: "zh", "ja", or "en" for everything that is written with spaces.
+        language: "zh", "ja", or "en" for everything whose spaces are kept.
         labels: None, or a dict of split -> list of str, one per text; several kinds of label are separated by tabs.
         fingerprint: SHA-256 of all texts, hexadecimal.
-        description: one line for people: sizes, what a token is, how the corpus was split.
+        read: number of texts that were read.
+        repeated: how many of them were left out because they had been read before.
+        how: for people: how the corpus was split, what a token is, and what else to know.
+        description: one line for people, see `describe`.
     """
 
     name: str
@@ -47,12 +47,16 @@ class Corpus:
     language: str
     labels: dict | None
     fingerprint: str
-    description: str
+    read: int
+    repeated: int
+    how: str
+    description: str = ""
 
 
 def load(
-    task=None, path=None, *, limit=None, level=None, seed=1, big_file=BIG_FILE, labeled=False, rows=9, direction="down"
-):
+    task=None, path=None, *, limit=None, level=None, seed=1, big_file=BIG_FILE, labeled=False, layout="auto", rows=9,
+    direction="down",
+):  # fmt: skip
     """Loads a corpus by name or from a path.
 
     Args:
@@ -65,7 +69,8 @@ def load(
         big_file: bytes; above this size texts stay in their files (see `textfiles.Lines`).
         labeled: each line of a file is a text, after its label, or labels, and a tab if it has one; in a folder
             without splits, the label is the name of the file. Tables have a column for it: see
-            `textfiles.read_table`.
+            `tables.read_table`.
+        layout: of text files, key of `textfiles.LAYOUTS`.
         rows, direction: of digits drawn as text, from the task `digits` or an .npz file.
 
     Returns:
@@ -75,56 +80,85 @@ def load(
     Raises:
         UserError: unknown task, unusable file, too few texts, or a corpus that cannot be downloaded.
     """
-    labels = None
     if path is not None:
-        path = pathlib.Path(path)
-        name = path.resolve().name
-        if path.suffix.lower() == ".npz":
-            texts, labels = digits.texts(*digits.read(path), rows, direction)
-            texts = texts[: _within(texts, limit)]
-            given, labels, level = {"train": texts}, {"train": labels[: len(texts)]}, level or "char"
-        elif labeled:
-            given, labels = _read_labeled(path, limit)
+        path = files.path_of(path)
+        name, is_pictures = files.name_of(path), path.suffix.lower() == ".npz"
+        if is_pictures:
+            source = _of_one(*digits.texts(*digits.read(path), rows, direction), limit)
         else:
-            given = _read_path(path, limit, big_file)
-    elif task in TASKS:
-        name, (texts, labels) = task, read_task(task, rows, direction)
-        given = {"train": texts[: _within(texts, limit)]}
-        labels = labels and {"train": labels[: len(given["train"])]}
-        level = level or ("char" if task in ("pylines", "names", "digits") else "space" if task == "sinica" else "word")
+            source = read_source(path, limit, big_file, labeled, layout)
+        level = level or ("char" if is_pictures else None)
     else:
-        raise UserError(f"Unknown task {task!r}; choose one of {', '.join(TASKS)}.")
-    given, level, language = tokens_of(given, level)
-    splits, labels = _split(given, labels, seed, name)
+        name, source, level = task, *_of_task(task, limit, level, layout, rows, direction)
+    given, level, language = tokens_of(source.texts, level)
+    splits, labels = _split(given, source.labels, seed, name)
+    read, kept = (sum(map(len, texts.values())) for texts in (given, splits))
     how = f"split by seed {seed}" if len(given) == 1 else "split as given"
     if 1 < len(given) < 3:
         how += f", {' and '.join(s for s in SPLITS if s not in given)} cut from train by seed {seed}"
-    sizes = ", ".join(f"{len(splits[split]):,} {split}" for split in SPLITS)
-    description = f"{name}: {sizes} texts ({how}), {TOKENS[level]}"
-    return Corpus(
+    how = "; ".join([f"({how}), {TOKENS[level]}", *source.notes])
+    corpus = Corpus(
         name,
         **splits,
         level=level,
         language=language,
         labels=labels,
         fingerprint=_fingerprint(splits),
-        description=description,
+        read=read,
+        repeated=read - kept,
+        how=how,
     )
+    corpus.description = describe(corpus, splits)
+    return corpus
 
 
-def reload(options, path=None, labeled=False):
+def describe(corpus, splits):
+    """Returns one line for people: how many texts were read, repeated, left out, cut and kept.
+
+    Args:
+        corpus: `Corpus`.
+        splits: dict of split -> texts, or `batches.Sequences` of them, which say how many were left out or cut.
+    """
+    sizes = []
+    for split in SPLITS:
+        changes = [f"{count:,} {what}" for what, count in getattr(splits[split], "changes", {}).items() if count]
+        sizes.append(f"{len(splits[split]):,} {split}" + (f" ({', '.join(changes)})" if changes else ""))
+    repeated = f", {corpus.repeated:,} repeated ones left out" if corpus.repeated else ""
+    return f"{corpus.name}: {corpus.read:,} texts read{repeated}; {', '.join(sizes)} texts {corpus.how}"
+
+
+def _of_task(task, limit, level, layout, rows, direction):
+    """Returns the `Source` of a task, and the level of its tokens."""
+    if task not in TASKS:
+        raise UserError(f"Unknown task {task!r}; choose one of {', '.join(TASKS)}.")
+    if layout != "auto":
+        raise UserError(f"--format {layout} is for text files of your own (-D), not for the task {task}.")
+    level = level or ("char" if task in ("pylines", "names", "digits") else "space" if task == "sinica" else "word")
+    return _of_one(*read_task(task, rows, direction), limit), level
+
+
+def _of_one(texts, labels, limit):
+    """Returns the `Source` of texts without splits, cut after `limit` characters."""
+    texts = texts[: _within(texts, limit)]
+    return Source({"train": texts}, labels and {"train": labels[: len(texts)]}, [])
+
+
+def reload(options, path=None, labeled=None):
     """Loads the text that options name; it may have changed since a run was trained on it.
 
     Args:
         options: dict, the options of a run or of a command line.
         path: where the text is now; None to use the path in the options.
-        labeled: see `load`.
+        labeled: see `load`; None for as the run was trained.
 
     Returns, Raises: see `load`.
     """
-    names = ("task", "limit", "level", "rows", "direction")
+    names = ("task", "limit", "level", "layout", "rows", "direction")
     settings = {name: options[name] for name in names if name in options}
-    return load(path=path or options.get("data"), labeled=labeled, **settings)
+    if labeled is None:
+        # Runs that do not say so are older; those of names list their labels.
+        labeled = options.get("labeled", "labels" in options)
+    return load(path=options.get("data") if path is None else path, labeled=labeled, **settings)
 
 
 def reload_or_none(options):
@@ -133,67 +167,6 @@ def reload_or_none(options):
         return reload(options)
     except (UserError, OSError):
         return None
-
-
-# From a path ----------------------------------------------------------------------------------------------------------
-
-
-def _read_path(path, limit, big_file):
-    if not path.is_dir():
-        if not path.exists():
-            raise UserError(f"{path}: no such file or folder.")
-        files = {"train": [path]}
-    else:
-        files = files_of_splits(path, SUFFIXES)
-    if any(path.suffix.lower() in TABLES for paths in files.values() for path in paths):
-        return _read_labeled(path, limit)[0]
-    given = {split: read_texts(paths, limit) for split, paths in files.items()}
-    size = sum(int(texts.sizes.sum(dtype="int64")) for texts in given.values())
-    return given if size > big_file else {split: list(texts) for split, texts in given.items()}
-
-
-def _read_labeled(path, limit):
-    """Reads lines of `text` or `label<TAB>text`: (dict of split -> texts, None or dict of split -> labels)."""
-    if path.is_dir():
-        files = files_of_splits(path, SUFFIXES)
-        named = len(files) == 1 and len(files["train"]) > 1
-    elif path.exists():
-        files, named = {"train": [path]}, False
-    else:
-        raise UserError(f"{path}: no such file or folder.")
-    given, labels = {split: [] for split in files}, {split: [] for split in files}
-    for split, paths in files.items():
-        for file in paths:
-            if file.suffix.lower() in TABLES:
-                rows = read_table(file, limit)
-            else:
-                rows = [line.rpartition("\t")[::2] for line in lines_of(file, limit)]
-            given[split] += [text.strip() for _, text in rows]
-            labels[split] += [file.stem if named else label.strip() for label, _ in rows]
-    kinds = {label.count("\t") for names in labels.values() for label in names if label}
-    if len(kinds) > 1:
-        raise UserError(
-            f"{path}: every line needs the same number of labels; some have {min(kinds) + 1}, others {max(kinds) + 1}."
-        )
-    return given, labels if kinds else None
-
-
-def files_of_splits(folder, suffixes=(".txt",)):
-    """Returns the files of a folder with these suffixes, by the split in their names: dict of str -> list of paths."""
-    files = sorted(file for file in folder.glob("*.*") if file.suffix.lower() in suffixes)
-    texts = [file for file in files if not re.match("readme|licen[cs]e|sources?\\b", file.name.lower())]
-    if not texts:
-        raise UserError(f"{folder}: this folder has no {', '.join(suffixes)} files.")
-    files = {
-        split: [f for f in texts if re.search(rf"(?<![a-z])(?:{name})(?![a-z])", f.stem.lower())]
-        for split, name in SPLITS.items()
-    }
-    held_out = {split: paths for split, paths in files.items() if paths and split != "train"}
-    # If no file is called train, all that are not held out are train.
-    train = files["train"] or [file for file in texts if not any(file in paths for paths in held_out.values())]
-    if not train:
-        raise UserError(f"{folder}: only {', '.join(f.name for f in texts)} found; add a file to train on.")
-    return {"train": train, **held_out}
 
 
 # Splits ----------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import socket
 import zipfile
 
 from scriptorium import UserError
+from scriptorium.data import files
 
 import keras
 import numpy as np
@@ -52,18 +53,16 @@ def read(path):
         UserError: missing file or arrays, or pictures that are not square.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with files.open_file(path) as opened, np.load(opened, allow_pickle=False) as file:
             names = ("x", "y") if "x" in file.files else ("x_train", "y_train")
             x, y = (file[name] for name in names)
             if "x_test" in file.files and "x" not in file.files:
                 x, y = np.concatenate([x, file["x_test"]]), np.concatenate([y, file["y_test"]])
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file or folder.") from None
     except KeyError as error:
         raise UserError(
             f"{path}: {str(error).strip(chr(39))} (expected arrays x and y, or x_train and y_train)."
         ) from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"{path} is not an .npz file of plain arrays ({' '.join(str(error).split())[:100]}).") from None
     if x.ndim != 3 or x.shape[1] != x.shape[2] or y.shape != x.shape[:1] or not len(x):
         raise UserError(f"{path}: pictures must be (n, side, side) and digits (n,), not {x.shape} and {y.shape}.")

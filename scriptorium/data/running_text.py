@@ -6,11 +6,11 @@ A text may have any size: files are read in pieces, and beyond `batches.IDS_IN_M
 import codecs
 import hashlib
 import io
-import pathlib
 import tempfile
 
 from scriptorium import UserError
-from scriptorium.data import batches, corpora, tasks
+from scriptorium.data import batches, corpora, files, tasks
+from scriptorium.data.sources import SPLITS, files_of_splits
 from scriptorium.data.vocabulary import SPECIAL_TOKENS, UNK, Vocabulary
 
 import numpy as np
@@ -32,20 +32,23 @@ class RunningText:
     """
 
     def __init__(self, name, splits, how, level, vocabulary=None, size=None):
-        digest = hashlib.sha256()
+        digest, unknown = hashlib.sha256(), 0
         if level == "byte":
             vocabulary = vocabulary or Vocabulary(BYTES, "byte")
         elif vocabulary is None:
             vocabulary = _characters(splits["train"], size)
-        for split in corpora.SPLITS:
+        for split in SPLITS:
             digest.update(f"\0{split}\n".encode())
-            setattr(self, split, _encode(splits[split], vocabulary, digest))
+            ids, count = _encode(splits[split], vocabulary, digest)
+            setattr(self, split, ids)
+            unknown += count
             if len(getattr(self, split)) < 2:
                 raise UserError(f"{name}: too little {split} text; at least 2 characters are needed")
         self.name, self.vocabulary, self.fingerprint = name, vocabulary, digest.hexdigest()
-        sizes = ", ".join(f"{len(getattr(self, split)):,} {split}" for split in corpora.SPLITS)
+        sizes = ", ".join(f"{len(getattr(self, split)):,} {split}" for split in SPLITS)
         kind = "bytes" if level == "byte" else "characters"
         self.description = f"{name}: {sizes} {kind} ({how}), {len(vocabulary) - len(SPECIAL_TOKENS)} different"
+        self.description += f"; {unknown:,} others become <unk>" if unknown else ""
 
 
 def read(task=None, path=None, *, limit=None, level="char", size=None, vocabulary=None):
@@ -72,14 +75,16 @@ def read(task=None, path=None, *, limit=None, level="char", size=None, vocabular
     """
     how = "cut in order"
     if path is not None:
-        path = pathlib.Path(path)
-        name, sources = path.resolve().name, _sources(path, limit, level)
-        how = "as given" if len(sources) > 1 else how
+        path = files.path_of(path)
+        name, (sources, notes) = files.name_of(path), _sources(path, limit, level)
+        how = "; ".join(["as given" if len(sources) > 1 else how, *notes])
     else:
         name, text = task, tasks.running(task)
         if text is None:
             corpus = corpora.load(task, limit=limit)
-            sources, how = {s: "\n".join(getattr(corpus, s)) + "\n" for s in corpora.SPLITS}, "lines split by seed 1"
+            sources = {s: "\n".join(getattr(corpus, s)) + "\n" for s in SPLITS}
+            repeated = f"{corpus.repeated:,} repeated lines left out; " if corpus.repeated else ""
+            how = f"{repeated}lines split by seed 1"
         else:
             sources = {"train": text[:limit]}
     return RunningText(name, _cut(sources, name), how, level, vocabulary, size)
@@ -95,78 +100,74 @@ class _File:
         return self.end - self.start
 
     def cut(self, place):
-        """Returns the text before and after a position, which is moved to the start of the next character."""
+        """Returns the text before and after a position, moved on so that no character and no line end is cut."""
         place += self.start
-        with open(self.path, "rb") as file:
-            file.seek(place)
-            while not self.binary and place < self.end and file.read(1)[0] & 0xC0 == 0x80:
-                place += 1
+        with files.open_file(self.path) as file:
+            file.seek(place - 1)
+            before, after = file.read(1), file.read(1)
+            while not self.binary and (before + after == b"\r\n" or (after and after[0] & 0xC0 == 0x80)):
+                place, before, after = place + 1, after, file.read(1)
+        place = min(place, self.end)
         return _File(self.path, self.start, place, self.binary), _File(self.path, place, self.end, self.binary)
 
     def pieces(self):
-        """Yields the text as str, or the bytes of a binary file."""
-        decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")(), translate=True)
-        with open(self.path, "rb") as file:
+        """Yields the text as str, or the bytes of a binary file; what precedes a bad byte is yielded before the error.
+
+        Raises:
+            UserError: bytes that are not UTF-8 text.
+        """
+        utf8, lines = codecs.getincrementaldecoder("utf-8")(), io.IncrementalNewlineDecoder(None, translate=True)
+        advice = "save the file as UTF-8, or use --level byte"
+        with files.open_file(self.path) as file:
             file.seek(self.start)
             for place in range(self.start, self.end, CHUNK):
-                data = file.read(min(CHUNK, self.end - place))
+                data, wrong = file.read(min(CHUNK, self.end - place)), None
                 if self.binary:
                     yield data
                     continue
-                if b"\0" in data:
-                    where = place + data.index(b"\0")
-                    raise UserError(
-                        f"{self.path}: binary data at byte {where}; use --level byte, or save the file as UTF-8."
-                    )
                 try:
-                    yield decoder.decode(data, final=place + len(data) >= self.end)
+                    text = utf8.decode(data, final=place + len(data) >= self.end)
                 except UnicodeDecodeError as error:
                     # The decoder counts from the bytes it kept from the chunk before.
                     where = place + error.start - (len(error.object) - len(data))
-                    raise UserError(
-                        f"{self.path}: byte {where} is not UTF-8 text; convert the file, or use --level byte."
-                    ) from None
+                    text, wrong = error.object[: error.start].decode(), f"byte {where} is not UTF-8 text"
+                if "\0" in text:
+                    text = text[: text.index("\0")]
+                    wrong = f"binary data at byte {place + data.index(0)}"
+                if text := lines.decode(text, final=wrong is not None or place + len(data) >= self.end):
+                    yield text
+                if wrong:
+                    raise UserError(f"{files.shown(self.path)}: {wrong}; {advice}.")
 
 
 def _sources(path, limit, level):
-    if not path.exists():
-        raise UserError(f"{path}: no such file or folder.")
-    files = {"train": [path]} if path.is_file() else corpora.files_of_splits(path)
-    return {split: _joined(paths, limit, level == "byte") for split, paths in files.items()}
+    """Returns a dict of split -> `_File`, str or bytes, and notes for people."""
+    splits, notes = ({"train": [path]}, []) if not path.is_dir() else files_of_splits(path)
+    return {split: _joined(paths, limit, level == "byte") for split, paths in splits.items()}, notes
 
 
 def _joined(paths, limit, binary):
-    try:
-        texts = []
-        for path in paths:
-            size = path.stat().st_size
-            if size == 0:
-                raise UserError(f"{path}: this file has no text.")
-            with open(path, "rb") as file:
-                start = 0 if binary or file.read(3) != codecs.BOM_UTF8 else 3
-            texts.append(_File(path, start, size if limit is None else min(size, start + 4 * limit), binary))
-        if len(texts) == 1 and limit is None:
-            return texts[0]
-        # Several files, or the beginning of one, are read into memory.
-        empty = b"" if binary else ""
-        return empty.join(_beginning(text, limit) for text in texts)
-    except OSError as error:
-        raise UserError(f"{error.filename}: {error.strerror or error}.") from None
+    texts = []
+    for path in paths:
+        with files.open_file(path) as file:
+            start, size = 0 if binary else files.skip_mark(file, path), path.stat().st_size
+        if size == start:
+            raise UserError(f"{files.shown(path)}: this file has no text.")
+        # A character has at most 4 bytes.
+        texts.append(_File(path, start, size if limit is None else min(size, start + 4 * limit), binary))
+    if len(texts) == 1 and limit is None:
+        return texts[0]
+    # Several files, or the beginning of one, are read into memory.
+    return (b"" if binary else "").join(_beginning(text, limit) for text in texts)
 
 
 def _beginning(file, limit):
-    whole = file.end == file.path.stat().st_size
     pieces, length = [], 0
-    try:
-        for piece in file.pieces():
-            pieces.append(piece)
-            length += len(piece)
-            if limit is not None and length >= limit:
-                break
-    except UserError:
-        # The bytes read for `limit` characters may end within a character that is not needed.
-        if whole or length < limit:
-            raise
+    for piece in file.pieces():
+        pieces.append(piece)
+        length += len(piece)
+        if limit is not None and length >= limit:
+            break
     return (b"" if file.binary else "").join(pieces)[:limit]
 
 
@@ -202,27 +203,29 @@ def _characters(source, size):
 
 
 def _encode(source, vocabulary, digest):
+    """Returns the ids of a text, and how many of them are `<unk>`; adds the text to a digest."""
     small = np.iinfo("uint8").max, np.iinfo("uint16").max
     dtype = np.dtype("uint8" if len(vocabulary) <= small[0] else "uint16" if len(vocabulary) <= small[1] else "int32")
     table = np.full(0x110000, UNK, dtype)
     for i, token in enumerate(vocabulary.tokens[len(SPECIAL_TOKENS) :], len(SPECIAL_TOKENS)):
         table[ord(token)] = i
-    parts, file = [], None
+    parts, file, unknown = [], None, 0
     for piece in _pieces(source):
         data = piece if isinstance(piece, bytes) else piece.encode("utf-8", "surrogatepass")
         digest.update(data)
         codes = np.frombuffer(data, "uint8") if vocabulary.level == "byte" else _codes(piece)
         parts.append(table[codes])
+        unknown += int(np.count_nonzero(parts[-1] == UNK))
         if sum(map(len, parts)) > batches.IDS_IN_MEMORY:
             file = file or tempfile.TemporaryFile()  # noqa: SIM115 (it must stay open as long as the map)
             np.concatenate(parts).tofile(file)
             parts = []
     rest = np.concatenate(parts) if parts else np.zeros(0, dtype)
     if file is None:
-        return rest
+        return rest, unknown
     rest.tofile(file)
     file.flush()
-    return np.memmap(file, dtype, "r")
+    return np.memmap(file, dtype, "r"), unknown
 
 
 # Command line ---------------------------------------------------------------------------------------------------------

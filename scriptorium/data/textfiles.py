@@ -5,19 +5,29 @@ when needed, so they cost 12 bytes of memory each.
 """
 
 import array
-import codecs
-import csv
 import itertools
-import json
 import re
 from collections.abc import Sequence
 
 from scriptorium import UserError
+from scriptorium.data import files
 
 import numpy as np
 
 LONGEST_ROW = 2**20  # bytes; a longer line is read in pieces of this size
+LAYOUTS = {
+    "auto": "detect it",
+    "lines": "one text per line",
+    "prose": "sentences of running text",
+    "fortune": "entries between lines of a single percent sign",
+}
 _SAMPLE = 5000  # lines used to detect the kind of a file
+_NOTES = {
+    "entries": "read as a fortune file",
+    "wrapped": "prose cut into sentences",
+    "paragraphs": "prose cut into sentences",
+}
+_CODE = re.compile(r"[\\{}=<>_$^|~]|[;&]\s*$")
 
 
 class Lines(Sequence):
@@ -28,10 +38,12 @@ class Lines(Sequence):
         starts: int64 (texts,), where each text begins, in bytes from the beginning of the first file.
         sizes: int32 (texts,), bytes of each text.
         change: function from str to str, applied to each text when it is read; None for none.
+        notes: list of str, for people: how the files were read.
     """
 
-    def __init__(self, paths, starts, sizes, change=None):
+    def __init__(self, paths, starts, sizes, change=None, notes=()):
         self.paths, self.starts, self.sizes, self.change = list(paths), starts, sizes, change
+        self.notes = list(notes)
         self.bounds = np.cumsum([0, *(path.stat().st_size for path in self.paths)])
         self._files = {}
 
@@ -55,10 +67,9 @@ class Lines(Sequence):
         number = 0 if len(self.paths) == 1 else int(np.searchsorted(self.bounds, start, side="right")) - 1
         file = self._files.get((number, buffering))
         if file is None:
-            file = self._files[number, buffering] = open(self.paths[number], "rb", buffering=buffering)  # noqa: SIM115
+            file = self._files[number, buffering] = files.open_file(self.paths[number], buffering)
         file.seek(int(start - self.bounds[number]))
-        text = file.read(int(size)).decode()
-        text = " ".join(text.split()) if "\n" in text else text.strip()
+        text = files.one_line(file.read(int(size)).decode())
         return self.change(text) if self.change else text
 
     def take(self, indices):
@@ -70,7 +81,7 @@ class Lines(Sequence):
         return Lines(self.paths, self.starts, self.sizes, change)
 
 
-def read_texts(paths, limit=None):
+def read_texts(paths, limit=None, layout="auto"):
     """Reads UTF-8 files as texts.
 
     The first 5,000 lines decide which of four kinds a file is: entries separated by lines of a single `%`, as in
@@ -81,6 +92,7 @@ def read_texts(paths, limit=None):
     Args:
         paths: `pathlib.Path`s.
         limit: characters of each file to read; None reads it whole.
+        layout: key of LAYOUTS, the kind of all files; "auto" decides for each as above.
 
     Returns:
         `Lines`, in the order of the files.
@@ -88,19 +100,17 @@ def read_texts(paths, limit=None):
     Raises:
         UserError: a file is missing, unreadable, empty, binary or not UTF-8.
     """
-    starts, sizes, base = array.array("q"), array.array("i"), 0
+    starts, sizes, base, notes = array.array("q"), array.array("i"), 0, {}
     for path in paths:
         before = len(starts)
-        try:
-            for start, size in _spans(path, limit):
-                starts.append(base + start)
-                sizes.append(size)
-            base += path.stat().st_size
-        except OSError as error:
-            raise UserError(f"{path}: {error.strerror or error}.") from None
+        for start, size in _spans(path, limit, layout, notes):
+            starts.append(base + start)
+            sizes.append(size)
+        base += path.stat().st_size
         if len(starts) == before:
-            raise UserError(f"{path}: this file has no text.")
-    return Lines(paths, np.frombuffer(starts, "int64"), np.frombuffer(sizes, "int32"))
+            raise UserError(f"{files.shown(path)}: this file has no text.")
+    notes = [f"{text} ({count:,} lines of sources left out)" if count else text for text, count in notes.items()]
+    return Lines(paths, np.frombuffer(starts, "int64"), np.frombuffer(sizes, "int32"), notes=notes)
 
 
 def lines_of(path, limit=None, empty=False):
@@ -111,17 +121,15 @@ def lines_of(path, limit=None, empty=False):
     Raises:
         UserError: the file is missing, unreadable, binary or not UTF-8.
     """
-    try:
-        return [text.strip() for _, text in _rows(path, limit) if empty or text.strip()]
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror or error}.") from None
+    lines = (files.one_line(text) for _, text in files.rows(path, limit))
+    return [line for line in lines if empty or line]
 
 
 def kind_of(rows):
     """Detects the kind of a file from its first lines, list of str: "lines", "entries", "wrapped" or "paragraphs"."""
     rows = [row.rstrip() for row in rows]
     filled = [row for row in rows if row.strip()]
-    if sum(row == "%" for row in filled) > max(1, len(filled) // 50):
+    if _is_fortune(filled):
         return "entries"
     if sum(map(len, filled)) > 300 * len(filled):
         return "paragraphs"
@@ -136,53 +144,57 @@ def kind_of(rows):
     return "wrapped" if 40 <= width <= 120 and full > 0.6 and ended < 0.4 else "lines"
 
 
-def _rows(path, limit):
-    """Yields the lines of a file as (first byte, str), checking that they are UTF-8 text."""
-    with open(path, "rb") as file:
-        start = len(codecs.BOM_UTF8) if file.read(3) == codecs.BOM_UTF8 else 0
-        file.seek(start)
-        left = float("inf") if limit is None else limit
-        while left > 0 and (row := file.readline(LONGEST_ROW)):
-            if b"\0" in row:
-                where = start + row.index(b"\0")
-                raise UserError(f"{path}: binary data at byte {where}, not text; save UTF-16 text as UTF-8.")
-            try:
-                text = row.decode()
-            except UnicodeDecodeError as error:
-                if error.start == 0 or error.reason != "unexpected end of data" or len(row) < LONGEST_ROW:
-                    where = start + error.start
-                    raise UserError(f"{path}: byte {where} is not UTF-8 text; convert the file to UTF-8.") from None
-                # LONGEST_ROW cut a character in two: it belongs to the next piece.
-                row = row[: error.start]
-                text = row.decode()
-                file.seek(start + len(row))
-            yield start, text if len(text) <= left else text[: int(left)]
-            start, left = start + len(row), left - len(text)
+def _is_fortune(rows):
+    """Whether nonempty lines are those of a fortune file: `%` separates prose, and sources end entries."""
+    separators = [i for i, row in enumerate(rows) if row == "%"]
+    if len(separators) <= max(1, len(rows) // 15):
+        return False
+    # In LaTeX and Matlab, `%` begins other lines too, and lines hold signs that prose hardly ever does.
+    if sum(row.lstrip().startswith("%") for row in rows) > len(separators):
+        return False
+    if sum(bool(_CODE.search(row)) for row in rows) > len(rows) // 50:
+        return False
+    entries = [rows[i + 1 : j] for i, j in itertools.pairwise([-1, *separators, len(rows)])]
+    # A source is the end of its entry: at most two lines follow its first.
+    sources = [any(map(_is_source, entry[:-3])) for entry in entries if any(map(_is_source, entry))]
+    return 2 * sum(map(bool, entries)) > len(entries) and 10 * sum(sources) <= len(sources)
 
 
-def _blocks(rows, kind):
-    """Groups rows that belong together: one row, an entry, or a paragraph."""
+def _is_source(row):
+    return row.strip().startswith(("-- ", "--\t"))
+
+
+def _blocks(rows, kind, hide):
+    """Groups rows that belong together: one row, an entry, or a paragraph; calls `hide` for each line left out."""
     block, size, hidden = [], 0, False
     for start, text in rows:
         bare = text.strip()
         ends = bare == "%" if kind == "entries" else not bare
-        hidden = kind == "entries" and not ends and (hidden or bare.startswith(("-- ", "--\t")))
+        hidden = kind == "entries" and not ends and (hidden or _is_source(bare))
         if block and (ends or kind in ("lines", "paragraphs") or size > LONGEST_ROW):
             yield block
             block, size = [], 0
-        if bare and not ends and not hidden:
+        if bare and hidden:
+            hide()
+        elif bare and not ends:
             block.append((start, text))
             size += len(text)
     if block:
         yield block
 
 
-def _spans(path, limit):
-    """Yields the texts of a file as (first byte, size in bytes)."""
-    rows = _rows(path, limit)
+def _spans(path, limit, layout, notes):
+    """Yields the texts of a file as (first byte, size in bytes), and counts the lines it leaves out in `notes`."""
+    rows = files.rows(path, limit, LONGEST_ROW)
     sample = list(itertools.islice(rows, _SAMPLE))
-    kind = kind_of([text for _, text in sample])
-    for block in _blocks(itertools.chain(sample, rows), kind):
+    kind = _kind_asked_for(layout, sample) or kind_of([text for _, text in sample])
+    note = _NOTES.get(kind)
+    notes |= {note: notes.get(note, 0)} if note else {}
+
+    def hide():
+        notes[note] += 1
+
+    for block in _blocks(itertools.chain(sample, rows), kind, hide):
         start, text = block[0][0], "".join(text for _, text in block)
         for piece in split_sentences(text) if kind in ("wrapped", "paragraphs") else [text]:
             size = len(piece.encode())
@@ -190,6 +202,13 @@ def _spans(path, limit):
                 skipped = len(piece[: len(piece) - len(piece.lstrip())].encode())
                 yield start + skipped, len(piece.strip().encode())
             start += size
+
+
+def _kind_asked_for(layout, sample):
+    if layout == "prose":
+        filled = [text for _, text in sample if text.strip()]
+        return "paragraphs" if sum(map(len, filled)) > 300 * len(filled) else "wrapped"
+    return {"lines": "lines", "fortune": "entries"}.get(layout)
 
 
 _END = re.compile(r"[.?!]+[\"')\]”’*]*(?=\s+[\"'(\[“‘`*]*[A-Z0-9])|[。！？…]+[”’」』）]*|[.?!]+[\"')\]”’]*\s*$")
@@ -221,51 +240,3 @@ def split_sentences(text):
     elif start < len(text):
         pieces[-1] += text[start:]
     return pieces
-
-
-TABLES = (".csv", ".jsonl", ".json")
-
-
-def read_table(path, limit=None):
-    """Reads a table with a column `text` and, optionally, a column `label`.
-
-    Args:
-        path: `pathlib.Path` with a suffix from TABLES.
-        limit: characters of the file to read; a row that this cuts is left out.
-
-    Returns:
-        list of (label, text): white space in texts becomes single spaces, empty texts are left out, and a missing
-        label is "".
-
-    Raises:
-        UserError: no column `text`, a line that is not a JSON object, or an unreadable file.
-    """
-    lines = lines_of(path, limit)
-    if limit is not None and path.stat().st_size > limit:
-        lines = lines[:-1]  # cut off somewhere
-    rows = _rows_of_csv(path, lines) if path.suffix.lower() == ".csv" else _rows_of_json(path, lines)
-    pairs = ((row.get("label"), " ".join(str(row.get("text") or "").split())) for row in rows)
-    return [("" if label is None else str(label).strip(), text) for label, text in pairs if text]
-
-
-def _rows_of_csv(path, lines):
-    reader = csv.DictReader(f"{line}\n" for line in lines)
-    if "text" not in (reader.fieldnames or ()):
-        raise UserError(
-            f"{path}: there is no column `text`; the columns are: {', '.join(reader.fieldnames or ()) or 'none'}."
-        )
-    try:
-        yield from reader
-    except csv.Error as error:
-        raise UserError(f"{path}: line {reader.line_num}: {error}.") from None
-
-
-def _rows_of_json(path, lines):
-    for number, line in enumerate(lines, 1):
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{path}: object {number} is not valid JSON: {error}.") from None
-        if not isinstance(row, dict) or "text" not in row:
-            raise UserError(f"{path}: object {number} is not a JSON object with a key `text`.")
-        yield row

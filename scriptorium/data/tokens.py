@@ -9,6 +9,8 @@ from scriptorium.data.textfiles import Lines
 
 import numpy as np
 
+# Thai, Lao, Tibetan, Burmese; Khmer; Tai; Balinese; Javanese; more Burmese and Tai.
+_NO_SPACES = "[\u0e00-\u109f\u1780-\u17ff\u1950-\u19ff\u1a20-\u1aaf\u1b00-\u1b7f\ua980-\ua9ff\uaa60-\uaadf]"
 TOKENS = {"word": "words", "space": "words split at spaces", "char": "characters", "byte": "bytes", "bpe": "byte pairs"}
 
 
@@ -18,7 +20,14 @@ def tokens_of(given, level):
     joined = "\n".join(texts[i] for i in np.linspace(0, len(texts) - 1, min(len(texts), 1000)).astype(int))
     kana = len(re.findall("[\u3041-\u30ff]", joined))
     signs = kana + len(re.findall("[\u3400-\u9fff\U00020000-\U0003ffff]", joined))
-    if 2 * signs < sum(map(str.isalpha, joined)) or not signs:
+    letters, others = sum(map(str.isalpha, joined)), len(re.findall(_NO_SPACES, joined))
+    if others and 2 * others >= letters:
+        if 5 * joined.count(" ") > others:
+            return given, level or "space", "en"
+        if level in ("word", "space"):
+            raise UserError("This text has no spaces between its words: use --level char.")
+        return given, level or "char", "en"  # its spaces, between phrases, are kept
+    if 2 * signs < letters or not signs:
         return given, level or ("space" if _is_tokenized(joined) else "word"), "en"
     language = "ja" if 20 * kana > signs else "zh"
     spaced = 5 * joined.count(" ") > signs

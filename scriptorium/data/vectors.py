@@ -1,6 +1,9 @@
 """Reads pretrained word vectors."""
 
+import zipfile
+
 from scriptorium import UserError
+from scriptorium.data import files
 
 import numpy as np
 
@@ -18,28 +21,53 @@ def read_vectors(path, vocabulary, matrix):
         float32 (vocab_size, width), and how many tokens were in the file.
     """
     matrix = np.array(matrix, "float32")
+    if str(path).lower().endswith(".npy"):
+        values = _read_array(path)
+        if values.shape != matrix.shape:
+            raise UserError(f"{files.shown(path)} holds an array of {values.shape}; the model needs {matrix.shape}")
+        return values, len(values)
+    width, found = matrix.shape[1], set()
+    for number, (_, line) in enumerate(files.rows(path), 1):
+        # A token may hold spaces: the numbers are the last fields.
+        fields = [field for field in line.rstrip("\r\n").replace("\t", " ").split(" ") if field]
+        if not fields or (number == 1 and len(fields) == 2 and all(map(str.isdecimal, fields))):
+            continue  # word2vec's header: count and width
+        token, numbers = " ".join(fields[:-width]), fields[-width:]
+        if not token or (len(fields) > width + 1 and all(map(_is_number, fields[1:]))):
+            count = len(fields) - 1
+            what = f"{count} number(s), but --embedding-dim is {width}"
+            raise UserError(f"{files.shown(path)}, line {number}: {what}")
+        if token in vocabulary.index:
+            try:
+                values = np.array(numbers, "float32")
+            except ValueError:
+                values = np.full(1, np.nan)
+            if not np.isfinite(values).all():
+                raise UserError(f"{files.shown(path)}, line {number}: the last {width} fields are not all numbers")
+            matrix[vocabulary.index[token]] = values
+            found.add(token)
+    return matrix, len(found)
+
+
+def _is_number(text):
     try:
-        if str(path).endswith(".npy"):
-            values = np.load(path, allow_pickle=False)
-            if values.shape != matrix.shape:
-                raise UserError(f"{path} holds an array of {values.shape}; the model needs {matrix.shape}")
-            return values.astype("float32"), len(values)
-        found = 0
-        with open(path, encoding="utf-8") as lines:
-            for number, line in enumerate(lines, 1):
-                token, *values = line.rstrip().split(" ")
-                if number == 1 and len(values) == 1:  # word2vec's header: count and width
-                    continue
-                if len(values) != matrix.shape[1]:
-                    raise UserError(
-                        f"{path}, line {number}: {len(values)} numbers, but --embedding-dim is {matrix.shape[1]}"
-                    )
-                if token in vocabulary.index:
-                    matrix[vocabulary.index[token]] = np.array(values, "float32")
-                    found += 1
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot read word vectors: {error}") from error
-    return matrix, found
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _read_array(path):
+    """Returns the array of a .npy file as float32."""
+    with files.open_file(path) as file:
+        try:
+            values = np.load(file, allow_pickle=False)
+            values = values.astype("float32") if isinstance(values, np.ndarray) else None
+        except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            raise UserError(f"{files.shown(path)}: cannot read word vectors: {error}") from None
+    if values is None or not np.isfinite(values).all():
+        raise UserError(f"{files.shown(path)}: cannot read word vectors: it is not an array of finite numbers")
+    return values
 
 
 def start_from_vectors(path, vocabulary, embeddings):
@@ -50,4 +78,4 @@ def start_from_vectors(path, vocabulary, embeddings):
     """
     matrix, found = read_vectors(path, vocabulary, embeddings.numpy())
     embeddings.assign(matrix)
-    return f"; {found:,} word vectors from {path}"
+    return f"; {found:,} word vectors from {files.shown(path)}"

@@ -1,14 +1,18 @@
 """Text to ids and back: words, characters, bytes or byte pairs.
 
 Ids are the same in all scripts: `<pad>` 0, `<start>` 1, `<unk>` 2, `<eos>` 3, then the tokens of the corpus from the
-most frequent to the least.
+most frequent to the least. A token of the corpus that is spelled `<pad>`, `<start>` or `<eos>` is a word like any
+other, with an id of its own; `<unk>` is what corpora write for an unknown word, and has the id 2.
 """
 
 import collections
+import contextlib
+import csv
 import functools
 import json
 
-from scriptorium.data import textfiles
+from scriptorium import UserError
+from scriptorium.data import files, textfiles
 
 import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -30,7 +34,7 @@ class Vocabulary:
     """The tokens of a corpus in id order; encodes text to ids and decodes ids to text.
 
     Args:
-        tokens: list of str in id order, the four special tokens first.
+        tokens: list of str in id order, the four special tokens first; the others may be spelled like them.
         level: "word" (lowercased, split as in the Penn Treebank: `do n't`), "space" (split at white space), "char",
             "byte" (of UTF-8, each written as the character with that code) or "bpe" (see `learn_byte_pairs`).
         language: language code of the corpus; "zh" and "ja" are written without spaces.
@@ -38,14 +42,15 @@ class Vocabulary:
     """
 
     def __init__(self, tokens, level="word", language="en", merges=()):
-        if tuple(tokens[: len(SPECIAL_TOKENS)]) != SPECIAL_TOKENS or len(set(tokens)) != len(tokens):
+        words = tokens[len(SPECIAL_TOKENS) :]
+        if tuple(tokens[: len(SPECIAL_TOKENS)]) != SPECIAL_TOKENS or len(set(words)) != len(words):
             raise ValueError("A vocabulary must start with the special tokens and hold each token once.")
         if level not in LEVELS:
             raise ValueError(f"Unknown level {level!r}; use one of {', '.join(LEVELS)}.")
         self.tokens, self.level, self.language, self.merges = list(tokens), level, language, merges
-        self.index = {token: i for i, token in enumerate(self.tokens)}
-        self._longest = max(map(len, self.tokens[len(SPECIAL_TOKENS) :]), default=1)
-        self._pieces = byte_pair_splitter(self.tokens, merges) if level == "bpe" else None
+        self.index = {"<unk>": UNK} | {word: i for i, word in enumerate(words, len(SPECIAL_TOKENS))}
+        self._longest = max(map(len, words), default=1)
+        self._pieces = byte_pair_splitter(words, merges) if level == "bpe" else None
 
     @classmethod
     def build(cls, texts, level="word", size=None, language="en"):
@@ -57,8 +62,7 @@ class Vocabulary:
         counts = collections.Counter()
         for text in texts:
             counts.update(self.split(text))
-        for token in SPECIAL_TOKENS:
-            counts.pop(token, None)
+        counts.pop("<unk>", None)
         # Ties are broken by the token itself, so that the ids do not depend on the order of the corpus.
         ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
         return cls([*SPECIAL_TOKENS, *(token for token, _ in ranked[:size])], level, language)
@@ -122,12 +126,16 @@ class Vocabulary:
         return " ".join(tokens) if self.level == "space" else _treebank()[1].detokenize(_with_quotes(tokens))
 
     def to_json(self):
-        values = {"level": self.level, "language": self.language, "tokens": self.tokens}
+        """Returns plain JSON values, in which the special tokens are a list of their own."""
+        values = {"level": self.level, "language": self.language, "special": list(SPECIAL_TOKENS)}
+        values["tokens"] = self.tokens[len(SPECIAL_TOKENS) :]
         return values | {"merges": self.merges} if self.merges else values
 
     @classmethod
     def from_json(cls, values):
-        return cls(values["tokens"], values["level"], values["language"], values.get("merges", ()))
+        """Returns the vocabulary of `to_json`; without a list "special", the special tokens begin the list "tokens"."""
+        tokens = [*values.get("special", ()), *values["tokens"]]
+        return cls(tokens, values["level"], values["language"], values.get("merges", ()))
 
 
 def _with_quotes(tokens):
@@ -150,12 +158,54 @@ def strip_special(ids):
 
 
 def read_vocabulary(path, level):
-    """Reads the words of a file, one per line or as rows of id,word, as a `Vocabulary`."""
-    lines = [line.strip() for line in textfiles.lines_of(path)]
-    numbered = all(line.partition(",")[0].isdecimal() and "," in line for line in lines)
-    words = [line.partition(",")[2].strip() if numbered else line for line in lines]
-    words = dict.fromkeys(word for word in words if word and word not in SPECIAL_TOKENS)
+    """Reads the words of a file as a `Vocabulary`.
+
+    Args:
+        path: a text file with one word per line, or a table of two columns, with or without a header, one of which is
+            a number: id,word or word,count. Special tokens at its beginning, and `<unk>`, are left out.
+        level: of the vocabulary; None for "word".
+
+    Raises:
+        UserError: an unreadable file, or one without a word.
+    """
+    lines = textfiles.lines_of(path)
+    if not lines:
+        raise UserError(f"{files.shown(path)}: this file has no words.")
+    words = next(filter(None, (_second_column(lines, sign) for sign in ",;\t")), None)
+    if words is None:
+        words = _unquoted(lines) if str(path).lower().endswith(".csv") else lines
+    first = next((i for i, word in enumerate(words) if word not in SPECIAL_TOKENS), len(words))
+    words = dict.fromkeys(word for word in words[first:] if word and word != "<unk>")
+    if not words:
+        raise UserError(f"{files.shown(path)}: this file has no words.")
     return Vocabulary([*SPECIAL_TOKENS, *words], level or "word")
+
+
+def _second_column(lines, separator):
+    """Returns the words of lines of id and word, or of word and count; None for other lines."""
+    rows = [_fields(line, separator) for line in lines]
+    for number, word in ((0, 1), (1, 0)):
+        # The first line may be a header.
+        if all(len(row) == 2 and row[number].strip().isdecimal() for row in rows[len(rows) > 1 :]):
+            has_header = len(rows[0]) != 2 or not rows[0][number].strip().isdecimal()
+            return [row[word].strip() for row in rows[has_header:]]
+    return None
+
+
+def _fields(line, separator):
+    """Returns the fields of a line of a table; a word after an id may hold the separator and quotes."""
+    with contextlib.suppress(csv.Error):
+        fields = next(csv.reader([line], delimiter=separator, strict=True), [])
+        if len(fields) in (1, 2):
+            return fields
+    number, found, word = line.partition(separator)
+    return [number, word] if found else [line]
+
+
+def _unquoted(lines):
+    """Returns the words of a table of one column, without its header."""
+    words = [_fields(line, ",")[0] if line.startswith('"') else line for line in lines]
+    return words[1:] if words[0].lower() in ("word", "words", "token", "tokens") else words
 
 
 def learn_byte_pairs(texts, size):

@@ -3,6 +3,7 @@
 import functools
 
 from scriptorium.data.batches import Sequences
+from scriptorium.data.corpora import describe
 from scriptorium.data.vocabulary import UNK, strip_special
 from scriptorium.decoding import sampling
 from scriptorium.nn.compiled import Compiled
@@ -87,7 +88,16 @@ def as_text(run, samples):
 def without_unknown(sequences):
     """Returns the `Sequences` that have no unknown words."""
     unknown = np.add.reduceat(sequences.ids == UNK, sequences.starts[:-1]) if len(sequences) else np.zeros(0)
-    return Sequences.from_list([sequences[i] for i in np.flatnonzero(unknown == 0)])
+    kept = Sequences.from_list([sequences[i] for i in np.flatnonzero(unknown == 0)])
+    kept.changes = sequences.changes | {"with unknown words left out": len(sequences) - len(kept)}
+    return kept
+
+
+def drop_unknown(corpus, splits):
+    """Returns the splits, dict of `Sequences`, without unknown words, and describes the corpus anew."""
+    splits = {name: without_unknown(split) for name, split in splits.items()}
+    corpus.description = describe(corpus, splits)
+    return splits
 
 
 class Sampler:

@@ -8,7 +8,7 @@ from scriptorium.command_line import bounded, seed
 # Groups of options that define a run, and the options among them that may change when it is resumed.
 FIXED_GROUPS = ("data", "model", "objective", "training")
 CHANGEABLE = ("epochs", "save_minutes", "max_steps", "dtype")
-TEXT = ("task", "data", "limit")  # compared by the fingerprint of the text, not by their names
+TEXT = ("task", "data", "limit", "layout")  # compared by the fingerprint of the text, not by their names
 
 # Options that choose an action; never restored from a run.
 PASSING = ("resume", "eval", "sample", "name", "logdir", "dry_run")

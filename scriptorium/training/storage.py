@@ -64,7 +64,9 @@ def write_text(path, text):
 
 def write_json(path, values):
     """Writes plain values as a JSON file, atomically."""
-    write_text(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+    # Names of files may hold surrogates, which UTF-8 has no bytes for and JSON can escape.
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def read_json(path):

@@ -3,6 +3,7 @@
 import os
 import time
 
+from scriptorium.data import files
 from scriptorium.training import storage
 
 import numpy as np
@@ -90,7 +91,7 @@ class Board:
         """Writes the options of the run and its final scores, for TensorBoard's table of runs."""
         from tensorboardX import summary
 
-        plain = {k: v if isinstance(v, (bool, int, float, str)) else str(v) for k, v in options.items()}
+        plain = {k: v if isinstance(v, (bool, int, float)) else files.shown(v) for k, v in options.items()}
         numbers = {name: value for name, value in scores.items() if not isinstance(value, str)}
         named = {f"score/{name}": float(value) for name, value in numbers.items()}
         for part in summary.hparams(plain, named):

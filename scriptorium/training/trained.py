@@ -3,9 +3,9 @@
 import importlib
 import math
 import sys
-from pathlib import Path
 
 from scriptorium import ROOT, UserError
+from scriptorium.data import files
 from scriptorium.training import storage
 from scriptorium.training.console import readable
 from scriptorium.training.finding import bundled, find, newest_first, say_bundled
@@ -72,7 +72,7 @@ def mismatch(directory, config, args):
     for dest, value in requested.items():
         if options.get(dest) is None or not math.isclose(options[dest], value):
             return f"has {dest} {options.get(dest)}, not {value:g}"
-    if args.data and corpus.get("name") != Path(args.data).resolve().name:
+    if args.data is not None and corpus.get("name") != files.name_of(args.data):
         return f"was trained on {corpus.get('name')}, not on {args.data}"
     return None
 

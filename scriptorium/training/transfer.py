@@ -9,13 +9,13 @@ from scriptorium.training.finding import find
 
 
 def take_model(run, args, script, also=()):
-    """Copies vocabulary and model options from the run in --init to a new run, before its text is read.
+    """Copies vocabulary, level and model options from the run in --init to a new run, before its text is read.
 
     Args:
         run: new `Run`.
         args: options of the new run, with `init`.
         script: name of the script of both runs.
-        also: options outside the group "model" that shape the model.
+        also: more options outside the group "model" that shape the model.
 
     Returns:
         The other `Run`.
@@ -23,10 +23,13 @@ def take_model(run, args, script, also=()):
     Raises:
         UserError: there is no such run, or an option on the command line contradicts it.
     """
+    if not args.init:
+        raise UserError("--init is empty; is a variable of the shell not set?")
     source = opening.read(find(args.init, args.logdir, (script,)), (script,))
     opening.check_options(source, args)
     groups = args.parser.groups
-    for dest in [*(dest for dest in groups if groups[dest] == "model" and hasattr(args, dest)), *also]:
+    shape = (dest for dest in groups if groups[dest] == "model" and hasattr(args, dest))
+    for dest in [*shape, "level", *also]:
         value = source.options[dest]
         if dest in args.given and getattr(args, dest) != value:
             flag = args.parser.flags[dest]

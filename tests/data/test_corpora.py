@@ -7,14 +7,18 @@ import pathlib
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 from scriptorium import UserError
 from scriptorium.command_line import Parser
 from scriptorium.data import corpora, installed, pydocs, tasks, textfiles
 from scriptorium.data.textfiles import split_sentences
+from scriptorium.data.vocabulary import Vocabulary
+from scriptorium.text_gan.samples import drop_unknown
 
 import pytest
 
+import util
 from util import add_data_options
 
 SHARED = pathlib.Path(__file__).parents[2] / "shared" / "data"
@@ -276,11 +280,44 @@ def test_a_split_is_seeded_and_shares_no_text(tmp_path):
     assert corpus.train == [text for text in numbered(200).splitlines() if text in set(corpus.train)], (
         "order of the file"
     )
-    assert corpus.description == "file.txt: 180 train, 10 valid, 10 test texts (split by seed 1), words"
+    sizes = "180 train, 10 valid, 10 test texts (split by seed 1), words"
+    assert corpus.description == f"file.txt: 300 texts read, 100 repeated ones left out; {sizes}"
     write(path, numbered(50_000))
     assert [len(found) for found in splits(corpora.load(path=path)).values()] == [46_000, 2000, 2000]
     write(path, "a\nb\nc\na\n")
     assert sorted(everything(corpora.load(path=path))) == ["a", "b", "c"]
+
+
+def banner(path, *options):
+    """Returns the description of a text after `util.load`, and its splits."""
+    run = SimpleNamespace(is_new=True, vocabulary=None, options={})
+    args = parser().parse_args(["-D", str(path), *options])
+    args.batch_size = 1
+    corpus, _, found = util.load(run, args)
+    return corpus, found
+
+
+def test_the_banner_counts_what_is_read_and_what_is_kept(tmp_path):
+    for split, sizes in (("train", [1, 2, 3, 4, 9]), ("valid", [2, 9, 9]), ("test", [2, 4])):
+        write(tmp_path / f"{split}.txt", "".join(" ".join("ab"[i % 2] for i in range(n)) + "\n" for n in sizes))
+    description = banner(tmp_path, "-m", "3")[0].description
+    sizes = "3 train (2 too long left out), 1 valid (2 too long left out), 1 test (1 too long left out) texts"
+    assert description == f"{tmp_path.name}: 10 texts read; {sizes} (split as given), words"
+    description = banner(tmp_path, "-m", "3", "-C", "2")[0].description
+    assert "5 train (3 cut), 3 valid (2 cut), 2 test (1 cut) texts" in description
+    assert "left out" not in description
+    corpus, found = banner(tmp_path, "-m", "3", "-w", "1")
+    found = drop_unknown(corpus, found)
+    sizes = [f"{len(found[split])} {split} (" for split in corpora.SPLITS]
+    assert all(size in corpus.description for size in sizes) and "with unknown words left out" in corpus.description
+    assert "50% of the test tokens become <unk>" in corpus.description
+
+
+def test_the_banner_tells_what_a_given_vocabulary_does_not_know():
+    known = Vocabulary.build(["a"], "char")
+    assert util.unknown_note(["aaa"], known) == ""
+    note = "; 40.0% of the tokens are not in the given vocabulary and become <unk>: C B"
+    assert util.unknown_note(["aaCCB", "Caaaa"], known) == note
 
 
 def test_splits_that_are_given_are_kept_as_they_are(tmp_path):
@@ -363,6 +400,12 @@ def test_other_bad_input(tmp_path):
         ("她 在 第{}天 買 了 書 ， 然後 回家 。", "space", "zh"),
         ("今日は{}冊の本を買いました。", "char", "ja"),
         ("Кошка номер {} спит.", "word", "en"),
+        ("สวัสดีครับ ผมชื่อสมชาย{}", "char", "en"),
+        ("ខ្ញុំស្រឡាញ់ភាសាខ្មែរ លេខ{}", "char", "en"),
+        ("ຂ້ອຍຮັກພາສາລາວ ເລກທີ{}", "char", "en"),
+        ("ကျွန်တော်သည် မြန်မာစာကို ချစ်သည်{}", "char", "en"),
+        ("ผม ชื่อ สม ชาย {}", "space", "en"),
+        ("The cat {} said สวัสดี to everyone.", "word", "en"),
     ],
 )
 def test_level_and_language_are_found(tmp_path, monkeypatch, form, level, language):
@@ -372,7 +415,7 @@ def test_level_and_language_are_found(tmp_path, monkeypatch, form, level, langua
     assert (corpus.level, corpus.language) == (level, language)
     by_char = corpora.load(path=path, level="char")
     assert by_char.level == "char" and (" " in by_char.train[0]) == (language == "en")
-    if language != "en" and level == "char":
+    if level == "char":
         with pytest.raises(UserError, match=r"no spaces between its words: .*--level char"):
             corpora.load(path=path, level="word")
 
@@ -490,7 +533,7 @@ def parser():
 def test_options_and_their_older_spellings():
     assert vars(parser().parse_args([])) == {
         **{"task": "alice", "data": None, "limit": None, "max_length": 50, "clip_length": None},
-        **{"top_words": 123, "level": None},
+        **{"top_words": 123, "level": None, "layout": "auto"},
     }
     for words, name, value in [
         ("-t brown|--task brown", "task", "brown"),
@@ -546,7 +589,7 @@ def test_labels_of_lines_of_folders_and_of_splits(tmp_path):
 
 def test_lines_with_different_numbers_of_labels(tmp_path):
     file = write(tmp_path / "names.txt", "a\tb\tanna\nc\tbert\n" * 5)
-    with pytest.raises(UserError, match="some have 1, others 2"):
+    with pytest.raises(UserError, match=r"some have 1, others 2: see names\.txt, line 2, and names\.txt, line 1"):
         corpora.load(path=file, labeled=True)
 
 

@@ -1,8 +1,12 @@
 """Labels of texts: classes, and what is unknown."""
 
+from types import SimpleNamespace
+
 from scriptorium import UserError
+from scriptorium.data import corpora
 from scriptorium.data.labels import Labels
 from scriptorium.names_vae.layers import LabelHead, label_loss
+from scriptorium.names_vae.scores import known_names
 
 import numpy as np
 import pytest
@@ -15,6 +19,31 @@ def test_classes_of_two_kinds():
     assert labels.text([2, 1]) == "it\tf" and labels.text([0, 2]) == "\tm"
     np.testing.assert_array_equal(labels.encode_all(["it\tf", "en\tm"], 2), [[2, 1], [1, 2]])
     np.testing.assert_array_equal(labels.encode_all(None, 2), np.zeros((2, 2)))
+
+
+def test_empty_columns_of_labels_are_unknown(tmp_path):
+    names = [f"name{i}" for i in range(20)]
+    file = tmp_path / "names.txt"
+    file.write_text("\tf\tanna\nit\t\tada\nit\tf\t\nbea\n" + "".join(f"de\tm\t{name}\n" for name in names))
+    corpus = corpora.load(path=file, level="char", labeled=True)
+    found = {
+        name: label
+        for split in corpora.SPLITS
+        for name, label in zip(getattr(corpus, split), corpus.labels[split], strict=True)
+    }
+    assert found == {"anna": "\tf", "ada": "it\t", "bea": "", **dict.fromkeys(names, "de\tm")}
+    assert "1 row(s) without a text left out" in corpus.description
+    labels = Labels.of(found.values())
+    assert labels.kinds == {"label_1": ["de", "it"], "label_2": ["f", "m"]} and labels.encode(found["anna"]) == [0, 1]
+
+
+def test_labels_are_no_part_of_the_names_that_a_run_has_seen(tmp_path):
+    file = tmp_path / "names.txt"
+    file.write_text("".join(f"de\tname{i}\n" for i in range(40)))
+    for options in ({"labels": {"label_1": ["de"]}}, {"labeled": True}):
+        known = known_names(SimpleNamespace(options={"data": str(file), "level": "char", **options}))
+        assert known.seen <= {f"name{i}" for i in range(40)} and len(known.seen) == 36
+        assert known.describe([known.names[0]]) == [f"{known.names[0]}  (seen)"]
 
 
 def test_what_is_asked_for():

@@ -28,6 +28,8 @@ def test_a_folder_keeps_its_splits(tmp_path):
     assert len(text.train) == 121 and len(text.test) == 101
     # Characters that training text does not hold have no id.
     assert UNK in text.valid and UNK not in text.train
+    unknown = sum(int((getattr(text, split) == UNK).sum()) for split in ("valid", "test"))
+    assert text.description.endswith(f"different; {unknown} others become <unk>")
 
 
 def test_pieces_of_a_file_join_to_its_text(tmp_path, monkeypatch):

@@ -2,10 +2,11 @@
 
 import argparse
 
+from scriptorium import UserError
 from scriptorium.command_line import bounded
 from scriptorium.data import batches
-from scriptorium.data.batches import Batches, Sequences, encode_texts
-from scriptorium.data.vocabulary import EOS, PAD, START, UNK, Vocabulary, strip_special
+from scriptorium.data.batches import CUT, EMPTY, TOO_LONG, Batches, Sequences, encode_texts
+from scriptorium.data.vocabulary import EOS, PAD, START, UNK, Vocabulary, read_vocabulary, strip_special
 
 import numpy as np
 import pytest
@@ -18,6 +19,56 @@ def test_special_ids_and_order_by_frequency():
     assert vocabulary.unknown("c a d c") == ["c", "d"]
     with pytest.raises(ValueError):
         Vocabulary(["a", "b"])
+
+
+def test_words_spelled_like_special_tokens_have_ids_of_their_own():
+    text = "<pad> <start> a <eos> a"
+    vocabulary = Vocabulary.build([text, "<unk> <pad>"], "space")
+    ids = vocabulary.encode(text)
+    assert min(ids) > EOS and vocabulary.decode(ids) == text
+    assert vocabulary.encode("<unk> <pad> z").tolist() == [UNK, ids[0], UNK]
+    assert vocabulary.unknown("<pad> <unk> z") == ["z"] and vocabulary.decode([ids[0], UNK]) == "<pad> <unk>"
+    again = Vocabulary.from_json(vocabulary.to_json())
+    assert again.tokens == vocabulary.tokens and again.encode(text).tolist() == ids.tolist()
+    # Where a corpus does not have them, they are unknown words, and never end or pad a text.
+    assert Vocabulary.build(["a"], "space").encode("<pad> <start> <eos> a").tolist() == [UNK, UNK, UNK, 4]
+    pieces = Vocabulary.build(["<pad> <eos> <pad>"] * 30, "bpe", 400)
+    assert min(pieces.encode("<pad> <unk> <eos>")) > EOS
+    assert pieces.decode(pieces.encode("<pad> <unk> <eos>")) == "<pad> <unk> <eos>"
+
+
+def test_vocabularies_of_older_runs_begin_with_the_special_tokens():
+    values = {"level": "space", "language": "en", "tokens": ["<pad>", "<start>", "<unk>", "<eos>", "a"]}
+    vocabulary = Vocabulary.from_json(values)
+    assert vocabulary.tokens == values["tokens"] and vocabulary.encode("a <pad>").tolist() == [4, UNK]
+    assert vocabulary.to_json()["special"] == values["tokens"][:4] and vocabulary.to_json()["tokens"] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("v.txt", '1,","\n2,the\n3,""""\n', [",", "the", '"']),
+        ("v.txt", 'id,word\r\n1,","\r\n2,the\r\n', [",", "the"]),
+        ("v.txt", '1,,\n2,the\n3,"\n', [",", "the", '"']),
+        ("v.txt", '\ufeffid;word\r1;";"\r2;the', [";", "the"]),
+        ("v.txt", "the\t50\na\t30\n", ["the", "a"]),
+        ("v.csv", "word,count\nthe,50\na,30\n", ["the", "a"]),
+        ("v.csv", 'word\n"the"\n","\n', ["the", ","]),
+        ("v.txt", 'the\n"\n","\n<unk>\n', ["the", '"', '","']),
+        ("v.txt", "1\n2\n", ["1", "2"]),
+        ("v.txt", "0,<pad>\n1,<start>\n2,<unk>\n3,<eos>\n4,a\n5,<pad>\n", ["a", "<pad>"]),
+    ],
+)
+def test_words_of_a_file(tmp_path, name, content, words):
+    (tmp_path / name).write_bytes(content.encode())
+    assert read_vocabulary(tmp_path / name, "space").tokens[4:] == words
+
+
+def test_a_file_without_words(tmp_path):
+    for content in ("", "\n", "<unk>\n"):
+        (tmp_path / "v.txt").write_text(content)
+        with pytest.raises(UserError, match=r"v\.txt: this file has no words"):
+            read_vocabulary(tmp_path / "v.txt", None)
 
 
 @pytest.mark.parametrize(
@@ -89,8 +140,9 @@ def test_encode_texts_drops_clips_and_ends():
     sequences = encode_texts(["a b", "", "a b c d", "c"], vocabulary, max_length=3)
     assert [s.tolist() for s in sequences] == [[4, 5, EOS], [6, EOS]]
     assert sequences.dropped == 2
+    assert sequences.changes == {TOO_LONG: 1, EMPTY: 1, CUT: 0}
     clipped = encode_texts(["a b c d"], vocabulary, max_length=3, clip_length=2)
-    assert clipped[0].tolist() == [4, 5, EOS]
+    assert clipped[0].tolist() == [4, 5, EOS] and clipped.changes[CUT] == 1 and clipped.dropped == 0
     assert encode_texts([""], vocabulary, prompt=True)[0].tolist() == [EOS]
 
 

@@ -432,7 +432,8 @@ def test_the_files_of_a_run(straight):
     config = json.loads((directory / "config.json").read_text())
     assert config["script"] == "tiny" and config["options"]["units"] == 8 and config["options"]["epochs"] == 3
     assert config["corpus"]["fingerprint"] == "70-0" and config["dtype"] == "float32" and config["parameters"] > 0
-    assert json.loads((directory / "vocab.json").read_text())["tokens"][:4] == list(SPECIAL_TOKENS)
+    vocabulary = json.loads((directory / "vocab.json").read_text())
+    assert vocabulary["special"] == list(SPECIAL_TOKENS) and not set(SPECIAL_TOKENS) & set(vocabulary["tokens"])
     assert (directory / "history.png").read_bytes().startswith(b"\x89PNG")
     assert [row["epoch"] for row in rows(directory)] == ["1", "2", "3"]
     assert [row["step"] for row in rows(directory)] == ["18", "36", "54"]

@@ -67,3 +67,10 @@ def test_arrays_that_are_not_contiguous_are_kept_as_they_are(tmp_path):
     storage.save_arrays(tmp_path / "file", {}, arrays)
     for name, array in storage.load_arrays(tmp_path / "file")[1].items():
         np.testing.assert_array_equal(array, arrays[name])
+
+
+def test_names_in_another_encoding_come_back_from_json(tmp_path):
+    values = {"data": "n\udcff.txt", "text": "é 中"}
+    storage.write_json(tmp_path / "x.json", values)
+    assert storage.read_json(tmp_path / "x.json") == values
+    assert "é 中" in (tmp_path / "x.json").read_text(encoding="utf-8")

@@ -125,7 +125,7 @@ class Latent:
     @functools.cached_property
     def corpus(self):
         """The text that the run was trained on, or None if it is no longer available."""
-        return corpora.reload_or_none(self.run.options)
+        return corpora.reload_or_none(self.run.options, self.run.config["corpus"].get("fingerprint"))
 
     def texts(self):
         """Returns validation texts, or samples from the prior if the corpus is no longer available."""

@@ -9,6 +9,7 @@ import threading
 import types
 
 from scriptorium import UserError
+from scriptorium.data import corpora
 from scriptorium.data.vocabulary import Vocabulary
 from scriptorium.training import opening, trained
 from scriptorium.training.opening import bundled
@@ -57,7 +58,8 @@ def make_run(logdir, name):
     options = {k: v for k, v in args.items() if k not in ("given", "groups", "flags", "argv")} | more
     options = json.loads(json.dumps(options, default=str))
     vocabulary = Vocabulary.build(texts, level)
-    corpus = {"name": f"{name}.txt", "fingerprint": "", "description": "toy"}
+    text = corpora.reload(options, labeled=name == "names_vae")
+    corpus = {"name": f"{name}.txt", "fingerprint": text.fingerprint, "description": "toy"}
     keras.config.set_dtype_policy("float32")
     keras.utils.set_random_seed(1)
     write_run(logdir / name / "small", name, options, vocabulary, corpus, script.build(options, vocabulary))
@@ -127,6 +129,19 @@ def test_a_text_is_continued_piece_by_piece(client, tools):
     assert len(first) == 20 and first == again != other
     fields = server.Fields({"prompt": "it", "length": 20})
     assert len(list(tools["chars/small"].complete(fields))) > 1
+
+
+def test_a_text_that_is_not_the_run_s_own_is_never_served(runs, tools):
+    secret = runs / "secret.txt"
+    secret.write_text("\n".join(f"secret {i}" for i in range(60)), encoding="utf-8")
+    for script in ("sentences", "names_vae"):
+        codec = tools[f"{script}/small"].codec
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(codec.run.options, "data", str(secret))
+            tool = demo.tool_of(codec)
+            assert tool.corpus is None and not any("secret" in text for text in tool.texts())
+        if script == "names_vae":
+            assert tool.known is None
 
 
 def test_what_a_run_cannot_do_is_a_sentence(client):

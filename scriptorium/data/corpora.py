@@ -6,6 +6,7 @@ larger than BIG_FILE stay there and are read when needed, so a corpus may be lar
 
 import dataclasses
 import hashlib
+import os
 import pathlib
 import random
 import re
@@ -77,7 +78,7 @@ def load(
     """
     labels = None
     if path is not None:
-        path = pathlib.Path(path)
+        path = checked_path(path)
         name = path.resolve().name
         if path.suffix.lower() == ".npz":
             texts, labels = digits.texts(*digits.read(path), rows, direction)
@@ -127,24 +128,39 @@ def reload(options, path=None, labeled=False):
     return load(path=path or options.get("data"), labeled=labeled, **settings)
 
 
-def reload_or_none(options):
-    """Returns the result of `reload`, or None if the text can no longer be read."""
-    try:
-        return reload(options)
-    except (UserError, OSError):
-        return None
+def reload_or_none(options, fingerprint):
+    """Returns the text that a run was trained on, or None if it can no longer be read or is not that text.
+
+    Args:
+        options: dict, the options of the run, which may come from somebody else: they can name any file.
+        fingerprint: that of the text of the run.
+    """
+    for labeled in (False, True) if options.get("data") else (False,):
+        try:
+            corpus = reload(options, labeled=labeled)
+        except (UserError, OSError, TypeError, ValueError):
+            continue
+        if corpus.fingerprint == fingerprint:
+            return corpus
+    return None
+
+
+def checked_path(path):
+    """Returns a path as a Path; raises `UserError` unless it leads to a file or a folder: a pipe may never end."""
+    path = pathlib.Path(path)
+    if not (path.is_file() or path.is_dir()):
+        if not os.path.lexists(path):
+            raise UserError(f"{path}: no such file or folder.")
+        what = "a link that leads nowhere" if path.is_symlink() and not path.exists() else "neither a file nor a folder"
+        raise UserError(f"{path}: this is {what}.")
+    return path
 
 
 # From a path ----------------------------------------------------------------------------------------------------------
 
 
 def _read_path(path, limit, big_file):
-    if not path.is_dir():
-        if not path.exists():
-            raise UserError(f"{path}: no such file or folder.")
-        files = {"train": [path]}
-    else:
-        files = files_of_splits(path, SUFFIXES)
+    files = files_of_splits(path, SUFFIXES) if path.is_dir() else {"train": [path]}
     if any(path.suffix.lower() in TABLES for paths in files.values() for path in paths):
         return _read_labeled(path, limit)[0]
     given = {split: read_texts(paths, limit) for split, paths in files.items()}
@@ -157,10 +173,8 @@ def _read_labeled(path, limit):
     if path.is_dir():
         files = files_of_splits(path, SUFFIXES)
         named = len(files) == 1 and len(files["train"]) > 1
-    elif path.exists():
-        files, named = {"train": [path]}, False
     else:
-        raise UserError(f"{path}: no such file or folder.")
+        files, named = {"train": [path]}, False
     given, labels = {split: [] for split in files}, {split: [] for split in files}
     for split, paths in files.items():
         for file in paths:
@@ -182,6 +196,8 @@ def files_of_splits(folder, suffixes=(".txt",)):
     """Returns the files of a folder with these suffixes, by the split in their names: dict of str -> list of paths."""
     files = sorted(file for file in folder.glob("*.*") if file.suffix.lower() in suffixes)
     texts = [file for file in files if not re.match("readme|licen[cs]e|sources?\\b", file.name.lower())]
+    for file in texts:
+        checked_path(file)
     if not texts:
         raise UserError(f"{folder}: this folder has no {', '.join(suffixes)} files.")
     files = {

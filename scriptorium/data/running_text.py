@@ -6,7 +6,6 @@ A text may have any size: files are read in pieces, and beyond `batches.IDS_IN_M
 import codecs
 import hashlib
 import io
-import pathlib
 import tempfile
 
 from scriptorium import UserError
@@ -72,7 +71,7 @@ def read(task=None, path=None, *, limit=None, level="char", size=None, vocabular
     """
     how = "cut in order"
     if path is not None:
-        path = pathlib.Path(path)
+        path = corpora.checked_path(path)
         name, sources = path.resolve().name, _sources(path, limit, level)
         how = "as given" if len(sources) > 1 else how
     else:
@@ -129,8 +128,6 @@ class _File:
 
 
 def _sources(path, limit, level):
-    if not path.exists():
-        raise UserError(f"{path}: no such file or folder.")
     files = {"train": [path]} if path.is_file() else corpora.files_of_splits(path)
     return {split: _joined(paths, limit, level == "byte") for split, paths in files.items()}
 

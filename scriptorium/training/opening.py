@@ -91,6 +91,8 @@ def read(directory, scripts=None):
     Raises:
         UserError: the run is damaged, or belongs to another script.
     """
+    if PRETRAINED not in directory.resolve().parents:
+        storage.check_directory(directory)
     config = storage.read_json(directory / "config.json")
     kinds = {"script": str, "options": dict, "seed": int, "dtype": str, "corpus": dict}
     for key, kind in kinds.items():

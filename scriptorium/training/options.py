@@ -10,7 +10,7 @@ FIXED_GROUPS = ("data", "model", "objective", "training")
 CHANGEABLE = ("epochs", "save_minutes", "max_steps", "dtype")
 
 # Options that choose an action; never restored from a run.
-PASSING = ("resume", "eval", "sample", "name", "logdir", "dry_run")
+PASSING = ("resume", "eval", "sample", "name", "logdir", "dry_run", "score", "interactive")
 DTYPES = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 
 

@@ -440,7 +440,7 @@ def main(args):
         callbacks.append(report.EpochReport(run, Codec(run), splits["valid"], args.output_every, epochs, ADVICE))
         monitor = "val_neg_elbo" if model.has_latent else "val_nll"
         fit_run(run, train, valid, args, monitor, callbacks, more_epochs=args.pretrain_epochs)
-        run.hparams(run.options, report.evaluate_and_save(run, splits["test"]))
+        report.evaluate_and_save(run, splits["test"])
         report.log_projector(run, splits["valid"])
         if args.interactive:
             report.interact(Codec(run), corpus)

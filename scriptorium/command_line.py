@@ -52,8 +52,9 @@ class Parser(argparse.ArgumentParser):
             argv: list of str; None for the arguments of the process.
 
         Returns:
-            The options, with four more attributes: `given`, the set of destinations given explicitly; `groups`
-            and `flags`, dicts of destination -> title of its group and its first long spelling; `argv`.
+            The options, with five more attributes: `given`, the set of destinations given explicitly; `groups`,
+            `flags` and `defaults`, dicts of destination -> title of its group, its first long spelling and its
+            default; `argv`.
         """
         argv = list(sys.argv[1:] if argv is None else argv)
         args = self.parse_args(argv)
@@ -62,6 +63,7 @@ class Parser(argparse.ArgumentParser):
         given = argparse.Namespace(**dict.fromkeys(vars(args), mark))
         self.parse_args(argv, given)
         args.given = {dest for dest, value in vars(given).items() if value is not mark}
+        args.defaults = {dest: self.get_default(dest) for dest in self.groups}
         args.argv, args.groups, args.flags = argv, self.groups, self.flags
         return args
 

@@ -188,15 +188,22 @@ def open_run(script, args):
             "minutes": 0.0,
         }
         config["options"] = {
-            k: _plain(v) for k, v in vars(args).items() if k not in ("argv", "flags", "given", "groups")
+            k: _plain(v) for k, v in vars(args).items() if k not in ("argv", "defaults", "flags", "given", "groups")
         }
         directory = None if args.dry_run else directory
         run = Run(script, directory, config, is_new=True, logdir=args.logdir, dry_run=args.dry_run)
     run.in_use = requested is not None and args.resume is None
+    run.changed = _changed(run.options, args)
     run.config["dtype_reason"] = set_dtype(args.dtype)
     run.config["dtype"], run.config["device"] = keras.config.dtype_policy().name, device()
     keras.utils.set_random_seed(run.seed)
     return run
+
+
+def _changed(options, args):
+    """Returns the options that define a run and differ from the defaults: a dict of name -> (value, default)."""
+    defaults = {dest: _plain(args.defaults[dest]) for dest, group in args.groups.items() if group in FIXED_GROUPS}
+    return {d: (options[d], default) for d, default in defaults.items() if d in options and options[d] != default}
 
 
 def _take_options(run, args):

@@ -44,6 +44,7 @@ class Run(Outputs):
         self.is_new, self.logdir, self.dry_run = is_new, logdir, dry_run
         self.model = self.lock = self.saved = self.board = None
         self.in_use = False  # opened for sampling or scoring, not for training
+        self.changed = {}
         self.console = Console()
 
     @property
@@ -95,7 +96,7 @@ class Run(Outputs):
             f"device  {self.config['device']}, {self.config['dtype']}: {self.config['dtype_reason']}",
             f"run     {where}, seed {self.seed}",
         )
-
+        self.describe()
         return self
 
     def __enter__(self):

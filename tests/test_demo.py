@@ -262,6 +262,7 @@ def test_each_tab_in_a_browser(page):
     page.click("#texts-walk")
     expect(page.locator("#texts-found li")).to_have_count(9)
     page.click("#tab-continue")
+    assert page.is_hidden("#continue-run")  # there is nothing to choose
     page.fill("#continue-prompt", "it is")
     page.fill("#continue-length", "30")
     page.click("#continue-go")

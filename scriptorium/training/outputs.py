@@ -96,9 +96,9 @@ class Outputs:
 
     def _columns(self):
         values = {"script": self.script, "corpus": self.config["corpus"].get("name")}
-        values |= {name: self.options.get(name) for name in (*MAIN_OPTIONS, *self.changed)}
-        plain = {n: v if isinstance(v, (bool, int, float, str)) else str(v) for n, v in values.items() if v is not None}
-        return plain
+        names = (*MAIN_OPTIONS, *(name for name in self.changed if name not in ("data", "task")))
+        values |= {name: self.options.get(name) for name in names}
+        return {n: v if isinstance(v, (bool, int, float, str)) else str(v) for n, v in values.items() if v is not None}
 
     def log_scores(self, scores):
         """Writes test scores to TensorBoard: all of them as a page under "test", the main ones to the table of runs."""

@@ -348,7 +348,7 @@ def listen(host, port):
     try:
         return socket.create_server((host, port), family=family)
     except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or error
+        reason = str(getattr(error, "strerror", None) or error).partition(" (while")[0]
         raise UserError(f"Cannot serve at {host}:{port}: {reason}. Try another --port or --host.") from error
 
 

@@ -283,7 +283,7 @@ def main(args):
         callbacks = [ResetState(model.carried, train)] if model.carried else []
         callbacks.append(EpochReport(run, text.valid, args.epochs))
         fit_run(run, train, valid, args, "val_nats_per_char", callbacks)
-        run.hparams(run.options, evaluate(run, text.test))
+        evaluate(run, text.test)
 
 
 if __name__ == "__main__":

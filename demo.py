@@ -12,6 +12,7 @@ Try:
 import argparse
 import functools
 import ipaddress
+import itertools
 import logging
 import socket
 
@@ -24,6 +25,7 @@ from scriptorium.training.console import readable
 from scriptorium.training.finding import bundled
 from scriptorium.vae import latent
 from scriptorium.web import server
+from scriptorium.web.listener import Listener
 
 import numpy as np
 
@@ -123,7 +125,7 @@ class Latent:
     @functools.cached_property
     def corpus(self):
         """The text that the run was trained on, or None if it is no longer available."""
-        return corpora.reload_or_none(self.run.options)
+        return corpora.reload_or_none(self.run.options, self.run.config["corpus"].get("fingerprint"))
 
     def texts(self):
         """Returns validation texts, or samples from the prior if the corpus is no longer available."""
@@ -224,7 +226,9 @@ class Running:
         prompt = fields.text("prompt", PROMPT, "")
         length, seed = fields.number("length", 1, 1000, 200, int), fields.number("seed", 0, SEEDS, 1, int)
         # Rounded, because each temperature is compiled.
-        temperature = round(fields.number("temperature", 0, 2, 0.8) * 10) / 10
+        temperature = float(f"{fields.number('temperature', 0, 1000, 0.8):.2g}")
+        if 0 < temperature < 0.001:
+            raise UserError("temperature must be 0, or a number from 0.001 to 1000.")
         fields.nothing_else()
         return self.model.stream(self.writer(temperature), prompt, length, seed)
 
@@ -239,6 +243,29 @@ def tool_of(model):
 
 
 # The page -------------------------------------------------------------------------------------------------------------
+
+
+def corpus_of(run):
+    """Returns the name of the text that a run was trained on."""
+    return str(run.config["corpus"].get("name"))
+
+
+def label_of(key, run):
+    """Returns what the page calls a run: its script, its text and its name; each run has another label.
+
+    Args:
+        key: id of the run, which ends in a number if another run has the same script and name.
+        run: `Run`.
+    """
+    own = key.partition("/")[2]
+    name = "" if own == corpus_of(run) else f", {own}"
+    return f"{run.script}: {corpus_of(run)}{name}{' (bundled)' if run.is_bundled else ''}"
+
+
+def key_of(run, taken):
+    """Returns an id for a run, script/name, with a number if it is taken."""
+    keys = itertools.chain([f"{run.script}/{run.name}"], (f"{run.script}/{run.name} {i}" for i in itertools.count(2)))
+    return next(key for key in keys if key not in taken)
 
 
 def answers_of(tools):
@@ -258,11 +285,10 @@ def answers_of(tools):
         return answer
 
     def runs():
-        rows = [
-            {"id": key, "script": tool.run.script, "corpus": tool.run.config["corpus"].get("name"), **tool.about()}
-            | {"pretrained": tool.run.is_bundled}
-            for key, tool in tools.items()
-        ]
+        rows = []
+        for key, tool in tools.items():
+            about = {"id": key, "label": label_of(key, tool.run), "pretrained": tool.run.is_bundled}
+            rows.append(about | {"script": tool.run.script, "corpus": corpus_of(tool.run), **tool.about()})
         return {"runs": rows}
 
     answers = {"runs": functools.cache(runs)} | {"names": of("names", Names)}
@@ -310,35 +336,48 @@ def parse_args(argv=None):
     add("-T", "--logdir", default=str(ROOT / "runs"), help="folder of the runs")
     add("--host", default="127.0.0.1", help="address to serve at; any other address opens the page to other machines")
     add("--port", type=bounded(int, 0, 65535), default=8000, help="port to serve at; 0: any free port")
-    return parser.parse(argv)
+    args = parser.parse(argv)
+    if not args.host:
+        parser.error("--host is empty")
+    return args
 
 
-def main(args):
-    import waitress
+def listen(host, port):
+    """Returns a socket that listens at an address; raises `UserError` if it is taken, or not of this machine."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except (OSError, UnicodeError) as error:
+        reason = str(getattr(error, "strerror", None) or error).partition(" (while")[0]
+        raise UserError(f"Cannot serve at {host}:{port}: {reason}. Try another --port or --host.") from error
 
-    # Visitors already see that the server is busy; the console need not repeat it.
-    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+
+def open_tools(directories, logdir):
+    """Opens runs and computes everything once; returns a dict of id -> tool."""
     tools = {}
-    for directory in chosen(args):
+    for directory in {path.resolve(): path for path in directories}.values():
         print(f"opening {readable(directory)}", flush=True)
-        tool = tool_of(trained.load(directory, args.logdir, SCRIPTS))
+        tool = tool_of(trained.load(directory, logdir, SCRIPTS))
         if tool.run.is_bundled:
             print("        bundled with the project; a run of your own will replace it", flush=True)
         tool.warm()
-        tools[f"{tool.run.script}/{tool.run.name}"] = tool
-    try:
-        server_socket = socket.create_server(
-            (args.host, args.port), family=socket.AF_INET6 if ":" in args.host else socket.AF_INET
-        )
-    except OSError as error:
-        raise UserError(f"Cannot serve at {args.host}:{args.port}: {error.strerror}. Try another --port.") from error
-    port = server_socket.getsockname()[1]
-    site = server.Server(*answers_of(tools), names_of(args.host, port)).site
-    if not is_loopback(args.host):
-        print("Warning: anyone on this network can use this page and this machine, without password or encryption.")
-    shown = f"[{args.host}]" if ":" in args.host else args.host
-    print(f"ready   http://{shown}:{port}    (Ctrl-C to stop)", flush=True)
-    waitress.serve(site, sockets=[server_socket], threads=12, channel_timeout=30, connection_limit=100, ident=None)
+        tools[key_of(tool.run, tools)] = tool
+    return tools
+
+
+def main(args):
+    # Visitors already see that the server is busy; the console need not repeat it.
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+    # Opening the runs takes a minute: a port that is taken shows first.
+    with listen(args.host, args.port) as listening:
+        tools = open_tools(chosen(args), args.logdir)
+        port = listening.getsockname()[1]
+        site = server.Server(*answers_of(tools), names_of(args.host, port)).site
+        if not is_loopback(args.host):
+            print("Warning: anyone on this network can use this page and this machine, without password or encryption.")
+        shown = f"[{args.host}]" if ":" in args.host else args.host
+        print(f"ready   http://{shown}:{port}    (Ctrl-C to stop)", flush=True)
+        Listener(site, listening, server.MAX_BYTES).run()
 
 
 if __name__ == "__main__":

@@ -132,11 +132,16 @@ def show(run, rows, args):
 
 
 def read_cloud(codec, args):
-    """Returns the codes of `CLOUD` validation texts, float (texts, numbers per code)."""
+    """Returns the codes of `CLOUD` validation texts, or of samples, float (texts, numbers per code)."""
     run, options = codec.run, codec.run.options
     corpus = corpora.reload(options, args.data)
     if corpus.fingerprint != run.config["corpus"].get("fingerprint"):
-        note(f"{corpus.name} is not the text that {run.name} was trained on; drawing it anyway")
+        other = f"{corpus.name} is not the text that {run.name} was trained on"
+        if options.get("data") and not args.data:
+            # A run of somebody else may name any file: only --data makes it a text to draw.
+            note(f"{other}; drawing samples instead")
+            return codec.sample_prior(CLOUD, run.seed).reshape(CLOUD, -1)
+        note(f"{other}; drawing it anyway")
     chosen = np.linspace(0, len(corpus.valid) - 1, min(CLOUD, len(corpus.valid))).astype(int)
     texts, longest = [corpus.valid[int(i)] for i in chosen], options.get("max_length") or math.inf
     short = [text for text in texts if len(run.vocabulary.split(text)) <= longest]
@@ -147,7 +152,7 @@ def read_cloud(codec, args):
 def draw(path, run, cloud, z, rows, mode):
     """Writes a figure of a walk over a cloud of codes."""
     labels = [(row["point"], row["text"]) for row in collapsed(run, rows)]
-    title = f"{run.name}: {mode} walk over the codes of {len(cloud)} validation texts"
+    title = f"{run.name}: {mode} walk over the codes of {len(cloud)} texts"
     figure, missing = pictures.walk(cloud, z.reshape(len(z), -1), labels, title)
     with storage.replacing(path) as temporary:
         pictures.save(figure, temporary)

@@ -543,7 +543,7 @@ def main(args):
         report.log_projector(run, splits["valid"], means=codec.mean_latents)
         fit_run(run, train, valid, args, "val_neg_elbo" if model.has_latent else "val_nll", callbacks)
         report.log_projector(run, splits["valid"], means=codec.mean_latents, title=f"{run.name}: codes of names")
-        run.hparams(run.options, report.evaluate_and_save(run, splits["test"], evaluate=scores.evaluate))
+        report.evaluate_and_save(run, splits["test"], evaluate=scores.evaluate)
 
 
 if __name__ == "__main__":

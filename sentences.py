@@ -436,9 +436,9 @@ def use(run, args):
         report.talk(codec, args)
         return
     if args.interactive:
-        corpus = corpora.reload_or_none(run.options)
-        if corpus is None or corpus.fingerprint != run.config["corpus"]["fingerprint"]:
-            note(f"corpus is not the text that {run.name} was trained on, which cannot be made again here")
+        corpus = corpora.reload_or_none(run.options, run.config["corpus"].get("fingerprint"))
+        if corpus is None:
+            note(f"The text of {run.name} cannot be made again here, so there is no corpus.")
         report.interact(codec, corpus)
     else:
         report.evaluate_and_save(run, load(run, args)[2]["test"], args.iw_samples)
@@ -463,7 +463,7 @@ def main(args):
         callbacks.append(report.EpochReport(run, Codec(run), splits["valid"], args.output_every, epochs, ADVICE))
         monitor = "val_neg_elbo" if model.has_latent else "val_nll"
         fit_run(run, train, valid, args, monitor, callbacks, more_epochs=args.pretrain_epochs)
-        run.hparams(run.options, report.evaluate_and_save(run, splits["test"]))
+        report.evaluate_and_save(run, splits["test"])
         report.log_projector(run, splits["valid"])
         if args.interactive:
             report.interact(Codec(run), corpus)

@@ -742,7 +742,7 @@ def main(args):
         monitor = "val_nll" if args.mode == "mle" else "val_reverse_lm_score"
         fit_run(run, train, valid, args, monitor, [evaluation.EpochReport(run, judge, args.epochs)])
         likelihood = evaluation.load_likelihood_generator(run, build)
-        run.hparams(run.options, evaluation.evaluate(run, corpus, splits["train"], args, 2000, likelihood))
+        evaluation.evaluate(run, corpus, splits["train"], args, 2000, likelihood)
 
 
 if __name__ == "__main__":

@@ -536,7 +536,7 @@ def main(args):
         codec = TransformerCodec(run)
         callbacks = [CodesReport(run, codec, splits["valid"], args.output_every, args.epochs, kind)]
         fit_run(run, train, valid, args, "val_neg_elbo" if model.gaussian else "val_nll", callbacks)
-        run.hparams(run.options, evaluate(run, args, kind, splits, 0))
+        evaluate(run, args, kind, splits, 0)
         report.log_projector(run, splits["valid"])
 
 

@@ -381,7 +381,7 @@ def main(args):
         # The averages come last, so that samples are drawn from them.
         callbacks += [EpochReport(run, args.epochs), *([AverageWeights()] if args.ema else [])]
         fit_run(run, train, valid, args, "val_perplexity", callbacks)
-        run.hparams(run.options, evaluate(run, splits["test"], args))
+        evaluate(run, splits["test"], args)
 
 
 if __name__ == "__main__":

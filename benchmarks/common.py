@@ -97,7 +97,8 @@ def torch_training(model, dtype):
 
 def options_of(args):
     """Returns the options for a script's `build`, a dict, from the result of its `parse_args`."""
-    return {name: value for name, value in vars(args).items() if name not in ("given", "groups", "flags", "argv")}
+    own = ("given", "groups", "flags", "defaults", "argv")  # of `Parser`
+    return {name: value for name, value in vars(args).items() if name not in own}
 
 
 def scores_of(run):

@@ -28,7 +28,7 @@ def ours(count, length):
     import chars
 
     set_dtype("auto")
-    names = ("given", "groups", "flags", "argv")
+    names = ("given", "groups", "flags", "defaults", "argv")
     options = {name: value for name, value in vars(chars.parse_args([])).items() if name not in names}
     writer = language_model.Writer(chars.build(options, range(VOCABULARY)), chunk=length)
     return lambda: writer.continue_(writer.start([[4]] * count))

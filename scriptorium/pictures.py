@@ -173,9 +173,10 @@ def figure_of(width=7.0, height=4.0):
     return figure
 
 
-def bars(title, values):
-    """Returns a figure with one bar for each of `values` (n,)."""
+def bars(title, values, xlabel, ylabel):
+    """Returns a figure with one bar for each of `values` (n,), numbered from 0."""
     figure = figure_of()
-    axes = figure.add_subplot(title=title, xlabel="dimension")
+    axes = figure.add_subplot(title=title, xlabel=xlabel, ylabel=ylabel)
     axes.bar(range(len(values)), values)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     return figure

@@ -4,18 +4,22 @@ import argparse
 import json
 import re
 import shutil
+import socket
 import threading
+import types
 
 from scriptorium import UserError
+from scriptorium.data import corpora
 from scriptorium.data.vocabulary import Vocabulary
 from scriptorium.training import finding, trained
 from scriptorium.training.finding import bundled
 from scriptorium.web import server
+from scriptorium.web.listener import Listener
 
 import keras
 import numpy as np
 import pytest
-from helpers import write_run
+from helpers import run_here, write_run
 
 import chars
 import demo
@@ -54,7 +58,8 @@ def make_run(logdir, name):
     options = {k: v for k, v in args.items() if k not in ("given", "groups", "flags", "argv")} | more
     options = json.loads(json.dumps(options, default=str))
     vocabulary = Vocabulary.build(texts, level)
-    corpus = {"name": f"{name}.txt", "fingerprint": "", "description": "toy"}
+    text = corpora.reload(options, labeled=name == "names_vae")
+    corpus = {"name": f"{name}.txt", "fingerprint": text.fingerprint, "description": "toy"}
     keras.config.set_dtype_policy("float32")
     keras.utils.set_random_seed(1)
     write_run(logdir / name / "small", name, options, vocabulary, corpus, script.build(options, vocabulary))
@@ -126,6 +131,19 @@ def test_a_text_is_continued_piece_by_piece(client, tools):
     assert len(list(tools["chars/small"].complete(fields))) > 1
 
 
+def test_a_text_that_is_not_the_run_s_own_is_never_served(runs, tools):
+    secret = runs / "secret.txt"
+    secret.write_text("\n".join(f"secret {i}" for i in range(60)), encoding="utf-8")
+    for script in ("sentences", "names_vae"):
+        codec = tools[f"{script}/small"].codec
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(codec.run.options, "data", str(secret))
+            tool = demo.tool_of(codec)
+            assert tool.corpus is None and not any("secret" in text for text in tool.texts())
+        if script == "names_vae":
+            assert tool.known is None
+
+
 def test_what_a_run_cannot_do_is_a_sentence(client):
     for response in (
         ask(client, "names", "sentences"),
@@ -150,6 +168,29 @@ def test_runs_that_fit_are_opened_else_those_that_come_with_the_project(tmp_path
         demo.chosen(args)
 
 
+def test_a_taken_port_shows_before_a_run_is_opened(monkeypatch):
+    monkeypatch.setattr(demo, "open_tools", lambda *_: pytest.fail("a run was opened"))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = run_here(demo, "--port", port, status=2)
+    assert done.stderr.startswith(f"demo.py: error: Cannot serve at 127.0.0.1:{port}") and done.stderr.count("\n") == 1
+    for host in ("a" * 70, "::1::1"):
+        assert "Cannot serve at" in run_here(demo, "--port", 0, "--host", host, status=2).stderr
+    assert "--host is empty" in run_here(demo, "--host", "", status=2).stderr
+
+
+def test_each_run_has_a_label_of_its_own():
+    rows = [("a", "pydocs", False), ("b", "pydocs", False), ("a", "pydocs", False), ("pydocs", "pydocs", True)]
+    labels, taken = [], []
+    for name, corpus, bundled_run in rows:
+        config = {"corpus": {"name": corpus}}
+        run = types.SimpleNamespace(script="sentences", name=name, config=config, is_bundled=bundled_run)
+        taken.append(demo.key_of(run, taken))
+        labels.append(demo.label_of(taken[-1], run))
+    assert taken == ["sentences/a", "sentences/b", "sentences/a 2", "sentences/pydocs"]
+    assert labels == [f"sentences: pydocs{rest}" for rest in (", a", ", b", ", a 2", " (bundled)")]
+
+
 def test_addresses():
     assert demo.is_loopback("localhost") and demo.is_loopback("127.0.0.2") and demo.is_loopback("::1")
     assert not demo.is_loopback("0.0.0.0") and not demo.is_loopback("example.org")
@@ -167,14 +208,13 @@ def page(tools):
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if not path:
         pytest.skip("no Chromium is installed (apt-get install chromium)")
-    import waitress.server
-
     for tool in tools.values():
         tool.warm()
-    hosts = set()
-    site = waitress.server.create_server(server.Server(*demo.answers_of(tools), hosts).site, host="127.0.0.1", port=0)
-    port = site.effective_port
-    hosts |= demo.names_of("127.0.0.1", port)
+    listening = demo.listen("127.0.0.1", 0)
+    port = listening.getsockname()[1]
+    # A second run of names, so that there is one to choose.
+    answers = demo.answers_of(tools | {"names_vae/other": tools["names_vae/small"]})
+    site = Listener(server.Server(*answers, demo.names_of("127.0.0.1", port)).site, listening, server.MAX_BYTES)
     threading.Thread(target=site.run, daemon=True).start()
     with browsers.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
@@ -188,7 +228,7 @@ def page(tools):
         page.wait_for_selector("#names-found li")
         yield page
         browser.close()
-    site.close()
+    site.stop()
 
 
 def test_each_tab_in_a_browser(page):
@@ -201,6 +241,12 @@ def test_each_tab_in_a_browser(page):
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.click("#tab-names")
     expect(page.locator("#names-language option")).to_have_text(["any", "English", "German"])
+    expect(page.locator("#names-run option")).to_have_text(
+        [f"names_vae: names_vae.txt, {n}" for n in ("small", "other")]
+    )
+    page.select_option("#names-run", "names_vae/other")
+    expect(page.locator("#names-language option")).to_have_text(["any", "English", "German"])
+    expect(page.locator("#names-found li")).to_have_count(12)
     page.fill("#names-prefix", "an")
     page.fill("#names-count", "7")
     page.click("#names-form button")
@@ -216,6 +262,7 @@ def test_each_tab_in_a_browser(page):
     page.click("#texts-walk")
     expect(page.locator("#texts-found li")).to_have_count(9)
     page.click("#tab-continue")
+    assert page.is_hidden("#continue-run")  # there is nothing to choose
     page.fill("#continue-prompt", "it is")
     page.fill("#continue-length", "30")
     page.click("#continue-go")

@@ -161,12 +161,22 @@ def reload(options, path=None, labeled=None):
     return load(path=options.get("data") if path is None else path, labeled=labeled, **settings)
 
 
-def reload_or_none(options):
-    """Returns the result of `reload`, or None if the text can no longer be read."""
-    try:
-        return reload(options)
-    except (UserError, OSError):
-        return None
+def reload_or_none(options, fingerprint):
+    """Returns the text that a run was trained on, or None if it can no longer be read or is not that text.
+
+    Args:
+        options: dict, the options of the run, which may come from somebody else: they can name any file.
+        fingerprint: that of the text of the run.
+    """
+    known = options.get("labeled", "labels" in options)
+    for labeled in dict.fromkeys((known, False, True)) if options.get("data") else (known,):
+        try:
+            corpus = reload(options, labeled=labeled)
+        except (UserError, OSError, TypeError, ValueError):
+            continue
+        if corpus.fingerprint == fingerprint:
+            return corpus
+    return None
 
 
 # Splits ----------------------------------------------------------------------------------------------------

@@ -129,5 +129,5 @@ class Known:
 
 def known_names(run):
     """Returns `Known` of the names that a run was trained on, or None if they can no longer be read."""
-    corpus = corpora.reload_or_none(run.options)
+    corpus = corpora.reload_or_none(run.options, run.config["corpus"].get("fingerprint"))
     return Known(corpus.train) if corpus else None

@@ -19,7 +19,7 @@ from scriptorium.nn.device import device, set_dtype
 from scriptorium.streams import note
 from scriptorium.training import storage
 from scriptorium.training.console import readable
-from scriptorium.training.finding import find, say_unfinished
+from scriptorium.training.finding import PRETRAINED, find, say_unfinished
 from scriptorium.training.options import CHANGEABLE, DTYPES, FIXED_GROUPS, PASSING, TEXT
 from scriptorium.training.run import BEST, FORMAT, LAST, Run, another_format, name_is_taken
 
@@ -41,6 +41,8 @@ def read(directory, scripts=None):
     Raises:
         UserError: the run is damaged, or belongs to another script.
     """
+    if PRETRAINED not in directory.resolve().parents:
+        storage.check_directory(directory)
     config = storage.read_json(directory / "config.json")
     kinds = {"script": str, "options": dict, "seed": int, "dtype": str, "corpus": dict}
     wrong = next((key for key, kind in kinds.items() if not isinstance(config.get(key), kind)), None)
@@ -138,6 +140,7 @@ def open_run(script, args):
     script = Path(script).stem
     requested = next((which for which in (args.resume, args.eval, args.sample) if which is not None), None)
     run = _new_run(script, args) if requested is None else _existing_run(script, args, requested)
+    run.changed = _changed(run.options, args.parser)
     run.config["dtype_reason"] = set_dtype(args.dtype)
     run.config["dtype"], run.config["device"] = keras.config.dtype_policy().name, device()
     keras.utils.set_random_seed(run.seed)
@@ -193,6 +196,13 @@ def _existing_run(script, args, which):
         say_unfinished(run)
     args.parser.check_requirements(args)
     return run
+
+
+def _changed(options, parser):
+    """Returns the options that define a run and differ from the defaults: a dict of name -> (value, default)."""
+    fixed = [dest for dest, group in parser.groups.items() if group in FIXED_GROUPS and dest in options]
+    pairs = {dest: (options[dest], _plain(parser.get_default(dest))) for dest in fixed}
+    return {dest: (value, default) for dest, (value, default) in pairs.items() if value != default}
 
 
 def _take_options(run, args):

@@ -1,11 +1,28 @@
 """The outputs of a run: console, samples.txt, eval.json, figures and TensorBoard."""
 
+import shlex
+
+from scriptorium.data import files
 from scriptorium.pictures import bars
 from scriptorium.training import storage
+from scriptorium.training.tensorboard import Board
+
+# Columns of TensorBoard's table of runs, for the scripts that have them. The scores also have curves in training.
+MAIN_OPTIONS = ("units", "embedding_dim", "latent_dim", "batch_size", "learning_rate", "epochs", "seed")
+MAIN_SCORES = ("neg_elbo", "nll", "kl", "perplexity", "nats_per_char", "reverse_lm_score")
+
+
+def markdown(heading, rows):
+    """Returns a table of two columns in Markdown; `rows` is a dict."""
+    cells = {name: str(value).replace("\\", "\\\\").replace("|", "\\|") for name, value in rows.items()}
+    return "\n".join([f"| {heading} | |", "|---|---|", *(f"| {name} | {value} |" for name, value in cells.items())])
 
 
 class Outputs:
-    """The outputs of a `Run`, which has a `directory`, a `console`, and, while it trains, a `board` (else None)."""
+    """The outputs of a `Run`, which has a `directory`, a `console`, and, while it trains, a `board` (else None).
+
+    `changed` holds the options of the run that differ from the defaults: a dict of name -> (value, default).
+    """
 
     def write_json(self, name, values):
         """Writes a JSON file into the directory, whole or not at all."""
@@ -52,14 +69,47 @@ class Outputs:
             self.board.histogram("train", tag, values, step)
 
     def bars(self, tag, values, step):
-        """Writes a bar chart of `values` (n,) to TensorBoard, such as the KL of each dimension."""
-        if self.board:
-            self.board.figure("train", tag, bars(f"{tag}, epoch {step}", values), step)
+        """Writes a bar chart of `values` (n,) to TensorBoard.
 
-    def hparams(self, options, scores):
-        """Writes the options (dict) and final scores (dict of numbers) to TensorBoard's table of runs."""
+        Args:
+            tag: "<quantity>_per_<what a bar is>", such as "kl_per_dimension", which names the axes.
+        """
         if self.board:
-            self.board.hparams(options, scores)
+            quantity, _, axis = tag.partition("_per_")
+            height = {"kl": "KL (nats)"}.get(quantity, quantity)
+            self.board.figure("train", tag, bars(f"{tag}, epoch {step}", values, axis, height), step)
+
+    def describe(self):
+        """Writes to TensorBoard what this run is: a page under "run", and its row in the table of runs."""
+        config, corpus = self.config, self.config["corpus"]
+        rows = {
+            "command": f"`python {self.script}.py {shlex.join(config.get('argv', []))}`",
+            "corpus": corpus.get("description"),
+            "parameters": f"{config['parameters']:,}",
+            "device": f"{config['device']}, {config['dtype']}",
+            "started": config.get("started"),
+        }
+        for name, (value, default) in self.changed.items():
+            rows[name] = f"{value} (default: {default})"
+        self.board.text("train", "run", markdown(f"{self.script}: {self.name}", rows), 0)
+        self.board.row(self._columns())
+        self.board.flush()
+
+    def _columns(self):
+        values = {"script": self.script, "corpus": self.config["corpus"].get("name")}
+        names = (*MAIN_OPTIONS, *(name for name in self.changed if name not in ("data", "task")))
+        values |= {name: self.options.get(name) for name in names}
+        known = {name: value for name, value in values.items() if value is not None}
+        return {name: v if isinstance(v, (bool, int, float)) else files.shown(v) for name, v in known.items()}
+
+    def log_scores(self, scores):
+        """Writes test scores to TensorBoard: all of them as a page under "test", the main ones to the table of runs."""
+        if self.is_bundled:
+            return
+        board = self.board or Board(self.directory, self.console)
+        main = {name: scores[name] for name in MAIN_SCORES if name in scores}
+        shown = {name: f"{value:,.5g}" if isinstance(value, float) else value for name, value in scores.items()}
+        board.row(self._columns(), main, markdown("test split", shown), self.config.get("epochs_done", 0))
 
     def figure(self, tag, figure, step):
         """Writes a matplotlib figure to TensorBoard and, as a PNG file, to the directory."""
@@ -83,6 +133,7 @@ class Outputs:
         """
         self.print_scores(title, scores)
         if not self.dry_run and self.scores_are_its_own:
+            self.log_scores(scores)
             self.write_json("eval.json", scores | {"split": "test", "seconds": round(seconds, 1)})
         return scores
 

@@ -46,6 +46,7 @@ class Run(Outputs):
         self.in_use = False  # opened for sampling or scoring, not for training
         self.text_given = False  # whether the command line names the text of an existing run
         self.scores_are_its_own = True  # whether scores are those of its own test split
+        self.changed = {}
         self.console = Console()
 
     @property
@@ -94,7 +95,7 @@ class Run(Outputs):
             f"device  {self.config['device']}, {self.config['dtype']}: {self.config['dtype_reason']}",
             f"run     {where}, seed {self.seed}",
         )
-
+        self.describe()
         return self
 
     def __enter__(self):

@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import json
 import os
+import stat
 from pathlib import Path
 
 from scriptorium import UserError
@@ -71,6 +72,8 @@ def write_json(path, values):
 
 def read_json(path):
     """Returns the object in a JSON file; raises `UserError` if it is missing or damaged."""
+    if os.path.lexists(path) and not Path(path).is_file():
+        raise UserError(f"{path} is not a regular file.")
     try:
         values = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -78,6 +81,20 @@ def read_json(path):
     if not isinstance(values, dict):
         raise UserError(f"{path} is damaged: it is not a JSON object.")
     return values
+
+
+def check_directory(directory):
+    """Raises `UserError` if a folder holds anything but regular files and folders, at any depth.
+
+    A link in it would be read or written through, and a pipe would never end.
+    """
+    for folder, folders, files in os.walk(directory):
+        for path in (Path(folder, name) for name in (*folders, *files)):
+            with contextlib.suppress(FileNotFoundError):  # a temporary file that has been renamed since
+                mode = path.lstat().st_mode
+                if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                    what = "a link" if stat.S_ISLNK(mode) else "not a regular file"
+                    raise UserError(f"{path} is {what}; the files of a run must be its own. Remove or replace it.")
 
 
 def _digest(facts, arrays):

@@ -3,14 +3,15 @@
 import os
 import time
 
-from scriptorium.data import files
 from scriptorium.training import storage
 
 import numpy as np
 
 
 class Board:
-    """The TensorBoard logs of a run: one event file per directory (`train`, `validation`), opened at first use.
+    """The TensorBoard logs of a run: one event file per directory, opened at first use.
+
+    `train` and `validation` hold curves, texts and pictures, `test` the row in the table of runs and the test scores.
 
     Events are written by the calling thread, and `flush` returns when they are in the file. A full disk loses events,
     but does not stop training.
@@ -32,11 +33,14 @@ class Board:
 
         folder = self.directory / split
         folder.mkdir(exist_ok=True)
+        if split == "test":
+            for earlier in folder.glob("events*"):
+                earlier.unlink()
         self.opened += 1
         # Files are named by the second, so two of the same second need different suffixes.
         writer = EventsWriter(str(folder / "events"), f".{os.getpid()}.{self.opened}")
         first = self.first_step if split == "steps" else self.first_epoch
-        if first is not None:
+        if first is not None and split != "test":
             writer.write_event(Event(step=first, session_log=SessionLog(status=SessionLog.START)))
         return writer
 
@@ -55,7 +59,7 @@ class Board:
         # Nothing after a partial record can be read: the next event starts a new file.
         self.writers.pop(split, None)
         if not self.failed:
-            self.console.say(f"TensorBoard: events could not be written ({error}); training continues.")
+            self.console.say(f"TensorBoard: events could not be written ({error}); everything else continues.")
         self.failed = True
 
     def scalar(self, split, tag, value, step):
@@ -87,17 +91,34 @@ class Board:
         picture = np.asarray(figure.canvas.buffer_rgba())[..., :3]
         self.add(split, summary.image(tag, picture, dataformats="HWC"), step)
 
-    def hparams(self, options, scores):
-        """Writes the options of the run and its final scores, for TensorBoard's table of runs."""
+    def row(self, options, scores=None, page=None, step=0):
+        """Writes the row of the run in TensorBoard's table of runs, in place of an earlier one.
+
+        No row says which columns the table has: TensorBoard shows those of all rows, whatever script wrote them.
+
+        Args:
+            options: dict of name -> bool, number or str, the columns that say what the run is.
+            scores: dict of name -> number, the columns that say how good it is; None while it trains.
+            page: text that appears under "test", in Markdown.
+            step: the step of the scores, so that they stand next to the curves of the same names.
+        """
         from tensorboardX import summary
 
-        plain = {k: v if isinstance(v, (bool, int, float)) else files.shown(v) for k, v in options.items()}
-        numbers = {name: value for name, value in scores.items() if not isinstance(value, str)}
-        named = {f"score/{name}": float(value) for name, value in numbers.items()}
-        for part in summary.hparams(plain, named):
-            self.add("train", part, 0)
-        for tag, value in named.items():
-            self.scalar("train", tag, value, 0)
+        _, start, end = summary.hparams(options, {})
+        self.add("test", start, 0)
+        for name, value in (scores or {}).items():
+            self.scalar("test", name, value, step)
+        if page is not None:
+            self.text("test", "test", page, step)
+        if scores is not None:
+            self.add("test", end, step)
+        # Closed, since a later process may replace the row.
+        writer = self.writers.pop("test", None)
+        if writer is not None:
+            try:
+                writer.close()
+            except OSError as error:
+                self._lost("test", error)
 
     def projector(self, vectors, labels, classes=None):
         """Writes points (n, dimensions), labels and classes, which TensorBoard reads when it first sees the run."""

@@ -6,7 +6,6 @@ The server knows no model: it gets a function for each kind of request.
 import contextlib
 import functools
 import json
-import math
 import threading
 import time
 from pathlib import Path
@@ -15,12 +14,14 @@ from urllib.parse import urlsplit
 from scriptorium import UserError
 
 import flask
+from werkzeug.exceptions import HTTPException
 
 PAGE = Path(__file__).with_name("page")
 MAX_BYTES = 16 * 1024  # of a request
 # Zero-width characters that names in Sinhala, Hindi or Persian need.
 JOINERS = {0x200C: None, 0x200D: None}
 WAITING = 8  # requests that may wait for the model; further ones get "busy"
+STREAMS = 6  # texts that may be streamed at the same time
 PER_SECOND, BURST = 30.0, 60.0  # requests per address: sustained, and at once after a pause
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -101,14 +102,16 @@ class Fields:
         value = " ".join(value.splitlines()) if "\n" in value else value
         if not value.translate(JOINERS).isprintable() or any("\ud800" <= character <= "\udfff" for character in value):
             raise UserError(f"{name} contains characters that cannot be printed.")
-        if not least <= len(value.strip()) or len(value) > most:
-            raise UserError(f"{name} must have {least} to {most} characters, not {len(value.strip())}.")
+        if len(value.strip()) < least or len(value) > most:
+            length = len(value.strip()) if len(value) <= most else len(value)
+            raise UserError(f"{name} must have {least} to {most} characters, not {length}.")
         return value
 
     def number(self, name, least, most, default=None, kind=float):
         """Reads a number from `least` to `most`."""
         value = self._take(name, default)
-        right = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        right = isinstance(value, (int, float)) and not isinstance(value, bool)
+        # NaN and infinity fail the comparison; an integer of any size may be compared, but not turned into a float.
         if not right or not least <= value <= most or (kind is int and value != int(value)):
             what = "an integer" if kind is int else "a number"
             raise UserError(f"{name} must be {what} from {least} to {most}.")
@@ -140,6 +143,7 @@ REFUSALS = {
     413: f"A request may have at most {MAX_BYTES:,} bytes.",
     500: "Something went wrong. The terminal where demo.py runs shows what.",
 }
+BUSY = "Busy: too many requests are waiting for the model. Try again in a moment."
 
 
 def _refusal(status, text, **headers):
@@ -149,14 +153,36 @@ def _refusal(status, text, **headers):
     return response
 
 
+def _http_refusal(wrong):
+    methods = getattr(wrong, "valid_methods", None)
+    allowed = {"Allow": ", ".join(methods)} if methods else {}
+    return _refusal(wrong.code, REFUSALS.get(wrong.code, f"{wrong.name}."), **allowed)
+
+
+def _object(pairs):
+    """Returns a JSON object as a dict; refuses a field that is given twice."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        raise UserError("A field is given twice.")
+    return values
+
+
 def _fields():
     """Returns the `Fields` of the current request."""
     if not flask.request.is_json:
         raise UserError("A request must be JSON, with Content-Type: application/json.")
     try:
-        return Fields(json.loads(flask.request.get_data(cache=False)))
+        return Fields(json.loads(flask.request.get_data(cache=False), object_pairs_hook=_object))
     except (ValueError, RecursionError) as wrong:
         raise UserError("The request is not valid JSON.") from wrong
+
+
+def _same_host(origin, host):
+    """Whether the page that sends a request, its `Origin`, was served by this host."""
+    try:
+        return urlsplit(origin).netloc.lower() == host
+    except ValueError:
+        return False
 
 
 class Server:
@@ -173,15 +199,15 @@ class Server:
 
     def __init__(self, answers, streams, hosts, turns=None, rates=None):
         self.hosts, self.turns, self.rates = hosts, turns or Turns(), rates or Rates()
+        self.streaming = threading.BoundedSemaphore(STREAMS)
         self.site = site = flask.Flask(__name__, static_folder=None)
         site.config["MAX_CONTENT_LENGTH"] = MAX_BYTES
+        site.url_map.merge_slashes = False
         site.before_request(self.check)
         site.after_request(self.add_headers)
         site.register_error_handler(UserError, lambda problem: _refusal(400, " ".join(str(problem).split())))
-        busy = "Busy: too many requests are waiting for the model. Try again in a moment."
-        site.register_error_handler(Busy, lambda _: _refusal(503, busy, **{"Retry-After": "1"}))
-        for status, text in REFUSALS.items():
-            site.register_error_handler(status, lambda _, status=status, text=text: _refusal(status, text))
+        site.register_error_handler(Busy, lambda _: _refusal(503, BUSY, **{"Retry-After": "1"}))
+        site.register_error_handler(HTTPException, _http_refusal)
         for address, (name, kind) in FILES.items():
             content = (PAGE / name).read_bytes()
             self.add(address, "GET", lambda content=content, kind=kind: flask.Response(content, mimetype=kind))
@@ -194,15 +220,15 @@ class Server:
             self.add(f"/api/{name}", "POST", functools.partial(self.stream, function))
 
     def add(self, address, method, function):
-        self.site.add_url_rule(address, address, function, methods=[method])
+        self.site.add_url_rule(address, address, function, methods=[method], provide_automatic_options=False)
 
     def check(self):
         """Refuses a request under another name, from another page, or one too many; returns None to accept it."""
-        request = flask.request
-        if request.host.lower() not in self.hosts:
+        request, host = flask.request, flask.request.host.lower()
+        if host not in self.hosts:
             return _refusal(421, "This page can only be opened on the machine that serves it.")
         origin = request.headers.get("Origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != request.host.lower():
+        if origin is not None and not _same_host(origin, host):
             return _refusal(403, "Requests from other pages are refused.")
         if not self.rates.allows(request.remote_addr):
             return _refusal(429, "Too many requests. Wait a second.", **{"Retry-After": "1"})
@@ -220,19 +246,33 @@ class Server:
             return flask.jsonify(function(fields))
 
     def stream(self, function):
-        with self.turns.turn():
-            pieces = function(_fields())
+        fields = _fields()
+        if not self.streaming.acquire(blocking=False):
+            raise Busy
+        try:
+            # Whatever is wrong with a request shows here, before the answer has begun.
+            with self.turns.turn():
+                pieces = function(fields)
+                first = next(pieces, "")
+        except BaseException:
+            self.streaming.release()
+            raise
 
         def send():
-            while True:
-                try:
-                    with self.turns.turn():
-                        piece = next(pieces, None)
-                except Busy:
-                    time.sleep(0.05)
-                    continue
-                if piece is None:
-                    return
+            piece = first
+            while piece is not None:
                 yield piece
+                piece = self.next_piece(pieces)
 
-        return flask.Response(send(), mimetype="text/plain; charset=utf-8")
+        response = flask.Response(send(), mimetype="text/plain; charset=utf-8")
+        response.call_on_close(self.streaming.release)
+        return response
+
+    def next_piece(self, pieces):
+        """Returns the next piece of a stream, when it is its turn, or None at the end."""
+        while True:
+            try:
+                with self.turns.turn():
+                    return next(pieces, None)
+            except Busy:
+                time.sleep(0.05)

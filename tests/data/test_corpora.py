@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 from scriptorium import UserError
 from scriptorium.command_line import Parser
-from scriptorium.data import corpora, installed, pydocs, tasks, textfiles
+from scriptorium.data import corpora, installed, pydocs, running_text, tasks, textfiles
 from scriptorium.data.textfiles import split_sentences
 from scriptorium.data.vocabulary import Vocabulary
 from scriptorium.text_gan.samples import drop_unknown
@@ -370,6 +370,36 @@ def test_a_bad_file_is_told_in_one_line(tmp_path, content, words, big_file):
     with pytest.raises(UserError) as error:
         corpora.load(path=path, big_file=big_file)
     assert all(word in str(error.value) for word in [*words, "file.txt"]) and "\n" not in str(error.value)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_only_regular_files_are_read(tmp_path):
+    (tmp_path / "folder").mkdir()
+    write(tmp_path / "folder" / "train.txt", numbered(30))
+    for pipe in (tmp_path / "pipe.txt", tmp_path / "folder" / "valid.txt"):
+        os.mkfifo(pipe)
+    (tmp_path / "loop.txt").symlink_to(tmp_path / "loop.txt")
+    (tmp_path / "pipe").symlink_to(tmp_path / "pipe.txt")
+    for name in ("pipe.txt", "folder", "loop.txt", "pipe", "/dev/zero"):
+        for read in (corpora.load, running_text.read):
+            for settings in [{}] if read is running_text.read else [{}, {"labeled": True}]:
+                with pytest.raises(UserError, match="a pipe, not a file|symbolic links|a device, not"):
+                    read(path=tmp_path / name, **settings)
+    (tmp_path / "link.txt").symlink_to(write(tmp_path / "real.txt", numbered(30)))
+    assert corpora.load(path=tmp_path / "link.txt").train
+
+
+@pytest.mark.parametrize("labels", ["", "de\t"])
+def test_the_text_of_a_run_is_read_again_only_if_it_is_that_text(tmp_path, labels):
+    path = write(tmp_path / "file.txt", numbered(30, labels + "word {}"))
+    fingerprint = corpora.load(path=path, labeled=bool(labels)).fingerprint
+    options = {"data": str(path), "limit": None, "level": None}
+    assert corpora.reload_or_none(options, fingerprint).fingerprint == fingerprint
+    assert all("\t" not in text for text in corpora.reload_or_none(options, fingerprint).train)
+    write(path, numbered(31, labels + "word {}"))
+    assert corpora.reload_or_none(options, fingerprint) is None
+    for wrong in ({"data": "/etc/passwd"}, {"data": 3}, {"data": [1]}, {"task": "none"}, {"task": []}, {"limit": "x"}):
+        assert corpora.reload_or_none(options | {"data": None} | wrong, "") is None
 
 
 def test_other_bad_input(tmp_path):

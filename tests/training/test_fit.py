@@ -16,8 +16,11 @@ from scriptorium.command_line import command
 from scriptorium.data.batches import Batches, Sequences
 from scriptorium.data.vocabulary import SPECIAL_TOKENS
 from scriptorium.training import storage
+from scriptorium.training.console import Console
 from scriptorium.training.fit import DRY_RUN_BATCHES, fit
 from scriptorium.training.history import History
+from scriptorium.training.opening import open_run
+from scriptorium.training.tensorboard import Board
 
 import keras
 import numpy as np
@@ -494,6 +497,10 @@ def free_port():
         return s.getsockname()[1]
 
 
+HEADERS = {"Content-Type": "application/json"}
+STATUSES = ["STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNING", "STATUS_UNKNOWN"]
+
+
 def test_a_tensorboard_server_shows_it_all(tmp_path):
     run, train, valid = tiny_script.start(arguments(tmp_path, "--name", "board", "--max-steps", "20"))
     codes = np.random.default_rng(0).normal(size=(5, 3))
@@ -501,33 +508,58 @@ def test_a_tensorboard_server_shows_it_all(tmp_path):
     fit(run, run.model, train, valid, epochs=3, max_steps=20)
     run.log_texts("samples", ["one <b>two</b>"], 1)
     run.histogram("z_mean", codes, 1)
-    run.bars("kl_of_dimension", [0.1, 2.0, 0.3], 1)
-    run.hparams(run.options, {"neg_elbo": 3.0})
+    run.bars("kl_per_dimension", [0.1, 2.0, 0.3], 1)
     run.close()
+    # A run of another script, which is still training.
+    other = Board(tmp_path / "other" / "stopped", Console())
+    (tmp_path / "other" / "stopped").mkdir(parents=True)
+    other.row({"script": "other", "width": 3})
     # After resuming, what the interrupted epoch had logged is not there twice.
     go(tmp_path, "--resume", "board", "-e", "2", "--max-steps", "1000")
+    scored = open_run("tiny", arguments(tmp_path, "--eval", "board"))
+    scored.save_scores("test split", {"neg_elbo": 3.0, "exact_match": 0.5, "note": "a|b"}, 1)
     port = free_port()
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(tmp_path), "--port", str(port)]
     log = open(tmp_path / "server.log", "w")  # noqa: SIM115 (the server writes to it until the end)
     server = subprocess.Popen([*command, "--host", "127.0.0.1"], stdout=log, stderr=log)
 
-    def ask(path):
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/data/{path}", timeout=20) as answer:
+    def ask(path, body=None):
+        body = body and json.dumps(body).encode()
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/data/{path}", body, HEADERS if body else {})
+        with urllib.request.urlopen(request, timeout=20) as answer:
             return json.load(answer)
 
-    train_run, valid_run = "tiny/board/train", "tiny/board/validation"
+    train_run, valid_run, test_run = (f"tiny/board/{split}" for split in ("train", "validation", "test"))
     try:
-        wait_for(lambda: set(ask("runs")) == {train_run, valid_run})
+        wait_for(lambda: set(ask("runs")) == {train_run, valid_run, test_run, "other/stopped/test"})
         wait_for(lambda: "neg_elbo" in ask("plugin/scalars/tags").get(valid_run, {}))
-        wait_for(lambda: "score/neg_elbo" in ask("plugin/scalars/tags").get(train_run, {}))
+        wait_for(lambda: set(ask("plugin/scalars/tags").get(test_run, {})) == {"neg_elbo"})
         tags = ask("plugin/scalars/tags")
         assert {"neg_elbo", "perplexity", "kl_weight", "learning_rate", "tokens_per_second"} <= set(tags[train_run])
         assert {"neg_elbo", "perplexity"} <= set(tags[valid_run]) and "kl_weight" not in tags[valid_run]
         points = ask(f"plugin/scalars/scalars?run={valid_run}&tag=neg_elbo")
         assert [step for _, step, _ in points] == [1, 2]
-        assert ask("plugin/text/tags")[train_run] == ["samples"]
+        assert ask("plugin/text/tags")[train_run] == ["run", "samples"]
+        assert ask("plugin/text/tags")[test_run] == ["test"]
+        about, tested = (
+            json.dumps(ask(f"plugin/text/text?run={run}&tag={tag}"))
+            for run, tag in ((train_run, "run"), (test_run, "test"))
+        )
+        assert "max_steps" in about and "1000 (default: None)" in about and "batch_size" not in about
+        assert "exact_match" in tested and "0.5" in tested and "a|b" in tested
+        experiment = ask("plugin/hparams/experiment", {"experimentName": "", "hparamsLimit": 0, "includeMetrics": True})
+        columns = {column["name"] for column in experiment["hparamInfos"]}
+        assert columns == {
+            "script", "corpus", "units", "batch_size", "learning_rate", "epochs", "seed", "max_steps", "dtype", "width"
+        }  # fmt: skip
+        assert [metric["name"]["tag"] for metric in experiment["metricInfos"]] == ["neg_elbo"]
+        wanted = {"allowedStatuses": STATUSES, "startIndex": 0, "sliceSize": 9, "colParams": []}
+        rows = ask("plugin/hparams/session_groups", {"experimentName": "", **wanted})["sessionGroups"]
+        rows = {row["hparams"]["script"]: row for row in rows}
+        assert set(rows) == {"tiny", "other"} and rows["tiny"]["hparams"]["max_steps"] == 1000
+        assert "metricValues" not in rows["other"] or rows["other"]["metricValues"] == []
         assert "one &lt;b&gt;two" in json.dumps(ask(f"plugin/text/text?run={train_run}&tag=samples"))
-        assert list(ask("plugin/images/tags")[train_run]) == ["kl_of_dimension"]
+        assert list(ask("plugin/images/tags")[train_run]) == ["kl_per_dimension"]
         assert list(ask("plugin/histograms/tags")[train_run]) == ["z_mean"]
         embedding = ask(f"plugin/projector/info?run={train_run}")["embeddings"][0]
         assert embedding["tensorShape"] == [5, 3]
@@ -538,6 +570,49 @@ def test_a_tensorboard_server_shows_it_all(tmp_path):
         server.kill()
         server.wait()
         log.close()
+
+
+def events_of(run, split):
+    """Returns the events in the TensorBoard logs of a run."""
+    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+
+    return [
+        event for path in sorted((run.directory / split).glob("events*")) for event in EventFileLoader(str(path)).Load()
+    ]
+
+
+def test_a_run_has_one_row_in_the_table_of_runs(tmp_path):
+    """From its start on; a later score of it replaces the row."""
+    run, _, _ = tiny_script.start(arguments(tmp_path, "--name", "mine", "-L", "4"))
+    tags = [value.tag for event in events_of(run, "test") for value in event.summary.value]
+    assert tags == ["_hparams_/session_start_info"]
+    run.close()
+    for score in (3.0, 2.0):
+        used = open_run("tiny", arguments(tmp_path, "--eval", "mine"))
+        used.save_scores("test split", {"perplexity": score, "bleu_4": 0.1}, 1)
+        used.close()
+        assert used.board is None
+        values = [value for event in events_of(run, "test") for value in event.summary.value]
+        tags = [value.tag for value in values]
+        assert tags == ["_hparams_/session_start_info", "perplexity", "test", "_hparams_/session_end_info"]
+        assert values[1].tensor.float_val == [score] or values[1].simple_value == score
+    assert used.changed == {"units": (4, 8), "dtype": ("float32", "auto")}
+    # Scores of a bundled run leave it as it is.
+    used.config["packed"] = True
+    used.log_scores({"perplexity": 1.0})
+    assert [value.tag for event in events_of(run, "test") for value in event.summary.value] == tags
+
+
+def test_bars_name_their_axes(tmp_path, monkeypatch):
+    run, _, _ = tiny_script.start(arguments(tmp_path, "--dry-run"))
+    drawn = []
+    monkeypatch.setattr(run.board, "figure", lambda split, tag, figure, step: drawn.append(figure.axes[0]))
+    for tag in ("kl_per_position", "variance_per_dimension"):
+        run.bars(tag, [1.0, 2.0], 1)
+    run.close()
+    assert [(axes.get_xlabel(), axes.get_ylabel()) for axes in drawn] == [
+        ("position", "KL (nats)"), ("dimension", "variance")
+    ]  # fmt: skip
 
 
 # The command line -------------------------------------------------------------------------------------------------

@@ -99,6 +99,65 @@ def test_a_damaged_config_is_named(tmp_path, content):
         open_run("tiny", arguments(tmp_path, "--resume", "mine"))
 
 
+def test_a_run_with_a_link_in_it_is_refused(tmp_path):
+    run, _, _ = tiny_script.start(arguments(tmp_path, "--name", "mine"))
+    run.close()
+    (tmp_path / "theirs").write_text("theirs")
+    (tmp_path / "folder").mkdir()
+    for name in ("samples.txt", "lock", "history.csv", "best.safetensors", "train", "train/events", "x"):
+        for target in ("theirs", "folder", "nothing"):
+            link, kept = run.directory / name, tmp_path / "kept"
+            if link.exists():
+                link.rename(kept)
+            link.parent.mkdir(exist_ok=True)
+            link.symlink_to(tmp_path / target)
+            for open_it in (
+                lambda: open_run("tiny", arguments(tmp_path, "--resume", "mine")),
+                lambda: open_run("tiny", arguments(tmp_path, "--eval", "mine")),
+                lambda: open_for_use("mine", tmp_path),
+            ):
+                with pytest.raises(UserError, match=rf"{name} is a link; .*\.$"):
+                    open_it()
+            link.unlink()
+            if kept.exists():
+                kept.rename(link)
+    assert (tmp_path / "theirs").read_text() == "theirs" and list((tmp_path / "folder").iterdir()) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_a_run_with_a_pipe_in_it_is_refused(tmp_path):
+    run, _, _ = tiny_script.start(arguments(tmp_path, "--name", "mine"))
+    run.close()
+    for name in ("samples.txt", "last.safetensors", "vocab.json"):
+        (run.directory / name).unlink(missing_ok=True)
+        os.mkfifo(run.directory / name)
+        with pytest.raises(UserError, match=f"{name} is not a regular file"):
+            open_run("tiny", arguments(tmp_path, "--resume", "mine"))
+        (run.directory / name).unlink()
+    os.mkfifo(run.directory / "pipe.json")
+    with pytest.raises(UserError, match="not a regular file"):
+        storage.read_json(run.directory / "pipe.json")
+
+
+def test_a_folder_that_is_a_link_to_a_run_is_that_run(tmp_path):
+    run, _, _ = tiny_script.start(arguments(tmp_path, "--name", "mine"))
+    run.close()
+    (tmp_path / "tiny" / "latest").symlink_to(run.directory)
+    assert open_for_use("latest", tmp_path).seed == run.seed
+
+
+def test_a_run_brings_no_action(tmp_path):
+    run, _, _ = tiny_script.start(arguments(tmp_path, "--name", "mine"))
+    run.close()
+    config = json.loads((run.directory / "config.json").read_text())
+    config["options"] |= {"score": "/etc/passwd", "interactive": True}
+    storage.write_json(run.directory / "config.json", config)
+    args = arguments(tmp_path, "--eval", "mine")
+    args.score, args.interactive = None, False
+    open_run("tiny", args)
+    assert args.score is None and args.interactive is False
+
+
 def test_two_runs_of_one_second_have_two_names(tmp_path):
     runs = [tiny_script.start(arguments(tmp_path))[0] for _ in range(3)]
     assert len({run.directory for run in runs}) == 3

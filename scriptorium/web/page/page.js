@@ -2,7 +2,7 @@
 // The page of demo.py. Input goes to /api as JSON, and answers are shown as text, never as HTML.
 
 const at = (id) => document.getElementById(id);
-const state = { runs: [], names: null, map: null, cross: [0, 0], stop: null, waiting: 0 };
+const state = { runs: [], map: null, cross: [0, 0], stop: null, waiting: 0 };
 
 function trouble(text) {
   at("trouble").textContent = text || "";
@@ -73,7 +73,7 @@ const any = () => Math.floor(Math.random() * 2147483647);
 const runOf = (id) => state.runs.find((run) => run.id === id);
 
 function fill(select, runs) {
-  select.replaceChildren(...runs.map((run) => new Option(`${run.script}: ${run.corpus}${run.pretrained ? " (bundled)" : ""}`, run.id)));
+  select.replaceChildren(...runs.map((run) => new Option(run.label, run.id)));
   select.closest("label").hidden = runs.length < 2;
 }
 
@@ -115,7 +115,7 @@ function makeTabs(shown) {
 
 let nameSeed = 1;
 const askNames = latest("names", () => ({
-  run: state.names.id, language: at("names-language").value, prefix: at("names-prefix").value,
+  run: at("names-run").value, language: at("names-language").value, prefix: at("names-prefix").value,
   anchor: at("names-anchor").value, radius: Number(at("names-radius").value),
   count: Number(at("names-count").value) || 1, seed: nameSeed,
 }), (found) => {
@@ -137,13 +137,21 @@ function languageOf(label) {
   }
 }
 
-function setUpNames(run) {
-  state.names = run;
+function chooseNames() {
+  const run = runOf(at("names-run").value), walk = at("names-walk");
   const options = run.languages.map((label) => new Option(languageOf(label), label));
-  at("names-language").append(...options.sort((a, b) => a.text.localeCompare(b.text)));
+  at("names-language").replaceChildren(new Option("any", ""), ...options.sort((a, b) => a.text.localeCompare(b.text)));
   at("names-language").closest("label").hidden = !run.languages.length;
-  const walk = at("names-walk");
   [walk.first.value, walk.second.value] = run.examples;
+  at("names-found").replaceChildren();
+  at("names-steps").replaceChildren();
+  askNames();
+}
+
+function setUpNames(runs) {
+  fill(at("names-run"), runs);
+  at("names-run").addEventListener("change", chooseNames);
+  const walk = at("names-walk");
   at("names-form").addEventListener("submit", (event) => { event.preventDefault(); nameSeed = any(); askNames(); });
   for (const id of ["names-language", "names-prefix", "names-anchor"]) at(id).addEventListener("change", askNames);
   at("names-radius").addEventListener("input", () => {
@@ -152,10 +160,11 @@ function setUpNames(run) {
   });
   walk.addEventListener("submit", async (event) => {
     event.preventDefault();
-    const found = await ask("walk", { run: run.id, first: walk.first.value, second: walk.second.value, points: 9 });
+    const ends = { first: walk.first.value, second: walk.second.value };
+    const found = await ask("walk", { run: at("names-run").value, ...ends, points: 9 });
     if (found) list(at("names-steps"), found.walk, (item, row) => { item.textContent = row.text || "(empty)"; });
   });
-  askNames();
+  chooseNames();
 }
 
 // Sentences and code ---------------------------------------------------------------------------------------------------
@@ -341,7 +350,7 @@ async function start() {
   if (running.length) shown.add("continue");
   if (names.length || texts.length) shown.add("map");
   makeTabs(shown);
-  if (names.length) setUpNames(names[0]);
+  if (names.length) setUpNames(names);
   if (texts.length) setUpTexts(texts);
   if (running.length) setUpContinue(running);
   if (shown.has("map")) setUpMap([...texts, ...names]);

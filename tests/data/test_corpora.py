@@ -383,7 +383,7 @@ def test_only_regular_files_are_read(tmp_path):
     for name in ("pipe.txt", "folder", "loop.txt", "pipe", "/dev/zero"):
         for read in (corpora.load, running_text.read):
             for settings in [{}] if read is running_text.read else [{}, {"labeled": True}]:
-                with pytest.raises(UserError, match="a pipe, not a file|symbolic links|a device, not"):
+                with pytest.raises(UserError, match=r"a pipe, not a file|symbolic links|a device, not"):
                     read(path=tmp_path / name, **settings)
     (tmp_path / "link.txt").symlink_to(write(tmp_path / "real.txt", numbered(30)))
     assert corpora.load(path=tmp_path / "link.txt").train

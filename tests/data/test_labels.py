@@ -40,8 +40,10 @@ def test_empty_columns_of_labels_are_unknown(tmp_path):
 def test_labels_are_no_part_of_the_names_that_a_run_has_seen(tmp_path):
     file = tmp_path / "names.txt"
     file.write_text("".join(f"de\tname{i}\n" for i in range(40)))
+    corpus = {"fingerprint": corpora.load(path=file, level="char", labeled=True).fingerprint}
     for options in ({"labels": {"label_1": ["de"]}}, {"labeled": True}):
-        known = known_names(SimpleNamespace(options={"data": str(file), "level": "char", **options}))
+        options = {"data": str(file), "level": "char", **options}
+        known = known_names(SimpleNamespace(options=options, config={"corpus": corpus}))
         assert known.seen <= {f"name{i}" for i in range(40)} and len(known.seen) == 36
         assert known.describe([known.names[0]]) == [f"{known.names[0]}  (seen)"]
 

@@ -504,9 +504,8 @@ def read(run, args):
 
 def evaluate(run, args, kind, splits, iw_samples):
     """Scores a run on its test split; writes the scores to eval.json and returns them."""
-    score = functools.partial(
-        scores.evaluate, vocabulary=run.vocabulary, check=kind.valid, noise_level=args.noise_level
-    )
+    settings = {"check": kind.valid, "noise_level": args.noise_level, "quick": run.dry_run}
+    score = functools.partial(scores.evaluate, vocabulary=run.vocabulary, **settings)
     more = functools.partial(kind.scores, run, splits)
     return report.evaluate_and_save(run, splits["test"], iw_samples, score, more)
 

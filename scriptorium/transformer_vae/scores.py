@@ -92,8 +92,9 @@ def write(model, z, max_length, noise_level=0.0, beam=1):
 
 
 def evaluate(
-    model, sequences, max_length, iw_samples=0, seed=1, progress=None, vocabulary=None, check=None, noise_level=0.0
-):
+    model, sequences, max_length, iw_samples=0, seed=1, progress=None, vocabulary=None, check=None, noise_level=0.0,
+    quick=False,
+):  # fmt: skip
     """Scores a model on texts.
 
     Args:
@@ -104,6 +105,7 @@ def evaluate(
         vocabulary: `Vocabulary`.
         check: function of a list of texts that returns whether each one is valid, or None.
         noise_level: noise level for decoding draws from the prior and the middle of walks.
+        quick: whether to score only a few walks and samples, to try out a script.
 
     Returns:
         dict of scores: nats per text (nll, kl, neg_elbo, iw_nll), shares with their intervals (accuracies and
@@ -129,9 +131,9 @@ def evaluate(
     scores["active_units"] = metrics.active_units(z_mean.reshape(len(z), -1))
     texts = [vocabulary.decode(sequences[i]) for i in range(len(sequences))]
     references = [strip_special(sequences[i]) for i in range(len(sequences))]
-    pairs = random.integers(len(texts), size=(PAIRS, 2))
+    pairs = random.integers(len(texts), size=(4 if quick else PAIRS, 2))
     between, shares = walks(z_mean, pairs)
-    prior = random.standard_normal((SAMPLES, *model.latent_shape), "float32")
+    prior = random.standard_normal((20 if quick else SAMPLES, *model.latent_shape), "float32")
     for how, beam in (("", 1), ("_beam", BEAM)):
         again, walked, sampled = (
             write(model, codes, max_length, level, beam)

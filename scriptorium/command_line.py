@@ -112,20 +112,24 @@ class Parser(argparse.ArgumentParser):
         return next((dest for dest, valid in accepted.items() if not valid), None)
 
     def parse_known_args(self, args=None, namespace=None):
-        """Like argparse's own, after replacing older spellings of flags by the current ones."""
+        """Like argparse's own, after replacing older spellings of flags by the current ones; hints at misspelled ones."""
         words = []
         for word in sys.argv[1:] if args is None else args:
             flag, equals, value = word.partition("=")
             words.append(self.older.get(flag, flag) + equals + value)
-        namespace, rest = super().parse_known_args(words, namespace)
-        for word in rest[: rest.index("--") if "--" in rest else None]:
-            if re.match("--[a-zA-Z]", word):
-                flag = word.partition("=")[0]
-                known = [*self.flags.values(), *self.older]
-                close = difflib.get_close_matches(flag, known, 1, 0.6)
-                hint = f"did you mean {self.older.get(close[0], close[0])}?" if close else "see --help"
-                self.error(f"there is no option {flag}; {hint}")
-        return namespace, rest
+        for word in words[: words.index("--") if "--" in words else None]:
+            flag = word.partition("=")[0]
+            if re.match("--[a-zA-Z]", flag) and " " not in word:
+                self._check_flag(flag)
+        return super().parse_known_args(words, namespace)
+
+    def _check_flag(self, flag):
+        # argparse accepts unambiguous beginnings.
+        if any(known.startswith(flag) for known in self._option_string_actions):
+            return
+        close = difflib.get_close_matches(flag, [*self.flags.values(), *self.older], 1)
+        hint = f"did you mean {self.older.get(close[0], close[0])}?" if close else "see --help"
+        self.error(f"there is no option {flag}; {hint}")
 
 
 class Group:

@@ -1,0 +1,74 @@
+"""Whatever the standard streams are, text passes through them, and what cannot be written ends nothing."""
+
+import errno
+import io
+import os
+import subprocess
+import sys
+
+from scriptorium import ROOT, streams
+from scriptorium.training.console import Console
+
+import pytest
+
+TEXT = "naïve 日本 \ud800 😀"
+
+
+class Broken(io.TextIOBase):
+    def __init__(self, error):
+        self.error = error
+
+    def write(self, text):
+        raise self.error
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1", "utf-8"])
+def test_what_an_encoding_lacks_is_escaped(encoding, monkeypatch):
+    for prepared in (False, True):
+        stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+        monkeypatch.setattr(sys, "stdout", stream)
+        if prepared:
+            monkeypatch.setenv("PYTHONIOENCODING", encoding)
+            streams.prepare()
+        Console().say(TEXT)
+        written = stream.buffer.getvalue().decode(encoding)
+        assert r"\ud800" in written and (("😀" in written) == (encoding == "utf-8"))
+
+
+def test_files_and_pipes_get_utf_8_whatever_the_locale_says(monkeypatch):
+    monkeypatch.delenv("PYTHONIOENCODING", raising=False)
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    typed = io.TextIOWrapper(io.BytesIO("日\xff".encode("latin-1", "replace") + "本".encode()), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", stream)
+    monkeypatch.setattr(sys, "stdin", typed)
+    streams.prepare()
+    streams.write("日本")
+    assert stream.buffer.getvalue() == "日本".encode()
+    assert typed.read().endswith("本")
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "full"), BrokenPipeError(), ValueError("closed")])
+def test_output_that_fails_ends_nothing(error, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdout", Broken(error))
+    console = Console()
+    for _ in range(2):
+        console.say("a line")
+    assert ("cannot be written" in capsys.readouterr().err) == (not isinstance(error, BrokenPipeError))
+    monkeypatch.setattr(sys, "stderr", Broken(error))
+    streams.note("lost")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="closes descriptors with a shell")
+def test_closed_streams():
+    # Without streams, an opened file would get their numbers, and what is printed would land in it.
+    code = "import scriptorium, sys; f = open('README.md'); print(1); sys.exit(0 if f.fileno() > 2 else 1)"
+    command = f'{sys.executable} -c "{code}" <&- >&- 2>&-'
+    assert subprocess.run(command, shell=True, cwd=ROOT, check=False).returncode == 0
+
+
+def test_a_backend_that_is_not_there_is_one_line():
+    done = subprocess.run(
+        [sys.executable, "-c", "import scriptorium, keras"],
+        cwd=ROOT, env=os.environ | {"KERAS_BACKEND": "nonsense"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "KERAS_BACKEND=nonsense" in done.stderr

@@ -112,7 +112,7 @@ class Parser(argparse.ArgumentParser):
         return next((dest for dest, valid in accepted.items() if not valid), None)
 
     def parse_known_args(self, args=None, namespace=None):
-        """Like argparse's own, after replacing older spellings of flags by the current ones; hints at misspelled ones."""
+        """Like argparse's own, with older spellings replaced by the current ones, and hints for misspelled flags."""
         words = []
         for word in sys.argv[1:] if args is None else args:
             flag, equals, value = word.partition("=")

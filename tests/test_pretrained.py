@@ -1,6 +1,7 @@
 """The runs that come with the project: each is small, opens, writes, and knows what it was trained on."""
 
 import importlib
+from types import SimpleNamespace
 
 from scriptorium import UserError, load
 from scriptorium.training import finding, storage, trained
@@ -104,3 +105,19 @@ def test_sample_from_the_command_line(script, tmp_path):
     refused = run_here(module, "--resume", folder(script), "-T", tmp_path, status=2)
     assert refused.stderr.count("\n") == 1 and "start a run of your own" in refused.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_scores_it_came_with_where_its_text_cannot_be_made_again(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    other = SimpleNamespace(name="pydocs", fingerprint="other")
+    monkeypatch.setattr("scriptorium.data.running_text.read", lambda *args, **settings: other)
+    before = (folder("chars") / "eval.json").read_bytes()
+    done = run_here(importlib.import_module("chars"), "--eval", "-T", tmp_path)
+    scores = storage.read_json(folder("chars") / "eval.json")
+    assert f"{scores['nats_per_char']:.5g}" in done.stdout and "differs on this machine" in done.stderr
+    assert (folder("chars") / "eval.json").read_bytes() == before
+
+
+def test_a_name_that_is_nearly_right_is_suggested(tmp_path):
+    done = run_here(importlib.import_module("names_vae"), "--sample", "name", "-T", tmp_path, status=2)
+    assert "Did you mean names?" in done.stderr and "bundled: names" in done.stderr

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import shutil
 from types import SimpleNamespace
 
 from scriptorium.data.batches import Batches, Sequences, encode_texts
@@ -322,6 +323,88 @@ def test_sampling_from_the_command_line(trained):
     assert "zzz" in done.stderr
     again = run("--sample", "-T", folder / "runs", "--num-samples", 2, text="the cat sat zzz .\n\n")
     assert again.stdout == done.stdout
+
+
+def test_a_seed_draws_other_samples(trained):
+    folder, _, _ = trained
+    first, second, again = (
+        run("--sample", "a", "-T", folder / "runs", "--seed", seed, text="the cat sat again .\n").stdout
+        for seed in (7, 8, 7)
+    )
+    assert first == again != second
+    assert run("--sample", "a", "-T", folder / "runs", "--seed", "-1", text="\n").stdout.count("=>") == 5
+
+
+def test_the_same_text_by_another_path_is_no_contradiction(trained, monkeypatch, tmp_path):
+    folder, _, _ = trained
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "again.txt").write_bytes((folder / "text.txt").read_bytes())
+    scores = folder / "runs" / "sentences" / "a" / "eval.json"
+    before = json.loads(scores.read_text())["neg_elbo"]
+    run("--eval", folder / "runs" / "sentences" / "a", "-D", "again.txt", "--iw-samples", 0)
+    assert json.loads(scores.read_text())["neg_elbo"] == pytest.approx(before, rel=1e-6)
+
+
+def test_another_text_is_scored_and_never_trained_on(trained, tmp_path):
+    folder, _, _ = trained
+    lines = (folder / "text.txt").read_text().splitlines()
+    (tmp_path / "other.txt").write_text("\n".join(lines[:60]), encoding="utf-8")
+    scores = folder / "runs" / "sentences" / "a" / "eval.json"
+    before = scores.read_bytes()
+    done = run(tmp_path / "other.txt", "--eval", "a", "-T", folder / "runs", "--iw-samples", 0)
+    assert "other.txt is not the text that a was trained on" in done.stderr and "neg_elbo" in done.stdout
+    assert scores.read_bytes() == before
+    for argv in (["--resume", "a"], ["--sample", "a"]):
+        message = bad("-D", tmp_path / "other.txt", *argv, "-T", folder / "runs")
+        assert "other.txt" in message and "trained on" in message
+
+
+def test_a_pivot_chooses_the_logistic_schedule(capsys):
+    assert sentences.parse_args(["--annealing-pivot", "60"]).kl_schedule == "logistic"
+    with pytest.raises(SystemExit):
+        sentences.parse_args(["--annealing-pivot", "60", "--kl-schedule", "linear"])
+    assert sentences.parse_args(["--keep_prob", "1.0"]).given == {"word_dropout"}
+    assert not sentences.parse_args(["--keep_prob", "1.0", "--eval"]).given & {"word_dropout", "keep_prob"}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("options/rnn_type", False),
+        ("options/latent_dim", 2**31),
+        ("options/latent_dim", 2**70),
+        ("options/units", "16"),
+        ("options/num_layers", 10_000),
+        ("options/temperature", -1),
+        ("options/dropout", None),
+        ("options", {}),
+        ("seed", -1),
+        ("seed", 2**70),
+        ("dtype", "float8"),
+        ("corpus/name", 3),
+        ("script", 7),
+    ],
+)
+def test_a_config_with_a_wrong_value_is_damaged(trained, tmp_path, key, value):
+    folder, _, _ = trained
+    shutil.copytree(folder / "runs" / "sentences" / "a", tmp_path / "runs" / "sentences" / "a")
+    path = tmp_path / "runs" / "sentences" / "a" / "config.json"
+    config = json.loads(path.read_text())
+    part, _, name = key.rpartition("/")
+    (config[part] if part else config)[name] = value
+    path.write_text(json.dumps(config))
+    for action in ("--sample", "--resume"):
+        if key != "options":
+            assert "damaged" in bad(action, "a", "-T", tmp_path / "runs")
+    if key == "options":
+        assert "another model" in bad("--sample", "a", "-T", tmp_path / "runs")
+
+
+def test_a_config_nested_without_end_is_damaged(trained, tmp_path):
+    path = tmp_path / "sentences" / "a" / "config.json"
+    path.parent.mkdir(parents=True)
+    path.write_text('{"a":' * 100_000)
+    assert "damaged" in bad("--eval", "a", "-T", tmp_path)
 
 
 def test_a_python_prompt(trained):

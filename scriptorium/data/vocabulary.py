@@ -10,6 +10,7 @@ import contextlib
 import csv
 import functools
 import json
+import re
 
 from scriptorium import UserError
 from scriptorium.data import files, textfiles
@@ -19,6 +20,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 PAD, START, UNK, EOS = 0, 1, 2, 3
 SPECIAL_TOKENS = ("<pad>", "<start>", "<unk>", "<eos>")
+_SURROGATES = re.compile("[\ud800-\udfff]")
 LEVELS = ("word", "space", "char", "byte", "bpe")
 
 
@@ -88,6 +90,8 @@ class Vocabulary:
 
     def split_prompt(self, text):
         """Returns the tokens of a typed text: like `split`, but also tries other spacing if that knows more words."""
+        if self.level != "byte":
+            text = _SURROGATES.sub("\ufffd", text)  # bytes that are not UTF-8
         if self.level == "char" and self._unspaced:
             return self.split("".join(text.split()))
         tokens = self.split(text)

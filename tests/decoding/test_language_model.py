@@ -1,7 +1,10 @@
 """Scores of running text and going on with it, by the models of chars.py and words.py."""
 
-from scriptorium.data.vocabulary import EOS, PAD, START, Vocabulary
+from types import SimpleNamespace
+
+from scriptorium.data.vocabulary import EOS, PAD, SPECIAL_TOKENS, START, Vocabulary
 from scriptorium.decoding import language_model
+from scriptorium.decoding.language_model import LanguageModel
 
 import keras
 import numpy as np
@@ -152,3 +155,60 @@ def test_text_of_ids_has_a_line_for_each_sentence():
     a, b = vocabulary.encode("a b").tolist()
     assert language_model.text_of([a, EOS, b, a], vocabulary) == "a\nb a"
     assert language_model.text_of([a, PAD, PAD], vocabulary) == "a"
+
+
+class Dictated:
+    """A writer that writes given ids, two at a time."""
+
+    def __init__(self, ids):
+        self.ids = ids
+
+    def start(self, prompts, seed):
+        return 0
+
+    def continue_(self, place):
+        return np.array([self.ids[place : place + 2]]), place + 2
+
+
+@pytest.mark.parametrize(
+    ("prompt", "more", "whole"),
+    [
+        ("Wait...", "maybe not .", "Wait... maybe not."),
+        ("Wait --", "maybe", "Wait -- maybe"),
+        ("a ( b", ") .", "a ( b)."),
+        ("the dog", "'s bone", "the dog's bone"),
+        ("the list ", "of names .", "the list of names."),
+        ("", "of names .", "of names."),
+        ("zorgle ...", "maybe", "zorgle ... maybe"),
+    ],
+)
+def test_no_letter_of_a_continuation_is_lost(prompt, more, whole):
+    words = [
+        "wait",
+        "...",
+        "maybe",
+        "not",
+        ".",
+        "--",
+        "a",
+        "(",
+        "b",
+        ")",
+        "the",
+        "dog",
+        "'s",
+        "bone",
+        "list",
+        "of",
+        "names",
+    ]
+    vocabulary = Vocabulary([*SPECIAL_TOKENS, *words], "word")
+    ids = [vocabulary.index[word] for word in more.split()]
+    model = LanguageModel(SimpleNamespace(vocabulary=vocabulary))
+    assert prompt + "".join(model.stream(Dictated(ids), prompt, len(ids), 1)) == whole
+
+
+def test_characters_are_added_exactly():
+    vocabulary = Vocabulary([*SPECIAL_TOKENS, *" ab\n"], "char")
+    model, ids = LanguageModel(SimpleNamespace(vocabulary=vocabulary)), [4, 4, 5, 7, 4]
+    assert "".join(model.stream(Dictated(ids), "a ", 5, 1)) == "  a\n "

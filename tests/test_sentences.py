@@ -363,8 +363,8 @@ def test_a_pivot_chooses_the_logistic_schedule(capsys):
     assert sentences.parse_args(["--annealing-pivot", "60"]).kl_schedule == "logistic"
     with pytest.raises(SystemExit):
         sentences.parse_args(["--annealing-pivot", "60", "--kl-schedule", "linear"])
-    assert sentences.parse_args(["--keep_prob", "1.0"]).given == {"word_dropout"}
-    assert not sentences.parse_args(["--keep_prob", "1.0", "--eval"]).given & {"word_dropout", "keep_prob"}
+    assert "word_dropout" in sentences.parse_args(["--keep_prob", "1.0"]).given
+    assert "word_dropout" not in sentences.parse_args(["--keep_prob", "1.0", "--eval"]).given
 
 
 @pytest.mark.parametrize(
@@ -377,7 +377,6 @@ def test_a_pivot_chooses_the_logistic_schedule(capsys):
         ("options/num_layers", 10_000),
         ("options/temperature", -1),
         ("options/dropout", None),
-        ("options", {}),
         ("seed", -1),
         ("seed", 2**70),
         ("dtype", "float8"),
@@ -394,10 +393,7 @@ def test_a_config_with_a_wrong_value_is_damaged(trained, tmp_path, key, value):
     (config[part] if part else config)[name] = value
     path.write_text(json.dumps(config))
     for action in ("--sample", "--resume"):
-        if key != "options":
-            assert "damaged" in bad(action, "a", "-T", tmp_path / "runs")
-    if key == "options":
-        assert "another model" in bad("--sample", "a", "-T", tmp_path / "runs")
+        assert "damaged" in bad(action, "a", "-T", tmp_path / "runs")
 
 
 def test_a_config_nested_without_end_is_damaged(trained, tmp_path):

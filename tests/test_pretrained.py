@@ -1,6 +1,7 @@
 """The runs that come with the project: each is small, opens, writes, and knows what it was trained on."""
 
 import importlib
+import unicodedata
 from types import SimpleNamespace
 
 from scriptorium import UserError, load
@@ -60,6 +61,15 @@ def test_names_and_lines_come_back_whole():
     for script, texts in (("names_vae", ["Anna", "Peter"]), ("transformer_vae", ["return None", "import os"])):
         codec = opened(script)
         assert codec.decode(codec.encode(texts)[0]) == texts
+
+
+def test_names_near_a_name_are_written_in_its_script():
+    codec = opened("names_vae")
+    for anchor, script in (("Johanna", "LATIN"), ("Наташа", "CYRILLIC"), ("Ελένη", "GREEK")):
+        names = codec.sample(20, anchor=anchor, radius=1.5, temperature=0.0)
+        assert sum(all(unicodedata.name(letter).startswith(script) for letter in name) for name in names) >= 18, names
+    italian, labels = codec.labels.parse("it"), codec.labels.encode("")
+    assert codec.labels_near("Johanna", italian) == italian != codec.labels_near("Johanna", labels)
 
 
 def test_characters_are_continued_and_likely():

@@ -11,6 +11,7 @@ from scriptorium.data.vocabulary import PAD, UNK
 from scriptorium.vae import inference
 from scriptorium.vae.codec import Codec
 
+import keras
 import numpy as np
 
 PRIOR_SCALE = 0.66  # of samples from the prior, in its standard deviations
@@ -117,7 +118,10 @@ class NamesCodec(Codec):
 
     def near(self, text, normal):
         """Returns codes near a name, drawn from its posterior and, after its end, from the prior; see `Codec.near`."""
-        return self.sample_near([text], 1.0, times=len(normal)), {}
+        label, _, name = text.rpartition("\t")
+        labels = self.labels_near(name, self.labels.encode(label))
+        z = self.sample_near([f"{self.labels.text(labels)}\t{name}"], 1.0, times=len(normal))
+        return z, {"labels": labels}
 
     def sample(
         self, n=1, seed=1, *, label=None, anchor=None, radius=1.0, prefix="", prior_scale=PRIOR_SCALE,
@@ -128,8 +132,8 @@ class NamesCodec(Codec):
         Args:
             n: number of names.
             seed: int.
-            label: a label, or several separated by commas. Kinds without a label are drawn as often as in training, or
-                left unknown with an anchor or a prefix.
+            label: a label, or several separated by commas. Kinds without a label are read from the anchor, left unknown
+                with a prefix, or else drawn as often as in training.
             anchor: a name, whose posterior replaces the prior.
             radius: distance from the anchor in deviations of its posterior, see `sample_near`.
             prefix: beginning of the names; the latents that the prefix encoder infers from it replace the prior.
@@ -146,6 +150,7 @@ class NamesCodec(Codec):
                 most = self.positions - 1
                 raise UserError(f"the {what} has {len(text)} characters; names of {self.run.name} have at most {most}")
         if anchor:
+            labels = self.labels_near(anchor, labels)
             z = self.sample_near([f"{self.labels.text(labels)}\t{anchor}"], radius, seed, times=n)
         elif prefix and self.has_latent and self.run.model.prefix_encoder:
             z = draw(*self.encode_prefix(prefix, labels, n), (seed, 1), prior_scale)
@@ -154,6 +159,16 @@ class NamesCodec(Codec):
             z = self.sample_prior(n, seed, labels, prior_scale)
             z = self.guide(z, labels, guidance) if label else z
         return self.decode(z, labels=labels, prefix=prefix, seed=seed, **settings)
+
+    def labels_near(self, anchor, labels):
+        """Returns labels, list of int; an unknown one is the class that the supervisor reads from an anchor's code."""
+        head = self.run.model.heads.get("z")
+        if not head or UNKNOWN not in labels:
+            return labels
+        names, z_mean, _ = self.posteriors([f"{self.labels.text(labels)}\t{anchor}"])
+        mask = np.arange(z_mean.shape[1])[None] < names.lengths[:, None]
+        guesses = (1 + int(np.argmax(keras.ops.convert_to_numpy(logits)[0, 1:])) for logits in head(z_mean, mask))
+        return [known or guess for known, guess in zip(labels, guesses, strict=True)]
 
     def draw_labels(self, n, labels, seed=1):
         """Draws the classes of n names, int (n, kinds), from those training names that match `labels`."""

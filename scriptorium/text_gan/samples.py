@@ -2,6 +2,7 @@
 
 import functools
 
+from scriptorium import UserError
 from scriptorium.data.batches import Sequences
 from scriptorium.data.vocabulary import UNK, strip_special
 from scriptorium.decoding import sampling
@@ -88,6 +89,16 @@ def without_unknown(sequences):
     """Returns the `Sequences` that have no unknown words."""
     unknown = np.add.reduceat(sequences.ids == UNK, sequences.starts[:-1]) if len(sequences) else np.zeros(0)
     return Sequences.from_list([sequences[i] for i in np.flatnonzero(unknown == 0)])
+
+
+def check_sizes(splits, batch_size):
+    """Raises `UserError` if texts without unknown words are too few: in train fewer than a batch, else none."""
+    for name, sequences in splits.items():
+        if len(sequences) < (batch_size if name == "train" else 1):
+            raise UserError(
+                f"only {len(sequences)} {name} texts have no unknown word;"
+                " lower --batch-size, raise --top-words, or use --unknown keep"
+            )
 
 
 class Sampler:

@@ -113,6 +113,10 @@ class Session(State):
         # The state before a validation, which draws from the seed generators and clears the metrics.
         self.before_validation = None
 
+    def is_complete(self):
+        """Whether all epochs, or `max_steps` steps, are done."""
+        return self.epoch >= self.epochs or bool(self.max_steps and self.steps >= self.max_steps)
+
     def save(self, arrays=None):
         """Writes last.safetensors; raises an error if a weight is not finite."""
         arrays = arrays or self.arrays()

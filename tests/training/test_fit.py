@@ -214,6 +214,54 @@ def wait_for(condition, seconds=60):
     raise AssertionError("It did not happen in time.")
 
 
+# What Keras does whenever its `fit` begins or ends, which is at every epoch ----------------------------------------
+
+
+def fit_with_averages(logdir, *argv, callbacks=(), momentum=0.9):
+    """Trains with averaged weights; returns the run, which is closed."""
+    args = arguments(logdir, *argv)
+    run, train, valid = tiny_script.start(args)
+    optimizer = keras.optimizers.Adam(args.learning_rate, use_ema=True, ema_momentum=momentum)
+    run.model.compile(optimizer, jit_compile=keras.backend.backend() == "jax")
+    fit(run, run.model, train, valid, epochs=args.epochs, max_steps=args.max_steps, callbacks=callbacks)
+    run.close()
+    return run
+
+
+def test_averages_of_the_weights_leave_the_weights_alone(tmp_path, ended):
+    values = []
+
+    class Record(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            values.append(self.model.trainable_variables[0].numpy())
+
+    run = fit_with_averages(tmp_path, "-e", "2", callbacks=[Record()])
+    average = values[0]
+    for value in values[1:]:
+        average = np.float32(0.9) * average + (1 - np.float32(0.9)) * value
+    optimizer = run.model.optimizer
+    np.testing.assert_allclose(optimizer._model_variables_moving_average[0].numpy(), average, rtol=1e-4, atol=1e-6)
+    # Without averages, training is the same to the bit.
+    plain = state(ended(tmp_path, 2))[1]
+    for name, array in state(run.directory)[1].items():
+        assert name not in plain or array.tobytes() == plain[name].tobytes(), name
+    # A run that is cut between two epochs, too.
+    fit_with_averages(tmp_path, "-e", "2", "--name", "cut", "--max-steps", str(STEPS))
+    cut = fit_with_averages(tmp_path, "--resume", "cut", "--max-steps", "1000")
+    assert_same_outcome(cut.directory, (run.directory,))
+
+
+def test_a_callback_that_stops_training_stops_it_between_epochs(tmp_path):
+    stop = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: setattr(stop.model, "stop_training", True))
+    _, history = go(tmp_path, callbacks=[stop])
+    assert history["epoch"] == [1]
+
+
+def test_limits_in_the_settings_of_keras_hold(tmp_path, monkeypatch):
+    monkeypatch.setattr(keras.config, "max_epochs", lambda: 1)
+    assert go(tmp_path)[1]["epoch"] == [1]
+
+
 # What goes wrong --------------------------------------------------------------------------------------------------
 
 
@@ -440,6 +488,21 @@ def test_the_files_of_a_run(straight):
     assert set(history) >= {"neg_elbo", "perplexity", "kl_weight", "learning_rate", "tokens_per_second", "seconds"}
 
 
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="only JAX returns before a step has been computed")
+def test_the_speed_counts_steps_that_are_done(tmp_path, monkeypatch):
+    ready, clock, model = [], time.monotonic, []
+
+    def watched():
+        if sys._getframe(1).f_code.co_name == "on_train_batch_end" and model:
+            ready.append(all(leaf.is_ready() for leaf in keras.tree.flatten(model[0]._jax_state)))
+        return clock()
+
+    monkeypatch.setattr("time.monotonic", watched)
+    begin = keras.callbacks.LambdaCallback(on_train_begin=lambda logs: model.append(begin.model))
+    go(tmp_path, "-e", "1", "-L", "512", callbacks=[begin])
+    assert len(ready) >= STEPS and all(ready)
+
+
 def test_the_best_epoch_is_kept(tmp_path):
     class Worse(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
@@ -454,6 +517,25 @@ def test_the_best_epoch_is_kept(tmp_path):
     for weight, value in zip(run.model.get_weights(), worse.best, strict=True):
         np.testing.assert_array_equal(weight, value)
     assert state(run.directory)[0]["best"][1] == 1
+
+
+def test_the_best_weights_of_part_of_an_epoch_are_gone_when_training_continues(tmp_path):
+    """Validation within an epoch may be better than any at an end; a run that never stopped has not seen it."""
+
+    class Spoil(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if self.model.optimizer.iterations.numpy() >= STEPS + 10:
+                self.model.logits.bias.assign(np.linspace(-20, 20, self.model.logits.bias.shape[0]))
+
+    straight, _ = go(tmp_path, "-e", "2", callbacks=[Spoil()])
+    first, _ = go(tmp_path, "-e", "2", "--name", "stopped", "--max-steps", str(STEPS + 5), callbacks=[Spoil()])
+    parts = [storage.load_arrays(run.directory / "best.safetensors")[1] for run in (straight, first)]
+    assert any(not np.array_equal(parts[0][name], parts[1][name]) for name in parts[0])
+    run, _ = go(tmp_path, "--resume", "stopped", "--max-steps", "1000", callbacks=[Spoil()])
+    assert_same_outcome(run.directory, (straight.directory,))
+    for name, array in storage.load_arrays(run.directory / "best.safetensors")[1].items():
+        np.testing.assert_array_equal(array, parts[0][name])
+    assert not (run.directory / "best-of-epochs.safetensors").exists()
 
 
 def test_banner_and_epoch_lines(tmp_path, capsys):

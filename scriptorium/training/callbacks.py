@@ -4,7 +4,6 @@ import math
 import time
 
 from scriptorium.training.console import duration, epoch_line
-from scriptorium.training.run import BEST
 
 import keras
 import numpy as np
@@ -109,8 +108,7 @@ class Progress(keras.callbacks.Callback):
                 run.console.say(f"The history could not be written: {error}. Training continues.")
             self.failed = True
         if scores[session.monitor] < session.best[0]:
-            with session.disk(BEST):
-                run.save_best(keep=not whole)
+            run.save_best(keep=not whole)
             if whole:
                 session.best = (scores[session.monitor], epoch + 1)
 

@@ -124,12 +124,12 @@ def fit(run, model, train, valid, *, epochs, monitor="val_neg_elbo", callbacks=(
             f"Training is complete ({session.epoch} epochs, {session.steps} steps)."
             " Raise --epochs or --max-steps to continue."
         )
-    else:
-        run.restore_best_of_epochs()
     listed = CallbackList([Progress(session, history), *callbacks, Checkpoint(session)], add_history=True, model=model)
     model.stop_training = False
     try:
         with _signals(session):
+            if not session.is_complete():
+                run.restore_best_of_epochs()
             listed.begin()
             # Each call of Keras's `fit` forgets that a callback has asked to stop.
             while not session.is_complete() and not model.stop_training:
@@ -143,6 +143,10 @@ def fit(run, model, train, valid, *, epochs, monitor="val_neg_elbo", callbacks=(
         )
         run.close()
         raise SystemExit(128 + session.signal) from None
+    except BrokenPipeError:
+        raise  # of the console, not of a file
+    except OSError as error:
+        raise UserError(f"A file could not be written: {error}. {session.stopped()}.") from error
     run.board.flush()
     return history.columns()
 

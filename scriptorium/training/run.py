@@ -117,7 +117,7 @@ class Run(Outputs):
             storage.write_json(temporary / "vocab.json", self.vocabulary.to_json())
             storage.write_json(temporary / "config.json", self.config)
             # Rename the directory only when it is complete.
-            self.directory = self._take_name(temporary, parent)
+            temporary = self.directory = self._take_name(temporary, parent)
             self.lock = storage.Lock(self.directory / "lock")
         except BaseException:
             if temporary:
@@ -200,7 +200,7 @@ class Run(Outputs):
 
     def restore_best_of_epochs(self):
         """Undoes `save_best(keep=True)`, so that a training that continues ends as if it had never stopped."""
-        with contextlib.suppress(FileNotFoundError):
+        if (self.directory / BEST_OF_EPOCHS).exists():
             os.replace(self.directory / BEST_OF_EPOCHS, self.directory / BEST)
 
     def save_weights(self, name, keep=None):

@@ -1,5 +1,8 @@
+import builtins
 import csv
 import errno
+import io
+import itertools
 import json
 import os
 import shutil
@@ -366,6 +369,111 @@ def test_a_full_disk_at_the_start_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         tiny_script.start(arguments(tmp_path, "--name", "mine"))
     assert list((tmp_path / "tiny").iterdir()) == []
+
+
+class CountedFile:
+    """A file whose first write and whose flushes call a function first."""
+
+    def __init__(self, file, count):
+        self.file, self.count, self.written = file, count, False
+
+    def __getattr__(self, name):
+        return getattr(self.file, name)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.file.close()
+
+    def write(self, data):
+        if not self.written:
+            self.count()
+        self.written = True
+        return self.file.write(data)
+
+    def flush(self):
+        self.count()
+        self.file.flush()
+
+
+class Disk:
+    """Counts what is done to the files in a folder, and fails at all of it from the n-th time on, as a full disk does.
+
+    Opening, the first write, flushing, renaming and fsync count.
+    """
+
+    def __init__(self, monkeypatch, folder, full_at):
+        self.folder, self.full_at, self.done = str(folder), full_at, 0
+        for module, name in ((builtins, "open"), (io, "open"), (os, "fsync"), (os, "replace")):
+            monkeypatch.setattr(module, name, getattr(self, name)(getattr(module, name)))
+
+    def count(self):
+        self.done += 1
+        if self.done >= self.full_at:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def open(self, real):
+        def opened(path, mode="r", *args, **kwargs):
+            written = str(path).startswith(self.folder) and not {"w", "a", "x", "+"}.isdisjoint(mode)
+            if not written:
+                return real(path, mode, *args, **kwargs)
+            self.count()
+            return CountedFile(real(path, mode, *args, **kwargs), self.count)
+
+        return opened
+
+    def fsync(self, real):
+        return lambda file: (self.count(), real(file))[1]
+
+    def replace(self, real):
+        return lambda *paths: (self.count(), real(*paths))[1]
+
+
+def test_a_disk_that_is_full_from_any_write_on_costs_no_checkpoint(tmp_path, capsys, monkeypatch):
+    model = tiny_script.Tiny(34, 8)
+
+    def epoch(feed, callbacks, **settings):
+        callbacks.on_epoch_begin(settings["initial_epoch"])
+        callbacks.on_train_batch_end(0, {"loss": 1.0})
+        callbacks.on_test_begin()
+        callbacks.on_epoch_end(settings["initial_epoch"], {"neg_elbo": 1.0, "val_neg_elbo": 1.0})
+
+    def main(args):
+        run, train, valid = tiny_script.start(args)
+        with run:
+            run.projector(np.zeros((2, 2)), ["a", "b"])
+            samples = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: run.log_texts("samples", ["a"], 1))
+            fit(run, model, train, valid, epochs=2, callbacks=[samples])
+            run.hparams({}, run.save_scores("scores", {"nll": 1.0}, 1.0))
+
+    monkeypatch.setattr(tiny_script, "Tiny", lambda *sizes: model)
+    monkeypatch.setattr(model, "fit", epoch)
+    ends = []
+    for full_at in itertools.count(1, 3):  # every third, which hits each kind of file
+        directory = tmp_path / str(full_at) / "tiny" / "mine"
+        with pytest.MonkeyPatch.context() as patch:
+            disk = Disk(patch, tmp_path, full_at)
+            try:
+                command(main, lambda: arguments(directory.parents[1], "--name", "mine", "-b", "70"))
+                ends.append(0)
+            except SystemExit as stopped:
+                ends.append(stopped.code)
+        said = capsys.readouterr()
+        assert said.err.count("\n") == (ends[-1] != 0) and "Traceback" not in said.out
+        names = {path.name for path in directory.rglob("*")}
+        assert not any(name.startswith(storage.TEMPORARY) for name in names)
+        for name in names:
+            if name.endswith(".safetensors"):
+                storage.load_arrays(directory / name)
+            elif name.endswith(".json"):
+                storage.read_json(directory / name)
+        saved = {"last.safetensors", "previous.safetensors"} & names
+        assert bool(saved) == ("the last save is intact" in said.err) or ends[-1] == 0 or "eval.json" in said.err
+        assert saved or not names or "nothing had been saved" in said.err
+        if disk.done < full_at:
+            break
+    assert ends == sorted(ends, reverse=True) and ends.count(2) > 25 and ends[-1] == 0
 
 
 def test_history_and_pictures_never_break_training(tmp_path, monkeypatch, capsys):

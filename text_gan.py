@@ -730,7 +730,7 @@ def main(args):
     # JAX would compile each length separately.
     train, valid = batches(run, args, splits, buckets=1 if keras.backend.backend() == "jax" else None)
     model = build(run.options, vocabulary)
-    if run.is_new:
+    if run.begins:
         init_from_counts([model.generator, model.averaged], splits["train"], args.seed)
         if model.critic and args.critic_embedding == "pca":
             model.critic.kernel.assign(ppmi_vectors(splits["train"], len(vocabulary), args.critic_embedding_dim))

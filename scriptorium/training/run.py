@@ -180,6 +180,11 @@ class Run(Outputs):
         """Whether there is anything to resume from."""
         return (self.directory / LAST).exists() or (self.directory / PREVIOUS).exists()
 
+    @property
+    def begins(self):
+        """Whether training begins with its first step: the run is new, or was stopped before its first save."""
+        return self.is_new or not self.has_state
+
     def save_state(self, facts, arrays):
         """Writes last.safetensors atomically; the previous one becomes previous.safetensors."""
         storage.save_arrays(self.directory / LAST, facts, arrays, keep=self.directory / PREVIOUS)
@@ -204,7 +209,7 @@ class Run(Outputs):
             os.replace(self.directory / BEST_OF_EPOCHS, self.directory / BEST)
 
     def save_weights(self, name, keep=None):
-        """Writes only the weights of the model to a file with this name, atomically; `keep`: see `storage.replacing`."""
+        """Writes only the weights of the model to a file with this name, atomically; for `keep` see `replacing`."""
         arrays = weights.values(weights.weights_of(self.model))
         storage.save_arrays(self.directory / name, {"format": FORMAT, "script": self.script}, arrays, keep)
 

@@ -1,6 +1,7 @@
 import builtins
 import csv
 import errno
+import functools
 import io
 import itertools
 import json
@@ -455,7 +456,8 @@ def test_a_disk_that_is_full_from_any_write_on_costs_no_checkpoint(tmp_path, cap
         with pytest.MonkeyPatch.context() as patch:
             disk = Disk(patch, tmp_path, full_at)
             try:
-                command(main, lambda: arguments(directory.parents[1], "--name", "mine", "-b", "70"))
+                argv = [tmp_path / str(full_at), "--name", "mine", "-b", "70"]
+                command(main, functools.partial(arguments, *argv))
                 ends.append(0)
             except SystemExit as stopped:
                 ends.append(stopped.code)
@@ -502,6 +504,12 @@ def test_a_second_process_is_refused(tmp_path):
     run.close()
     again, _, _ = tiny_script.start(arguments(tmp_path, "--resume", "mine"))
     again.close()
+
+
+def test_no_epochs_at_all_are_refused(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        arguments(tmp_path, "-e", "0")
+    assert stopped.value.code == 2 and "0 is not at least 1" in capsys.readouterr().err
 
 
 def test_nothing_to_train_on(tmp_path):

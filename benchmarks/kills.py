@@ -2,13 +2,13 @@
 
     python benchmarks/kills.py                                   everything: about 20 minutes on two cores
     python benchmarks/kills.py --scripts chars,words --random 3
-    python benchmarks/kills.py --scripts text_gan --fresh 50     50 straight and 50 killed runs in processes of their own
+    python benchmarks/kills.py --scripts text_gan --fresh 50     50 straight runs and 50 killed ones, in new processes
 
 Points are training steps, validation, and the stages of each write: before the file is opened, within the write,
 before fsync, before the rename, and after it. At each point a run is killed by SIGKILL, at some also by SIGINT and
-SIGTERM, and at each write the disk fills up. A chain kills one run several times, each time at another point, before it lets the run
-end. Equal means: the same bits in all arrays of the weights and the training state, and the same scores in history.csv
-and eval.json. The table is written to --out after each chain.
+SIGTERM, and at each write the disk fills up. A chain kills one run several times, each time at another point, before it
+lets the run end. Equal means: the same bits in all arrays of the weights and the training state, and the same scores in
+history.csv and eval.json. The table is written to --out after each chain.
 
 Processes are forked from this one after its imports, so that none has to start TensorFlow; each initializes it for
 itself. "Within the write" and the full disk are limits on the size of a file that the system enforces.
@@ -272,6 +272,8 @@ def chain(case, folder, name, plans, run_one=forked):
             outcomes.append((("end", "end"), outcome))
     if ended:
         found = differences(case, folder, name)
+        if not plans:
+            outcomes = [(("straight", "not killed"), "equal")]
         if found:
             outcomes = [
                 (plan, outcome if outcome != "equal" else f"different: {found[:3]}") for plan, outcome in outcomes

@@ -96,8 +96,8 @@ def check_sizes(splits, batch_size):
     for name, sequences in splits.items():
         if len(sequences) < (batch_size if name == "train" else 1):
             raise UserError(
-                f"only {len(sequences)} {name} texts have no unknown word;"
-                " lower --batch-size, raise --top-words, or use --unknown keep"
+                f"only {len(sequences)} {name} texts have no unknown word; raise --top-words, use --unknown keep"
+                + (", or lower --batch-size" if len(sequences) else "")
             )
 
 

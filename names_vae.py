@@ -524,7 +524,7 @@ def main(args):
     if run.in_use:
         use(run.load_model(build), args)
         return
-    if args.init is not None and run.is_new:
+    if args.init is not None and run.begins:
         source = transfer.take_model(run, args, SCRIPT, also=("max_length", "positions"))
     corpus, vocabulary, splits = load(run, args, lambda corpus: codec.classes_of(run, corpus))
     train, valid = batches(run, args, splits, valid_size=2 * args.batch_size)

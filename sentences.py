@@ -452,7 +452,7 @@ def main(args):
     corpus, vocabulary, splits = load(run, args)
     train, valid = batches(run, args, splits, valid_size=2 * args.batch_size)
     model = build(run.options, vocabulary, train.total)
-    if args.embeddings is not None and run.is_new:
+    if args.embeddings is not None and run.begins:
         corpus.description += start_from_vectors(args.embeddings, vocabulary, model.embedding.embeddings)
     epochs = args.epochs + args.pretrain_epochs
     compile_for(model, args, epochs * train.total)

@@ -40,7 +40,6 @@ import dataclasses
 import functools
 import math
 
-from scriptorium import UserError
 from scriptorium.command_line import Parser, bounded, command
 from scriptorium.data.vocabulary import PAD, START, UNK, read_vocabulary
 from scriptorium.decoding import sampling
@@ -716,8 +715,7 @@ def read(run, args):
     corpus, vocabulary, splits = load(run, args)
     if args.unknown == "drop":
         splits = samples.drop_unknown(corpus, splits)
-    if len(splits["train"]) < args.batch_size:
-        raise UserError(f"only {len(splits['train'])} training texts have no unknown word; lower --batch-size")
+    samples.check_sizes(splits, args.batch_size)
     return corpus, vocabulary, splits
 
 
@@ -732,7 +730,7 @@ def main(args):
     # JAX would compile each length separately.
     train, valid = batches(run, args, splits, buckets=1 if keras.backend.backend() == "jax" else None)
     model = build(run.options, vocabulary)
-    if run.is_new:
+    if run.begins:
         init_from_counts([model.generator, model.averaged], splits["train"], args.seed)
         if model.critic and args.critic_embedding == "pca":
             model.critic.kernel.assign(ppmi_vectors(splits["train"], len(vocabulary), args.critic_embedding_dim))

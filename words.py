@@ -371,7 +371,7 @@ def main(args):
     corpus, vocabulary, splits = load(run, args)
     train, valid = batches(run, args, splits)
     model = build(run.options, vocabulary)
-    if args.embeddings is not None and run.is_new:
+    if args.embeddings is not None and run.begins:
         corpus.description += start_from_vectors(args.embeddings, vocabulary, model.embedding.embeddings)
     rate = learning_rate_schedule(args.learning_rate, args.decay, args.epochs * train.total)
     averages = {"use_ema": True, "ema_momentum": args.ema} if args.ema else {}

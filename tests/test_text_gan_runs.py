@@ -104,6 +104,19 @@ def test_resumed_is_as_if_never_stopped(trained, monkeypatch):
         assert np.array_equal(array, again[key]), key
 
 
+def test_splits_without_a_known_word_are_one_line(tmp_path):
+    (tmp_path / "words.txt").write_text("a\nb\n", encoding="utf-8")
+    for split in ("train", "valid", "test"):
+        folder = tmp_path / f"no-{split}"
+        folder.mkdir()
+        for name in ("train", "valid", "test"):
+            (folder / f"{name}.txt").write_text("zebra\n" if name == split else "a b\n", encoding="utf-8")
+        argv = ["-D", folder, "--vocab", tmp_path / "words.txt", *SMALL, "-b", "1", "-T", tmp_path / "runs"]
+        done = run_here(text_gan, *argv, status=2)
+        assert f"only 0 {split} texts have no unknown word" in done.stderr and done.stderr.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
 def test_wrong_inputs_are_one_line(trained, tmp_path):
     _, where = trained
     (tmp_path / "few.txt").write_text("a b\nb c\nc d\nd e\n", encoding="utf-8")

@@ -158,6 +158,21 @@ def test_a_stopped_run_ends_as_one_that_never_stopped(trained):
         np.testing.assert_array_equal(array, ends[1][name], err_msg=name)
 
 
+def test_a_run_that_was_killed_before_its_first_save_starts_from_the_same_weights(trained, tmp_path, monkeypatch):
+    _, where, *_ = trained
+    (tmp_path / "vectors.txt").write_text(f"cat {' '.join(['0.5'] * 8)}\n", encoding="utf-8")
+    first = []
+
+    def killed(run, *rest):
+        first.append(run.model.get_weights())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(words, "fit_run", killed)
+    run(*where, *SMALL, "--embeddings", tmp_path / "vectors.txt", "--name", "killed", status=130)
+    run("--resume", "killed", *where[2:], status=130)
+    assert all(np.array_equal(a, b) for a, b in zip(*first, strict=True))
+
+
 def test_the_command_lines_of_older_scripts():
     argv = "-e 5 -E 30 -o 2 -l 0.001 -b 20 -D a.txt -L 30 -m 50 -w 1000 -r 4 -x 2 -I 900"
     args = words.parse_args(argv.split())

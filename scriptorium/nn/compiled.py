@@ -43,9 +43,12 @@ def in_halves(function, inputs):
     if PARTS == 1 or not on_tensorflow_cpu():
         return function(inputs)
     batch = ops.shape(keras.tree.flatten(inputs)[0])[0]
-    cuts = [slice(batch * i // PARTS, batch * (i + 1) // PARTS) for i in range(PARTS)]
+    starts = [batch * i // PARTS for i in range(PARTS)]
+    # No part may be empty, because `function` may reshape it: of a single row, every part computes that row.
+    ends = [ops.maximum(batch * (i + 1) // PARTS, start + 1) for i, start in enumerate(starts)]
+    cuts = [slice(start, end) for start, end in zip(starts, ends, strict=True)]
     halves = [function(keras.tree.map_structure(lambda array, cut=cut: array[cut], inputs)) for cut in cuts]
-    return keras.tree.map_structure(lambda *both: ops.concatenate(both, 0), *halves)
+    return keras.tree.map_structure(lambda *both: ops.concatenate(both, 0)[:batch], *halves)
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 import functools
 
+from scriptorium import UserError
 from scriptorium.data.batches import Sequences
 from scriptorium.data.corpora import describe
 from scriptorium.data.vocabulary import UNK, strip_special
@@ -98,6 +99,16 @@ def drop_unknown(corpus, splits):
     splits = {name: without_unknown(split) for name, split in splits.items()}
     corpus.description = describe(corpus, splits)
     return splits
+
+
+def check_sizes(splits, batch_size):
+    """Raises `UserError` if texts without unknown words are too few: in train fewer than a batch, else none."""
+    for name, sequences in splits.items():
+        if len(sequences) < (batch_size if name == "train" else 1):
+            raise UserError(
+                f"only {len(sequences)} {name} texts have no unknown word; raise --top-words, use --unknown keep"
+                + (", or lower --batch-size" if len(sequences) else "")
+            )
 
 
 class Sampler:

@@ -4,10 +4,18 @@ import math
 import time
 
 from scriptorium.training.console import duration, epoch_line
-from scriptorium.training.run import BEST
 
 import keras
 import numpy as np
+
+
+def _wait_for_step(model):
+    """Returns when the last training step has been computed, so that the time until then includes all of it."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        jax.block_until_ready(keras.tree.flatten(model._jax_state))
+    # On the other backends, reading the loss waits for the whole step; on JAX, only for the loss.
 
 
 class StopTraining(Exception):
@@ -42,7 +50,7 @@ class Progress(keras.callbacks.Callback):
         done = min(self.first + batch + 1, session.total)
         new = done - session.step
         session.step, session.steps = done, session.steps + new
-        # Reading the loss waits for the step to finish, so the time until here includes all of it.
+        _wait_for_step(self.model)
         losses = {name: float(value) for name, value in (logs or {}).items() if name == "loss" or "loss" not in logs}
         for name, value in losses.items():
             if not math.isfinite(value):
@@ -100,9 +108,9 @@ class Progress(keras.callbacks.Callback):
                 run.console.say(f"The history could not be written: {error}. Training continues.")
             self.failed = True
         if scores[session.monitor] < session.best[0]:
-            session.best = (scores[session.monitor], epoch + 1)
-            with session.disk(BEST):
-                run.save_best()
+            run.save_best(keep=not whole)
+            if whole:
+                session.best = (scores[session.monitor], epoch + 1)
 
 
 class Checkpoint(keras.callbacks.Callback):

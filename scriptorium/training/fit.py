@@ -113,23 +113,26 @@ def fit(run, model, train, valid, *, epochs, monitor="val_neg_elbo", callbacks=(
     for split, batches in (("train", train.total), ("validate", len(valid))):
         if not batches:
             raise UserError(f"There is no text to {split} on; use a longer text.")
-    epochs = min(epochs, 1) if run.dry_run else epochs
-    total = min(train.total, DRY_RUN_BATCHES) if run.dry_run else train.total
+    total, epochs = _limits(run, train.total, epochs)
     session = Session(run, model, train, total, epochs, monitor, max_steps, save_minutes)
     if run.saved:
         session.restore(*run.saved)
         run.saved = None
     history = History(run.directory, session.epoch)
-    if session.epoch >= epochs or (max_steps and session.steps >= max_steps):
+    if session.is_complete():
         run.console.say(
             f"Training is complete ({session.epoch} epochs, {session.steps} steps)."
             " Raise --epochs or --max-steps to continue."
         )
     listed = CallbackList([Progress(session, history), *callbacks, Checkpoint(session)], add_history=True, model=model)
+    model.stop_training = False
     try:
         with _signals(session):
+            if not session.is_complete():
+                run.restore_best_of_epochs()
             listed.begin()
-            while session.epoch < epochs and not (max_steps and session.steps >= max_steps):
+            # Each call of Keras's `fit` forgets that a callback has asked to stop.
+            while not session.is_complete() and not model.stop_training:
                 _fit_epoch(session, listed, valid)
             listed.end()
     except StopTraining:
@@ -140,6 +143,10 @@ def fit(run, model, train, valid, *, epochs, monitor="val_neg_elbo", callbacks=(
         )
         run.close()
         raise SystemExit(128 + session.signal) from None
+    except BrokenPipeError:
+        raise  # of the console, not of a file
+    except OSError as error:
+        raise UserError(f"A file could not be written: {error}. {session.stopped()}.") from error
     run.board.flush()
     return history.columns()
 
@@ -157,15 +164,25 @@ def fit_run(run, train, valid, args, monitor, callbacks=(), more_epochs=0):
     run.load_best(run.model)
 
 
+def _limits(run, total, epochs):
+    """Returns the steps per epoch and the epochs, within those of a dry run and of Keras's own settings."""
+    if run.dry_run:
+        total, epochs = min(total, DRY_RUN_BATCHES), min(epochs, 1)
+    return min(total, keras.config.max_steps_per_epoch() or total), min(epochs, keras.config.max_epochs() or epochs)
+
+
 def _fit_epoch(session, listed, valid):
     # One call per epoch: otherwise Keras would take the batches left in a resumed epoch for the length of all epochs.
     model, epoch = session.model, session.epoch
+    if model.optimizer is not None:
+        # At its end, `fit` would replace the weights by their averages (use_ema), from which training would continue.
+        model.optimizer.finalize_variable_values = lambda variables: None
     valid = KerasFeed(valid, DRY_RUN_BATCHES if session.run.dry_run else None)
     if session.step < session.total:
         session.train.go_to(epoch, session.step)
         if hasattr(model, "begin_epoch") and model.begin_epoch(epoch) and not session.step:
             session.forget_best()
-        feed = KerasFeed(session.train, session.total)
+        feed = KerasFeed(session.train, session.total - session.step)
         span = {"initial_epoch": epoch, "epochs": epoch + 1}
         model.fit(feed, validation_data=valid, callbacks=listed, verbose=0, shuffle=False, **span)
     else:

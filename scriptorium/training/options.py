@@ -23,7 +23,7 @@ SAMPLE = "--sample", lambda args: args.sample is not None
 def add_training_options(parser, epochs, batch_size, learning_rate):
     """Adds the group "training" to a `Parser`, with the given defaults."""
     add, positive = parser.group("training"), bounded(int, 1)
-    add("-e", "--epochs", type=bounded(int, 0), default=epochs, help="passes over the text, in total")
+    add("-e", "--epochs", type=positive, default=epochs, help="passes over the text, in total")
     older = ["--batch_size", "--batchSize"]
     add("-b", "--batch-size", type=positive, default=batch_size, help="sequences per step", older=older)
     older, rate = ["--learning_rate", "--learn-rate"], bounded(float, 1e-9)

@@ -115,8 +115,11 @@ class Outputs:
         """Writes a matplotlib figure to TensorBoard and, as a PNG file, to the directory."""
         if self.board:
             self.board.figure("train", tag, figure, step)
-            with storage.replacing(self.directory / f"{tag}.png") as temporary:
-                figure.savefig(temporary, format="png")
+            try:
+                with storage.replacing(self.directory / f"{tag}.png") as temporary:
+                    figure.savefig(temporary, format="png")
+            except OSError as error:
+                self.console.say(f"A figure could not be written ({error}).")
 
     def projector(self, vectors, labels, classes=None):
         """Writes points (n, dimensions), labels and classes for TensorBoard's projector; call it before `fit`."""

@@ -20,6 +20,7 @@ from scriptorium.training.tensorboard import Board
 
 FORMAT = 1  # of a saved run; increased when older runs can no longer be opened
 BEST, LAST, PREVIOUS = "best.safetensors", "last.safetensors", "previous.safetensors"
+BEST_OF_EPOCHS = "best-of-epochs.safetensors"  # the best weights before --max-steps ended training within an epoch
 
 
 class Run(Outputs):
@@ -116,7 +117,7 @@ class Run(Outputs):
             storage.write_json(temporary / "vocab.json", self.vocabulary.to_json())
             storage.write_json(temporary / "config.json", self.config)
             # Rename the directory only when it is complete.
-            self.directory = self._take_name(temporary, parent)
+            temporary = self.directory = self._take_name(temporary, parent)
             self.lock = storage.Lock(self.directory / "lock")
         except BaseException:
             if temporary:
@@ -179,6 +180,11 @@ class Run(Outputs):
         """Whether there is anything to resume from."""
         return (self.directory / LAST).exists() or (self.directory / PREVIOUS).exists()
 
+    @property
+    def begins(self):
+        """Whether training begins with its first step: the run is new, or was stopped before its first save."""
+        return self.is_new or not self.has_state
+
     def save_state(self, facts, arrays):
         """Writes last.safetensors atomically; the previous one becomes previous.safetensors."""
         storage.save_arrays(self.directory / LAST, facts, arrays, keep=self.directory / PREVIOUS)
@@ -189,14 +195,23 @@ class Run(Outputs):
         self.config["minutes"] = round(self.config.get("minutes", 0.0) + seconds / 60, 3)
         self.write_json("config.json", self.config)
 
-    def save_best(self):
-        """Writes the weights of the model to best.safetensors, atomically."""
-        self.save_weights(BEST)
+    def save_best(self, keep=False):
+        """Writes the weights of the model to best.safetensors, atomically.
 
-    def save_weights(self, name):
-        """Writes only the weights of the model to a file with this name, atomically."""
+        Args:
+            keep: whether `restore_best_of_epochs` brings back the weights that were there.
+        """
+        self.save_weights(BEST, keep=self.directory / BEST_OF_EPOCHS if keep else None)
+
+    def restore_best_of_epochs(self):
+        """Undoes `save_best(keep=True)`, so that a training that continues ends as if it had never stopped."""
+        if (self.directory / BEST_OF_EPOCHS).exists():
+            os.replace(self.directory / BEST_OF_EPOCHS, self.directory / BEST)
+
+    def save_weights(self, name, keep=None):
+        """Writes only the weights of the model to a file with this name, atomically; for `keep` see `replacing`."""
         arrays = weights.values(weights.weights_of(self.model))
-        storage.save_arrays(self.directory / name, {"format": FORMAT, "script": self.script}, arrays)
+        storage.save_arrays(self.directory / name, {"format": FORMAT, "script": self.script}, arrays, keep)
 
     def load_weights(self, name, model):
         """Loads weights from `save_weights` into a built model.

@@ -1,6 +1,5 @@
 """Training state, saved and restored bit for bit, so that a run continues as if it had never stopped."""
 
-import contextlib
 import math
 import shlex
 import time
@@ -8,7 +7,6 @@ import time
 from scriptorium import ROOT, UserError
 from scriptorium.training import storage, weights
 from scriptorium.training.console import readable
-from scriptorium.training.run import LAST
 
 import keras
 import numpy as np
@@ -113,24 +111,18 @@ class Session(State):
         # The state before a validation, which draws from the seed generators and clears the metrics.
         self.before_validation = None
 
+    def is_complete(self):
+        """Whether all epochs, or `max_steps` steps, are done."""
+        return self.epoch >= self.epochs or bool(self.max_steps and self.steps >= self.max_steps)
+
     def save(self, arrays=None):
         """Writes last.safetensors; raises an error if a weight is not finite."""
         arrays = arrays or self.arrays()
         if not all(np.isfinite(array).all() for name, array in arrays.items() if name.startswith("model/")):
             raise self.not_finite("a weight")
-        with self.disk(LAST):
-            self.run.save_state(self.facts(), arrays)
-        with self.disk("config.json"):
-            self.run.record(self.epoch, time.monotonic() - self.saved)
+        self.run.save_state(self.facts(), arrays)
+        self.run.record(self.epoch, time.monotonic() - self.saved)
         self.saved = time.monotonic()
-
-    @contextlib.contextmanager
-    def disk(self, name):
-        """Stops training with a clear error if a file cannot be written."""
-        try:
-            yield
-        except OSError as error:
-            raise UserError(f"{name} could not be written: {error}. {self.stopped()}") from error
 
     def stopped(self):
         """Returns a sentence, without its period, that says where training stopped and how to continue it."""

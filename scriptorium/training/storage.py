@@ -39,13 +39,19 @@ def replacing(path, keep=None):
         if keep is not None and path.exists():
             os.replace(path, keep)
         os.replace(temporary, path)
-    except BaseException:
+        _sync_folder(path.parent)
+    except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename2 is None:
+            error.filename = str(path)  # for the message: a failed write names no file
         raise
+
+
+def _sync_folder(path):
+    """Makes sure that new names in a folder have reached the disk."""
     if os.name == "posix":
-        # The new name must reach the disk too.
-        folder = os.open(path.parent, os.O_RDONLY)
+        folder = os.open(path, os.O_RDONLY)
         try:
             os.fsync(folder)
         finally:

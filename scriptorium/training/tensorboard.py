@@ -59,7 +59,7 @@ class Board:
         # Nothing after a partial record can be read: the next event starts a new file.
         self.writers.pop(split, None)
         if not self.failed:
-            self.console.say(f"TensorBoard: events could not be written ({error}); everything else continues.")
+            self.console.say(f"TensorBoard's files could not be written ({error}); the run continues without them.")
         self.failed = True
 
     def scalar(self, split, tag, value, step):
@@ -122,7 +122,12 @@ class Board:
 
     def projector(self, vectors, labels, classes=None):
         """Writes points (n, dimensions), labels and classes, which TensorBoard reads when it first sees the run."""
-        folder = self.directory / "train"
+        try:
+            self._write_projector(self.directory / "train", vectors, labels, classes)
+        except OSError as error:
+            self._lost(None, error)
+
+    def _write_projector(self, folder, vectors, labels, classes):
         folder.mkdir(exist_ok=True)
         rows = ("\t".join(f"{value:.6g}" for value in row) for row in np.asarray(vectors, "float32"))
         storage.write_text(folder / "vectors.tsv", "\n".join(rows) + "\n")
@@ -148,7 +153,9 @@ class Board:
                 self._lost(split, error)
 
     def close(self):
-        self.flush()
-        for writer in self.writers.values():
-            writer.close()
+        for split, writer in list(self.writers.items()):
+            try:
+                writer.close()
+            except OSError as error:
+                self._lost(split, error)
         self.writers = {}

@@ -33,7 +33,9 @@ class EpochReport(keras.callbacks.Callback):
         super().__init__()
         self.run, self.codec, self.valid, self.every, self.last = run, codec, valid, every, last
         self.advice, self.warned = advice, False
-        shortest, longest = np.quantile(valid.lengths, (0.3, 0.7))
+        # At lengths that occur, so that at least one text lies between them, however few there are.
+        shortest = np.quantile(valid.lengths, 0.3, method="lower")
+        longest = np.quantile(valid.lengths, 0.7, method="higher")
         middle = np.flatnonzero((valid.lengths >= shortest) & (valid.lengths <= longest))
         chosen = np.random.default_rng(run.seed).choice(middle, min(5, len(middle)), replace=False)
         self.texts = [run.vocabulary.decode(valid[i]) for i in chosen]

@@ -400,6 +400,19 @@ def test_dropout(rate, dtype):
     assert np.array_equal(first, np.asarray(ops.cast(again, "float32")))
 
 
+def test_halves_of_few_rows_are_the_whole():
+    def double(inputs):
+        ids, x = inputs["ids"], inputs["x"]
+        # A reshape like that of attention heads, which fails for an empty part.
+        return {"x": 2 * ops.reshape(x, (-1, ops.shape(x)[1], 2, 2)), "ids": ids + 1}
+
+    function = Compiled(lambda inputs: in_halves(double, inputs))
+    for rows in (1, 2, 3, 5):
+        x, ids = np.arange(rows * 12, dtype="float32").reshape(rows, 3, 4), np.arange(rows, dtype="int32")
+        found = function.predict_on_batch({"ids": ids, "x": x})
+        assert np.array_equal(found["x"], 2 * x.reshape(rows, 3, 2, 2)) and np.array_equal(found["ids"], ids + 1)
+
+
 def test_fused_computes_with_the_weights_of_now():
     dense = keras.layers.Dense(3)
     dense.build((None, 2))

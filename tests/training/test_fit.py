@@ -1,5 +1,9 @@
+import builtins
 import csv
 import errno
+import functools
+import io
+import itertools
 import json
 import os
 import shutil
@@ -217,6 +221,54 @@ def wait_for(condition, seconds=60):
     raise AssertionError("It did not happen in time.")
 
 
+# What Keras does whenever its `fit` begins or ends, which is at every epoch ----------------------------------------
+
+
+def fit_with_averages(logdir, *argv, callbacks=(), momentum=0.9):
+    """Trains with averaged weights; returns the run, which is closed."""
+    args = arguments(logdir, *argv)
+    run, train, valid = tiny_script.start(args)
+    optimizer = keras.optimizers.Adam(args.learning_rate, use_ema=True, ema_momentum=momentum)
+    run.model.compile(optimizer, jit_compile=keras.backend.backend() == "jax")
+    fit(run, run.model, train, valid, epochs=args.epochs, max_steps=args.max_steps, callbacks=callbacks)
+    run.close()
+    return run
+
+
+def test_averages_of_the_weights_leave_the_weights_alone(tmp_path, ended):
+    values = []
+
+    class Record(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            values.append(self.model.trainable_variables[0].numpy())
+
+    run = fit_with_averages(tmp_path, "-e", "2", callbacks=[Record()])
+    average = values[0]
+    for value in values[1:]:
+        average = np.float32(0.9) * average + (1 - np.float32(0.9)) * value
+    optimizer = run.model.optimizer
+    np.testing.assert_allclose(optimizer._model_variables_moving_average[0].numpy(), average, rtol=1e-4, atol=1e-6)
+    # Without averages, training is the same to the bit.
+    plain = state(ended(tmp_path, 2))[1]
+    for name, array in state(run.directory)[1].items():
+        assert name not in plain or array.tobytes() == plain[name].tobytes(), name
+    # A run that is cut between two epochs, too.
+    fit_with_averages(tmp_path, "-e", "2", "--name", "cut", "--max-steps", str(STEPS))
+    cut = fit_with_averages(tmp_path, "--resume", "cut", "--max-steps", "1000")
+    assert_same_outcome(cut.directory, (run.directory,))
+
+
+def test_a_callback_that_stops_training_stops_it_between_epochs(tmp_path):
+    stop = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: setattr(stop.model, "stop_training", True))
+    _, history = go(tmp_path, callbacks=[stop])
+    assert history["epoch"] == [1]
+
+
+def test_limits_in_the_settings_of_keras_hold(tmp_path, monkeypatch):
+    monkeypatch.setattr(keras.config, "max_epochs", lambda: 1)
+    assert go(tmp_path)[1]["epoch"] == [1]
+
+
 # What goes wrong --------------------------------------------------------------------------------------------------
 
 
@@ -323,6 +375,112 @@ def test_a_full_disk_at_the_start_leaves_nothing(tmp_path, monkeypatch):
     assert list((tmp_path / "tiny").iterdir()) == []
 
 
+class CountedFile:
+    """A file whose first write and whose flushes call a function first."""
+
+    def __init__(self, file, count):
+        self.file, self.count, self.written = file, count, False
+
+    def __getattr__(self, name):
+        return getattr(self.file, name)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.file.close()
+
+    def write(self, data):
+        if not self.written:
+            self.count()
+        self.written = True
+        return self.file.write(data)
+
+    def flush(self):
+        self.count()
+        self.file.flush()
+
+
+class Disk:
+    """Counts what is done to the files in a folder, and fails at all of it from the n-th time on, as a full disk does.
+
+    Opening, the first write, flushing, renaming and fsync count.
+    """
+
+    def __init__(self, monkeypatch, folder, full_at):
+        self.folder, self.full_at, self.done = str(folder), full_at, 0
+        for module, name in ((builtins, "open"), (io, "open"), (os, "fsync"), (os, "replace")):
+            monkeypatch.setattr(module, name, getattr(self, name)(getattr(module, name)))
+
+    def count(self):
+        self.done += 1
+        if self.done >= self.full_at:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def open(self, real):
+        def opened(path, mode="r", *args, **kwargs):
+            written = str(path).startswith(self.folder) and not {"w", "a", "x", "+"}.isdisjoint(mode)
+            if not written:
+                return real(path, mode, *args, **kwargs)
+            self.count()
+            return CountedFile(real(path, mode, *args, **kwargs), self.count)
+
+        return opened
+
+    def fsync(self, real):
+        return lambda file: (self.count(), real(file))[1]
+
+    def replace(self, real):
+        return lambda *paths: (self.count(), real(*paths))[1]
+
+
+def test_a_disk_that_is_full_from_any_write_on_costs_no_checkpoint(tmp_path, capsys, monkeypatch):
+    model = tiny_script.Tiny(34, 8)
+
+    def epoch(feed, callbacks, **settings):
+        callbacks.on_epoch_begin(settings["initial_epoch"])
+        callbacks.on_train_batch_end(0, {"loss": 1.0})
+        callbacks.on_test_begin()
+        callbacks.on_epoch_end(settings["initial_epoch"], {"neg_elbo": 1.0, "val_neg_elbo": 1.0})
+
+    def main(args):
+        run, train, valid = tiny_script.start(args)
+        with run:
+            run.projector(np.zeros((2, 2)), ["a", "b"])
+            samples = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: run.log_texts("samples", ["a"], 1))
+            fit(run, model, train, valid, epochs=2, callbacks=[samples])
+            run.hparams({}, run.save_scores("scores", {"nll": 1.0}, 1.0))
+
+    monkeypatch.setattr(tiny_script, "Tiny", lambda *sizes: model)
+    monkeypatch.setattr(model, "fit", epoch)
+    ends = []
+    for full_at in itertools.count(1, 3):  # every third, which hits each kind of file
+        directory = tmp_path / str(full_at) / "tiny" / "mine"
+        with pytest.MonkeyPatch.context() as patch:
+            disk = Disk(patch, tmp_path, full_at)
+            try:
+                argv = [tmp_path / str(full_at), "--name", "mine", "-b", "70"]
+                command(main, functools.partial(arguments, *argv))
+                ends.append(0)
+            except SystemExit as stopped:
+                ends.append(stopped.code)
+        said = capsys.readouterr()
+        assert said.err.count("\n") == (ends[-1] != 0) and "Traceback" not in said.out
+        names = {path.name for path in directory.rglob("*")}
+        assert not any(name.startswith(storage.TEMPORARY) for name in names)
+        for name in names:
+            if name.endswith(".safetensors"):
+                storage.load_arrays(directory / name)
+            elif name.endswith(".json"):
+                storage.read_json(directory / name)
+        saved = {"last.safetensors", "previous.safetensors"} & names
+        assert bool(saved) == ("the last save is intact" in said.err) or ends[-1] == 0 or "eval.json" in said.err
+        assert saved or not names or "nothing had been saved" in said.err
+        if disk.done < full_at:
+            break
+    assert ends == sorted(ends, reverse=True) and ends.count(2) > 25 and ends[-1] == 0
+
+
 def test_history_and_pictures_never_break_training(tmp_path, monkeypatch, capsys):
     def fail(self):
         raise ValueError("no fonts")
@@ -349,6 +507,12 @@ def test_a_second_process_is_refused(tmp_path):
     run.close()
     again, _, _ = tiny_script.start(arguments(tmp_path, "--resume", "mine"))
     again.close()
+
+
+def test_no_epochs_at_all_are_refused(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        arguments(tmp_path, "-e", "0")
+    assert stopped.value.code == 2 and "0 is not at least 1" in capsys.readouterr().err
 
 
 def test_nothing_to_train_on(tmp_path):
@@ -444,6 +608,21 @@ def test_the_files_of_a_run(straight):
     assert set(history) >= {"neg_elbo", "perplexity", "kl_weight", "learning_rate", "tokens_per_second", "seconds"}
 
 
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="only JAX returns before a step has been computed")
+def test_the_speed_counts_steps_that_are_done(tmp_path, monkeypatch):
+    ready, clock, model = [], time.monotonic, []
+
+    def watched():
+        if sys._getframe(1).f_code.co_name == "on_train_batch_end" and model:
+            ready.append(all(leaf.is_ready() for leaf in keras.tree.flatten(model[0]._jax_state)))
+        return clock()
+
+    monkeypatch.setattr("time.monotonic", watched)
+    begin = keras.callbacks.LambdaCallback(on_train_begin=lambda logs: model.append(begin.model))
+    go(tmp_path, "-e", "1", "-L", "512", callbacks=[begin])
+    assert len(ready) >= STEPS and all(ready)
+
+
 def test_the_best_epoch_is_kept(tmp_path):
     class Worse(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
@@ -458,6 +637,25 @@ def test_the_best_epoch_is_kept(tmp_path):
     for weight, value in zip(run.model.get_weights(), worse.best, strict=True):
         np.testing.assert_array_equal(weight, value)
     assert state(run.directory)[0]["best"][1] == 1
+
+
+def test_the_best_weights_of_part_of_an_epoch_are_gone_when_training_continues(tmp_path):
+    """Validation within an epoch may be better than any at an end; a run that never stopped has not seen it."""
+
+    class Spoil(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if self.model.optimizer.iterations.numpy() >= STEPS + 10:
+                self.model.logits.bias.assign(np.linspace(-20, 20, self.model.logits.bias.shape[0]))
+
+    straight, _ = go(tmp_path, "-e", "2", callbacks=[Spoil()])
+    first, _ = go(tmp_path, "-e", "2", "--name", "stopped", "--max-steps", str(STEPS + 5), callbacks=[Spoil()])
+    parts = [storage.load_arrays(run.directory / "best.safetensors")[1] for run in (straight, first)]
+    assert any(not np.array_equal(parts[0][name], parts[1][name]) for name in parts[0])
+    run, _ = go(tmp_path, "--resume", "stopped", "--max-steps", "1000", callbacks=[Spoil()])
+    assert_same_outcome(run.directory, (straight.directory,))
+    for name, array in storage.load_arrays(run.directory / "best.safetensors")[1].items():
+        np.testing.assert_array_equal(array, parts[0][name])
+    assert not (run.directory / "best-of-epochs.safetensors").exists()
 
 
 def test_banner_and_epoch_lines(tmp_path, capsys):

@@ -58,7 +58,7 @@ class Latent:
 
     @functools.cached_property
     def two(self):
-        """Two example texts: of about that length, in ASCII if possible, and likely under the model."""
+        """Two example texts: about LENGTH characters long, in ASCII if possible, and likely under the model."""
         texts = sorted(self.plane[0], key=lambda text: (not text.isascii(), abs(len(text) - self.LENGTH)))[:24]
         likely = self.codec.score(texts, self.codec.encode(texts)[0])
         clearest = sorted(zip(likely / np.array([len(text) for text in texts]), texts, strict=True), reverse=True)
@@ -312,6 +312,13 @@ def names_of(host, port):
     return {f"{name}:{port}" for name in names} | (names if port == 80 else set())
 
 
+def name_of(host):
+    """Returns how visitors reach a page served at an address: by this machine's name if it is served at all of them."""
+    if host in ("0.0.0.0", "::"):
+        return socket.gethostname()
+    return f"[{host}]" if ":" in host else host
+
+
 def chosen(args):
     """Returns the directories of the requested runs, or of the newest usable run of each script.
 
@@ -375,7 +382,7 @@ def main(args):
         site = server.Server(*answers_of(tools), names_of(args.host, port)).site
         if not is_loopback(args.host):
             print("Warning: anyone on this network can use this page and this machine, without password or encryption.")
-        shown = f"[{args.host}]" if ":" in args.host else args.host
+        shown = name_of(args.host)
         print(f"ready   http://{shown}:{port}    (Ctrl-C to stop)", flush=True)
         Listener(site, listening, server.MAX_BYTES).run()
 

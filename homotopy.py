@@ -14,7 +14,7 @@ Try (it uses your newest run, or a bundled one as long as you have none):
     python homotopy.py --random --plot walk.png          between two samples from the prior, with a picture
 
 Departures from the paper (details in docs/homotopy.md):
-    1. The path can also be an arc, `--mode slerp`, along which codes keep a length that the decoder knows.
+    1. The path can also be an arc (`--mode slerp`), on which codes keep a length that occurs in training.
     2. A point can also give several samples (`--draws-per-point`), or the result of beam search (`--beam`).
     3. Each text comes with its log-probability, and the ends are shown as given.
 """
@@ -173,9 +173,9 @@ def parse_args(argv=None):
     add("--random", action="store_true", help="sample both ends from the prior")
     add("--collapse", action="store_true", help="merge equal neighbors into one line that counts them")
     add("--plot", metavar="FILE", help="draw the walk over the codes of validation texts: .png, .svg, .pdf, ...")
-    add("--json", action="store_true", help="one JSON object per walk instead of lines")
+    add("--json", action="store_true", help="print one JSON object per walk instead of lines")
     add = parser.group("sampling")
-    about = "for transformer_vae.py, 0 to 1: how far to ignore codes between texts; default: that of the run"
+    about = "noise level, 0 to 1, that the decoder of transformer_vae.py assumes between texts; default: the run's"
     add("--noise-level", type=bounded(float, 0, 1), metavar="LEVEL", help=about, older=["--noise"])
     about = "texts sampled at each point"
     add("--draws-per-point", type=count, default=1, metavar="N", help=about, older=["--samples"])

@@ -1,16 +1,16 @@
 """Text GAN: a generator that writes sentences from noise, and a critic that learns to tell them from real ones.
 
-Use it to compare adversarial training with maximum likelihood on your own text. The generator is a transformer that
-writes word by word, from noise, the preceding words, and a noise of the whole sentence, its style. The critic C gives
-a sentence one number. The two train in turns as in WGAN-GP (Gulrajani et al. 2017), G generated and R real sentences:
+Use it to compare adversarial training with maximum likelihood on your own text. The generator, a transformer, writes
+word by word, from the preceding words, noise for each word, and noise for the whole sentence, its style. The critic C
+scores a sentence. They take turns as in WGAN-GP (Gulrajani et al. 2017), with G generated and R real sentences:
 
     critic      mean C(G) - mean C(R) + gp_weight * mean (|gradient of C between G and R| - 1)^2
     generator   - mean C(G) + likelihood_weight * nats per token of real sentences
 
 Gradients stop at discrete words. `--feedback` chooses how the generator learns from C:
 
-    both      draws from the softmax; words by a straight-through gradient of the softmax's mean over words, the length
-              by the score function (REINFORCE), because after an end there are no words to hold fixed
+    both      draws from the softmax; words learn by a straight-through gradient, the length by the score function
+              (REINFORCE), because a gradient with fixed following words cannot tell where to end
     draw      the same draws, everything by that gradient
     gumbel    straight-through Gumbel-softmax (Jang et al. 2017), with gradients through all preceding words
     argmax    the most likely word, without gradient; C sees the rows of the softmax, and only the noise is random
@@ -313,8 +313,7 @@ class Critic(layers.Layer):
             [transformer.Block(2 * width, num_heads) for _ in range(layers_per_block)]
             for _ in range(blocks + output_blocks)
         ]
-        # Keras tracks layers in a list, but not in nested lists.
-        self.blocks = [block for group in self.groups for block in group]
+        self.blocks = [block for group in self.groups for block in group]  # names them in saved weights
         self.norm, self.out = layers.LayerNormalization(epsilon=1e-5), layers.Dense(1, dtype="float32")
         self.depth_embedding = layers.Dense(2 * width) if with_depth else None
 
@@ -394,11 +393,13 @@ class Critic(layers.Layer):
 
 
 class TextGAN(players.TwoPlayerModel):
-    """Generator, critic and their training in two phases: likelihood, then adversarial."""
+    """Generator, critic and their training in two phases: likelihood, then adversarial.
+
+    `critic`: None for likelihood alone. `averaged`: a `Generator` with averaged weights to sample from, or None.
+    """
 
     def __init__(self, generator, critic, averaged, game, seed):
         super().__init__()
-        # `averaged` is used for samples: its weights are moving averages of those of `generator`.
         self.generator, self.critic, self.averaged, self.game = generator, critic, averaged, game
         self.seed = keras.random.SeedGenerator(seed)
         self.phase = "likelihood" if game.pretrain_epochs or not critic else "adversarial"

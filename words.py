@@ -329,7 +329,7 @@ def parse_args(argv=None):
     add = parser.group("use")
     about = "print nats and tokens of each line of a file, using the run of --eval or the newest"
     add("--score", metavar="FILE", help=about)
-    about = "--eval also with a cache of the last N words"
+    about = "--eval: also score with a cache of the last N words"
     add("--cache", type=bounded(int, 0), default=0, metavar="N", help=about, requires=stream)
     cache = "--cache", lambda args: args.cache
     add("--cache-share", type=share, default=0.1, help="weight of the cache", requires=cache)

@@ -4,8 +4,11 @@ Texts are lists of tokens, except for the divergence of characters.
 
     lm_score            nats per token of the samples under a language model counted on the training texts: quality
     reverse_lm_score    nats per token of held-out texts under one counted on the samples: quality and variety
+    text_score          lm_score + reverse_lm_score
     bleu_n, self_bleu_n Texygen's (Zhu et al. 2018): against all references, and of each sample against all others
-    jsd_n               Jensen-Shannon divergence, in bits, of character n-grams in the first 32 of samples and texts
+    jsd_n               Jensen-Shannon divergence, in bits, of the n-grams in the first 32 characters of samples and
+                        training texts
+    words               mean number of words per sample
     copies, unique      shares of the samples that are training texts, and that are distinct
     repeated            share of the samples in which a word occurs twice in a row
     more_likely_than_shuffled

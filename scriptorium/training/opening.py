@@ -189,7 +189,10 @@ def _existing_run(script, args, which):
         path = readable(run.directory)
         raise UserError(f"{path} is a bundled run, which cannot be resumed; start a run of your own.")
     if args.sample is not None and "seed" in args.given:
-        run.seed = run.options["seed"] = args.seed = _drawn_if_negative(args.seed)
+        negative, run.seed = args.seed < 0, _drawn_if_negative(args.seed)
+        run.options["seed"] = args.seed = run.seed
+        if negative:
+            note(f"seed {run.seed}")
     _take_text(run, args)
     _take_options(run, args)
     if run.in_use:

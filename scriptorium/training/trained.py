@@ -12,7 +12,8 @@ from scriptorium.training.finding import bundled, find, newest_first, say_bundle
 from scriptorium.training.opening import check_options, open_for_use
 from scriptorium.training.run import BEST, FORMAT, LAST, another_format
 
-# The scripts whose runs can be used, and the class or function that does. A run can never name any other module.
+# The scripts whose runs can be opened for use, and the class or function in each that opens one. A run can name no
+# other module.
 SCRIPTS = {
     "sentences": "Codec",
     "names_vae": "NamesCodec",

@@ -18,7 +18,7 @@ BEAM = 4  # hypotheses for the scores that end in _beam
 
 
 def interval(successes, count):
-    """Returns the 95 % confidence interval of a share (Wilson 1927): lower and upper bound."""
+    """Returns the 95% confidence interval of a share (Wilson 1927): lower and upper bound."""
     if not count:
         return 0.0, 1.0
     z, share = 1.959964, successes / count
@@ -54,7 +54,7 @@ def mmd_test(codes, seed=1, permutations=200, most=500, kernel="imq"):
         most: maximum number of codes to use.
 
     Returns:
-        The MMD between codes and as many draws, and the value it exceeds only 5 % of the time if both samples come from
+        The MMD between codes and as many draws, and the value it exceeds only 5% of the time if both samples come from
         one distribution.
     """
     random = np.random.default_rng(seed)

@@ -215,7 +215,7 @@ def open_language_model(run):
     return LanguageModel(run, begin=EOS if stream else START, ends=not stream)
 
 
-def likelihoods(run, sequences):
+def nll_of_each(run, sequences):
     """Returns -log p of each of `Sequences` separately, including `<eos>`: float64 (n,), nats."""
     nll, begin = np.zeros(len(sequences)), open_language_model(run).begin
     for rows in np.split(np.argsort(sequences.lengths, kind="stable"), range(64, len(sequences), 64)):
@@ -229,7 +229,7 @@ def score_lines(run, path):
     """Prints the nats and the tokens of each line of a file; an empty line counts its end alone."""
     lines = lines_of(path, empty=True)
     sequences = encode_texts(lines, run.vocabulary, prompt=True)
-    for line, nats, tokens in zip(lines, likelihoods(run, sequences), sequences.lengths, strict=True):
+    for line, nats, tokens in zip(lines, nll_of_each(run, sequences), sequences.lengths, strict=True):
         print(f"{nats:.3f}\t{tokens}\t{line}")
 
 
@@ -238,7 +238,7 @@ def evaluate(run, test, args):
     started, model, stream = time.monotonic(), run.model, run.options["stream"]
     test = test.first(2 * run.options["batch_size"]) if run.dry_run else test
     ids = test.ids[: test.starts[-1]]
-    total = language_model.score(model, ids) * len(ids) if stream else likelihoods(run, test).sum()
+    total = language_model.score(model, ids) * len(ids) if stream else nll_of_each(run, test).sum()
     scores = {"nll": float(total / len(test)), "perplexity": float(np.exp(total / len(ids)))}
     if stream and args.cache:
         nats = language_model.score_with_cache(model, ids, args.cache, args.cache_share, args.cache_sharpness)

@@ -191,10 +191,10 @@ class NamesCodec(Codec):
         """
         model, random = self.run.model, np.random.default_rng(seed)
         z = 2 * z_mean - in_batches(model, "expected", z_mean, names.labels)
-        nll = inference.likelihoods(model, names, z)
+        nll = inference.nll_of_each(model, names, z)
         for _ in range(STEPS):
             other = z + STEP * np.exp(0.5 * z_log_var) * random.standard_normal(z.shape[1:], "float32")
-            other_nll = inference.likelihoods(model, names, other)
+            other_nll = inference.nll_of_each(model, names, other)
             better = other_nll < nll
             z[better], nll[better] = other[better], other_nll[better]
         return z

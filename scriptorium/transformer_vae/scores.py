@@ -113,7 +113,7 @@ def evaluate(
     random = np.random.default_rng(seed)
     z_mean, z_log_var = inference.posteriors(model, sequences)
     z = latent.draw(z_mean, z_log_var, random.standard_normal(z_mean.shape, "float32"))
-    nll = inference.likelihoods(model, sequences, z)
+    nll = inference.nll_of_each(model, sequences, z)
     scores = {"nll": float(nll.mean())}
     if model.gaussian:
         kl = inference.kl_of_each(z_mean, z_log_var).sum(axis=(1, 2))

@@ -63,7 +63,7 @@ class Codec:
 
     def score(self, texts, z):
         """Returns log p(text|z) in nats of n texts, each at its z: float (n,)."""
-        return -inference.likelihoods(self.run.model, self.read(texts), z)
+        return -inference.nll_of_each(self.run.model, self.read(texts), z)
 
     def sample_prior(self, n, seed=1):
         """Returns n draws from the prior: float32 (n, *latent_shape)."""

@@ -81,7 +81,7 @@ def walk(codec, texts, args, n, seed):
     z = {"linear": latent.lerp, "slerp": latent.slerp}[args.mode](*ends, shares).astype("float32")
     decoded = slice(1, -1) if texts else slice(None)
     settings = sampling_settings(args, "beam") | {"seed": seed, "max_length": args.gen_length, "scores": True}
-    settings |= codec.walk_settings(np.repeat(shares[decoded], draws), drawn=not texts, **own_settings(codec, args))
+    settings |= codec.walk_settings(np.repeat(shares[decoded], draws), drawn=not texts, **extra_settings(codec, args))
     written = list(zip(*codec.decode(np.repeat(z[decoded], draws, axis=0), **settings), strict=True))
     points = [written[i : i + draws] for i in range(0, len(written), draws)]
     if texts:
@@ -97,11 +97,11 @@ def walk(codec, texts, args, n, seed):
     return z, rows
 
 
-def own_settings(codec, args):
+def extra_settings(codec, args):
     """Returns the settings that only some scripts have, if they are given; an error for a run without them."""
     if args.noise_level is None:
         return {}
-    if "noise_level" not in codec.own_settings:
+    if "noise_level" not in codec.extra_settings:
         run = codec.run
         raise UserError(f"--noise-level is for runs of transformer_vae.py; {run.name} is a run of {run.script}.py.")
     return {"noise_level": args.noise_level}

@@ -388,7 +388,7 @@ def build(options, vocabulary, steps_per_epoch=1):
 class TransformerCodec(Codec):
     """A `Codec` whose codes can have noise."""
 
-    own_settings = ("noise_level",)
+    extra_settings = ("noise_level",)
 
     @property
     def has_noise(self):

@@ -18,7 +18,7 @@ class CodesReport(EpochReport):
         kind: the kind of texts, see `experiments.Texts`.
     """
 
-    more_settings = ("beam", "noise_level")
+    extra_settings = ("beam", "noise_level")
 
     def __init__(self, run, codec, valid, every, last, kind):
         super().__init__(run, codec, valid, every, last)

@@ -16,7 +16,7 @@ class Codec:
         run: opened `Run` with its model. z is float32 (n, *model.latent_shape), a numpy array.
     """
 
-    own_settings = ()  # settings of `decode` and `near` that only some scripts have, by the names of their options
+    extra_settings = ()  # settings of `decode` and `near` that not every script has, by the names of their options
 
     def __init__(self, run):
         self.run = run

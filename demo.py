@@ -54,17 +54,17 @@ class Latent:
         self.code_of = functools.lru_cache(256)(self._code_of)
 
     def about(self):
-        return {"kind": self.kind, "examples": self.two}
+        return {"kind": self.kind, "examples": self.examples}
 
     @functools.cached_property
-    def two(self):
+    def examples(self):
         """Two example texts: about LENGTH characters long, in ASCII if possible, and likely under the model."""
         texts = sorted(self.plane[0], key=lambda text: (not text.isascii(), abs(len(text) - self.LENGTH)))[:24]
         likely = self.codec.score(texts, self.codec.encode(texts)[0])
         clearest = sorted(zip(likely / np.array([len(text) for text in texts]), texts, strict=True), reverse=True)
         return [text for _, text in clearest[:2]]
 
-    def read(self, text):
+    def unknown_words(self, text):
         """Checks a typed text; returns the words that are not in the vocabulary."""
         if not self.run.vocabulary.split_prompt(text):
             raise UserError("Please enter some text.")
@@ -82,7 +82,7 @@ class Latent:
         texts = [fields.text(name, TEXT, least=1) for name in ("first", "second")]
         share = fields.number("share", 0, 1)
         fields.nothing_else()
-        unknown = [word for text in texts for word in self.read(text)]
+        unknown = [word for text in texts for word in self.unknown_words(text)]
         ends = [self.code_of(text) for text in texts]
         z = latent.lerp(*ends, np.array([share]))
         return {"text": self.write(z, np.array([share]))[0], "unknown": list(dict.fromkeys(unknown))}
@@ -92,7 +92,7 @@ class Latent:
         texts = [fields.text(name, TEXT, least=1) for name in ("first", "second")]
         points = fields.number("points", 1, 50, 7, int)
         fields.nothing_else()
-        unknown = [word for text in texts for word in self.read(text)]
+        unknown = [word for text in texts for word in self.unknown_words(text)]
         shares = np.linspace(0, 1, points + 2)
         decoded = self.write(latent.lerp(*map(self.code_of, texts), shares), shares)
         steps = [{"share": round(float(s), 4), "text": text} for s, text in zip(shares, decoded, strict=True)]
@@ -109,7 +109,7 @@ class Latent:
         """Encodes a text, and decodes its code."""
         text = fields.text("text", TEXT, least=1)
         fields.nothing_else()
-        unknown = self.read(text)
+        unknown = self.unknown_words(text)
         return {"text": self.write(self.code_of(text)[None])[0], "unknown": unknown}
 
     @functools.cached_property
@@ -159,7 +159,7 @@ class Latent:
 
     def warm(self):
         """Runs everything once, so that no visitor has to wait for compilation."""
-        first, second = self.two
+        first, second = self.examples
         self.walk(server.Fields({"first": first, "second": second}))
         for fields in ({"count": 1}, {"count": 8}):
             self.sample(server.Fields(fields))
@@ -200,7 +200,7 @@ class Names(Latent):
 
     def warm(self):
         super().warm()
-        name = self.two[0][: self.run.options["positions"] - 1]
+        name = self.examples[0][: self.run.options["positions"] - 1]
         for fields in ({}, {"count": 1000}, {"anchor": name}, {"prefix": name[:2]}):
             self.names(server.Fields(fields))
 
@@ -304,7 +304,7 @@ def is_loopback(host):
         return False
 
 
-def names_of(host, port):
+def accepted_hosts(host, port):
     """Returns the Host headers to accept for a page served at an address."""
     names = {"localhost", "127.0.0.1", "[::1]", f"[{host}]" if ":" in host else host.lower()}
     if not is_loopback(host):
@@ -379,7 +379,7 @@ def main(args):
     with listen(args.host, args.port) as listening:
         tools = open_tools(chosen(args), args.logdir)
         port = listening.getsockname()[1]
-        site = server.Server(*answers_of(tools), names_of(args.host, port)).site
+        site = server.Server(*answers_of(tools), accepted_hosts(args.host, port)).site
         if not is_loopback(args.host):
             print("Warning: anyone on this network can use this page and this machine, without password or encryption.")
         shown = name_of(args.host)

@@ -337,8 +337,8 @@ class TransformerVAE(keras.Model):
     def nll(self, ids, z=None):
         return self.nll_of(ids, self.states(ids, z))
 
-    def is_right(self, ids, z):
-        """Whether the most likely token at each position is right, bool (batch, time); True after the text."""
+    def is_correct(self, ids, z):
+        """Whether the most likely token at each position is correct, bool (batch, time); True after the text."""
         logits = ops.matmul(self.states(ids, z), ops.transpose(self.embedding.embeddings))
         return ops.logical_or(ids == PAD, ops.cast(ops.argmax(logits, axis=-1), ids.dtype) == ids)
 

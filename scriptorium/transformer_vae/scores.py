@@ -1,6 +1,6 @@
 """Scores of an autoencoder of texts: reconstruction, interpolation and sampling.
 
-In addition to the functions in `inference.py`, the model provides `is_right` and `gaussian`.
+In addition to the functions in `inference.py`, the model provides `is_correct` and `gaussian`.
 """
 
 import math
@@ -35,7 +35,7 @@ def share(name, flags):
 
 def teacher_forced(model, sequences, z, batch_size=128):
     """Returns the accuracy of tokens, predicted from the true tokens before them, and whether whole texts are right."""
-    right, tokens, texts = inference.compiled_method(model, "is_right"), [], []
+    right, tokens, texts = inference.compiled_method(model, "is_correct"), [], []
     for i in range(0, len(sequences), batch_size):
         rows = np.arange(i, min(i + batch_size, len(sequences)))
         ids = sequences.inputs(rows)

@@ -65,7 +65,7 @@ from util import add_data_options, add_sampling_options, batches, load
 
 SCRIPT = "text_gan"
 ADVERSARIAL_EPOCHS = 2  # default, after the epochs of likelihood
-SCORED = ("lm_score", "reverse_lm_score", "text_score", "bleu_3", "self_bleu_3", "jsd_4", "copies", "unique")
+VALIDATION_SCORES = ("lm_score", "reverse_lm_score", "text_score", "bleu_3", "self_bleu_3", "jsd_4", "copies", "unique")
 
 
 class GeneratorBlock(layers.Layer):
@@ -414,7 +414,7 @@ class TextGAN(players.TwoPlayerModel):
         names = ("nll", "critic_loss", "generator_loss", "real", "fake", "mean_difference", "gradient_penalty")
         names = (*names, "critic_norm", "generator_norm", "diffusion_depth")
         self.means = {name: keras.metrics.Mean(name) for name in names}
-        self.scores = {name: players.ExternalMetric(name) for name in SCORED}
+        self.scores = {name: players.ExternalMetric(name) for name in VALIDATION_SCORES}
 
     @property
     def metrics(self):

@@ -51,7 +51,7 @@ def trained(tmp_path_factory, one_part):
     (folder / "lines.txt").write_text("\n".join(LINES), encoding="utf-8")
     where = ["-D", folder / "lines.txt", "-T", folder / "runs"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluation, "SCORED", 200)
+        patch.setattr(evaluation, "VALIDATION_SAMPLES", 200)
         evaluate = evaluation.evaluate
         patch.setattr(evaluation, "evaluate", lambda *args: evaluate(*args[:4], 200, args[5]))
         run_here(text_gan, *SMALL, *where, "--name", "whole")
@@ -91,7 +91,7 @@ def test_a_run_and_what_is_done_with_it(trained):
 
 def test_resumed_is_as_if_never_stopped(trained, monkeypatch):
     folder, where = trained
-    monkeypatch.setattr(evaluation, "SCORED", 200)  # its score chooses the best weights, so as many as in the other run
+    monkeypatch.setattr(evaluation, "VALIDATION_SAMPLES", 200)  # its score chooses the best weights, so as many as in the other run
     monkeypatch.setattr(evaluation, "evaluate", lambda *args: {})
     # In the epoch against the critic, the second one; an epoch has 17 steps.
     run_here(text_gan, *SMALL, *where, "--name", "stopped", "--max-steps", "25")

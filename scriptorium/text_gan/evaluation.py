@@ -17,7 +17,7 @@ from scriptorium.training.fit import is_reporting_epoch
 import keras
 import numpy as np
 
-SCORED = 2000  # sentences scored after an epoch
+VALIDATION_SAMPLES = 2000  # sentences scored after an epoch
 TEMPERATURES = (1.2, 1.1, 1.0, 0.9, 0.8, 0.7, 0.6)
 LIKELIHOOD = "likelihood.safetensors"
 
@@ -52,7 +52,7 @@ class EpochReport(keras.callbacks.Callback):
 
     def on_test_begin(self, logs=None):
         settings = settings_of(self.run.options)
-        count = 20 if self.run.dry_run else SCORED
+        count = 20 if self.run.dry_run else VALIDATION_SAMPLES
         self.samples = write(self.run, count, seed=self.run.seed, **settings)
         scores = self.judge.scores(self.samples, *as_text(self.run, self.samples))
         for name, metric in self.model.scores.items():

@@ -441,11 +441,11 @@ class TextGAN(players.TwoPlayerModel):
         """The generator to sample from: the one with averaged weights, if there is one."""
         return self.averaged or self.generator
 
-    def update_average(self, share):
-        """Updates the averaged weights: share * average + (1 - share) * weight."""
+    def update_average(self, momentum):
+        """Updates the averaged weights: momentum * average + (1 - momentum) * weight."""
         if self.averaged:
             for average, weight in zip(self.averaged.weights, self.generator.weights, strict=True):
-                average.assign(share * average + (1 - share) * weight)
+                average.assign(momentum * average + (1 - momentum) * weight)
 
     # Training by likelihood.
 

@@ -19,7 +19,7 @@ import socket
 from scriptorium import ROOT, UserError
 from scriptorium.command_line import Parser, bounded, command
 from scriptorium.data import corpora
-from scriptorium.names_vae.scores import Known
+from scriptorium.names_vae.scores import TrainingNames
 from scriptorium.training import finding, storage, trained
 from scriptorium.training.console import readable
 from scriptorium.training.finding import bundled
@@ -181,7 +181,7 @@ class Names(Latent):
 
     @functools.cached_property
     def known(self):
-        return Known(self.corpus.train) if self.corpus else None
+        return TrainingNames(self.corpus.train) if self.corpus else None
 
     def names(self, fields):
         """Samples names, with the nearest training name of each."""

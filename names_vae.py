@@ -538,7 +538,7 @@ def main(args):
     rate = learning_rate_schedule(args.learning_rate, args.decay, args.epochs * train.total)
     model.compile(Adam(rate, global_clipnorm=args.clip_norm or None), jit_compile=JIT)
     with run.start(model, vocabulary, corpus):
-        known = scores.Known(corpus.train)
+        known = scores.TrainingNames(corpus.train)
         callbacks = [NamesReport(run, NamesCodec(run), splits["valid"], args.output_every, args.epochs, known)]
         report.log_projector(run, splits["valid"], means=codec.mean_latents)
         fit_run(run, train, valid, args, "val_neg_elbo" if model.has_latent else "val_nll", callbacks)

@@ -337,7 +337,7 @@ def test_reading_labels_and_names(names_codec):
 
 
 def test_what_is_known_of_a_name():
-    known = name_scores.Known(["anna", "bo", "anna"])
+    known = name_scores.TrainingNames(["anna", "bo", "anna"])
     assert known.describe(["bo", "anno"]) == ["bo  (seen)", "anno  (new; anna: 1)"]
     assert known.describe(["x" * 300] * 300) == [f"{'x' * 300}  (new; anna: 300)"] * 300
     assert known.describe([]) == []

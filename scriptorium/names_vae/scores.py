@@ -91,7 +91,7 @@ def active_units(z_mean, inside):
     return int(np.sum(variance >= metrics.ACTIVE_VARIANCE))
 
 
-class Known:
+class TrainingNames:
     """The names of a training split: says whether a name is new, and which training name is nearest.
 
     Args:
@@ -127,7 +127,7 @@ class Known:
         }
 
 
-def known_names(run):
-    """Returns `Known` of the names that a run was trained on, or None if they can no longer be read."""
+def training_names(run):
+    """Returns `TrainingNames` of the names that a run was trained on, or None if they can no longer be read."""
     corpus = corpora.reload_or_none(run.options, run.config["corpus"].get("fingerprint"))
-    return Known(corpus.train) if corpus else None
+    return TrainingNames(corpus.train) if corpus else None

@@ -91,7 +91,8 @@ def test_a_run_and_what_is_done_with_it(trained):
 
 def test_resumed_is_as_if_never_stopped(trained, monkeypatch):
     folder, where = trained
-    monkeypatch.setattr(evaluation, "VALIDATION_SAMPLES", 200)  # its score chooses the best weights, so as many as in the other run
+    # Their score chooses the best weights, so as many as in the other run.
+    monkeypatch.setattr(evaluation, "VALIDATION_SAMPLES", 200)
     monkeypatch.setattr(evaluation, "evaluate", lambda *args: {})
     # In the epoch against the critic, the second one; an epoch has 17 steps.
     run_here(text_gan, *SMALL, *where, "--name", "stopped", "--max-steps", "25")

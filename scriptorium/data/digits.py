@@ -17,7 +17,7 @@ import numpy as np
 
 SIDES = (9, 14, 28)
 DIRECTIONS = {"down": "v", "up": "^"}
-ROW_LETTERS = "abcdefghijklmnopqrstuvwxyzAB"  # of the rows
+ROW_LETTERS = "abcdefghijklmnopqrstuvwxyzAB"  # from the top
 BRIGHTNESS = ".:-=+*#@"  # dark to bright
 
 
@@ -86,7 +86,8 @@ def to_text(picture, direction="down"):
     """Writes a picture, float (side, side) from 0 to 1."""
     signs = np.minimum((picture * len(BRIGHTNESS)).astype(int), len(BRIGHTNESS) - 1)
     rows = [
-        f"{DIRECTIONS[direction]}{ROW_LETTERS[i]}{''.join(BRIGHTNESS[sign] for sign in row)}" for i, row in enumerate(signs)
+        f"{DIRECTIONS[direction]}{ROW_LETTERS[i]}{''.join(BRIGHTNESS[sign] for sign in row)}"
+        for i, row in enumerate(signs)
     ]
     return "".join(rows if direction == "down" else rows[::-1])
 

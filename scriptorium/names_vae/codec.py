@@ -184,7 +184,8 @@ class NamesCodec(Codec):
         """Returns a code for each name, in the shape of z_mean, at which the name is more likely than at z_mean.
 
         An amortized encoder does not find the best code of each name (Cremer et al. 2018). The search starts at the
-        mean, moved twice as far from the prior's mean, tries `SEARCH_STEPS` random steps and keeps those that raise p(name|z).
+        mean, moved twice as far from the prior's mean, tries `SEARCH_STEPS` random steps and keeps those that raise
+        p(name|z).
 
         Args:
             names: `Sequences`.

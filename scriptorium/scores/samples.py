@@ -43,7 +43,7 @@ class Bleu:
     largest count is kept to score a reference against the others.
 
     Args:
-        references: list of lists of tokens, at least one; two for `of_each`.
+        references: list of lists of tokens, at least one; two for `self_bleu`.
         most: n of the longest n-grams.
     """
 
@@ -86,11 +86,11 @@ class Bleu:
         brevity = 0.0 if len(text) > closest else 1 - closest / len(text)
         return [math.exp(brevity + sum(logs[:n]) / n) for n in range(1, self.most + 1)]
 
-    def of_all(self, texts):
+    def bleu(self, texts):
         """Returns the mean of `score` over texts, float (most,)."""
         return np.mean([self.score(text) for text in texts], axis=0)
 
-    def of_each(self):
+    def self_bleu(self):
         """Returns self-BLEU, the mean score of each reference against all others, float (most,)."""
         return np.mean([self.score(text, i) for i, text in enumerate(self.references)], axis=0)
 
@@ -149,7 +149,7 @@ class Judge:
         scores["more_likely_than_shuffled"] = float(np.mean([self._nats(text) < self.shuffled for text in texts]))
         if self.bleu:
             self_bleu = Bleu(tokens)
-            for name, values in (("bleu", self.bleu.of_all(tokens)), ("self_bleu", self_bleu.of_each())):
+            for name, values in (("bleu", self.bleu.bleu(tokens)), ("self_bleu", self_bleu.self_bleu())):
                 scores |= {f"{name}_{n}": float(value) for n, value in enumerate(values, 1) if n > 1}
         scores |= {f"jsd_{n}": jensen_shannon(lines[:640], self.lines, n) for n in range(1, 5)}
         scores["copies"] = float(np.mean([text in self.known for text in texts]))

@@ -100,7 +100,7 @@ def style_effect(run, n, groups=10):
         values = []
         for seed in range(1, (2 if run.dry_run else groups) + 1):
             samples = write(run, n, seed=run.seed + seed, style_seed=seed if of_one else None)
-            values.append(Bleu(as_text(run, samples)[0], 3).of_each()[2])
+            values.append(Bleu(as_text(run, samples)[0], 3).self_bleu()[2])
         means[name] = float(np.mean(values))
     return means
 

@@ -11,7 +11,7 @@ Gradients stop at discrete words. `--feedback` chooses how the generator learns 
 
     both      draws from the softmax; words learn by a straight-through gradient, the length by the score function
               (REINFORCE), because a gradient with fixed following words cannot tell where to end
-    draw      the same draws, everything by that gradient
+    draw      the same draws, words and length both by that straight-through gradient
     gumbel    straight-through Gumbel-softmax (Jang et al. 2017), with gradients through all preceding words
     argmax    the most likely word, without gradient; C sees the rows of the softmax, and only the noise is random
 
@@ -476,7 +476,7 @@ class TextGAN(players.TwoPlayerModel):
             return ops.sum(nll) / tokens, nll
 
         variables = self.generator.trainable_variables
-        _, nll, gradients = players.loss_and_gradients(loss, variables, players.everything(self))
+        _, nll, gradients = players.loss_and_gradients(loss, variables, players.all_variables(self))
         self.optimizer.update("likelihood", gradients)
         self.means["nll"].update_state(nll)
         self.update_average(0.0)
@@ -516,7 +516,7 @@ class TextGAN(players.TwoPlayerModel):
 
     def adversarial_step(self, ids):
         """Trains the critic on real and generated sentences, then, if it is due, the generator on the latter."""
-        real, everything = self.pad_to_positions(ids), players.everything(self)
+        real, all_variables = self.pad_to_positions(ids), players.all_variables(self)
         noise = self.generator.noise(ops.shape(real)[0], self.seed)
         drawn = self.sample(noise)
         warm = self.rounds >= self.game.critic_warmup
@@ -527,8 +527,8 @@ class TextGAN(players.TwoPlayerModel):
             critic = ops.logical_or(self.rounds == 0, change[0] > self.game.dynamic_weight * change[1])
             critic = ops.logical_and(critic, self.rounds != 1)
             generator = ops.logical_not(critic)
-        players.when(critic, lambda: self.critic_turn(real, noise, drawn), everything)
-        players.when(generator, lambda: self.generator_turn(real, noise, drawn), everything)
+        players.when(critic, lambda: self.critic_turn(real, noise, drawn), all_variables)
+        players.when(generator, lambda: self.generator_turn(real, noise, drawn), all_variables)
         self.rounds.assign(self.rounds + 1)
 
     def track_loss(self, player, loss):
@@ -555,7 +555,7 @@ class TextGAN(players.TwoPlayerModel):
             return self.game.gp_weight * penalty - difference, logs
 
         variables = self.critic.trainable_variables
-        loss, logs, gradients = players.loss_and_gradients(loss, variables, players.everything(self))
+        loss, logs, gradients = players.loss_and_gradients(loss, variables, players.all_variables(self))
         self.optimizer.update("critic", gradients)
         if self.game.mode == "diffusion":
             self.depth.assign(diffusion.next_depth(self.depth, logs.pop("sure"), self.game.discriminator_target))
@@ -599,7 +599,7 @@ class TextGAN(players.TwoPlayerModel):
             return total, shown
 
         variables = self.generator.trainable_variables
-        _, loss, gradients = players.loss_and_gradients(loss, variables, players.everything(self))
+        _, loss, gradients = players.loss_and_gradients(loss, variables, players.all_variables(self))
         self.optimizer.update("generator", gradients)
         self.means["generator_loss"].update_state(loss)
         self.means["generator_norm"].update_state(players.norm_of(gradients))

@@ -521,7 +521,7 @@ def use(run, args):
 
 def main(args):
     run, source = open_run(SCRIPT, args), None
-    if run.in_use:
+    if run.for_use:
         use(run.load_model(build), args)
         return
     if args.init is not None and run.is_new:

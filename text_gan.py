@@ -725,7 +725,7 @@ def read(run, args):
 def main(args):
     limit_ops_to_one_core()
     run = open_run(SCRIPT, args)
-    if run.in_use:
+    if run.for_use:
         run.load_model(build)
         use(run, args)
         return

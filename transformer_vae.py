@@ -518,7 +518,7 @@ def main(args):
         if args.noise_level and "noise_level" in args.given:
             raise UserError("--noise-level needs a run that was trained with noise (--noise-probability)")
         args.noise_level = run.options["noise_level"] = 0.0
-    if run.in_use:
+    if run.for_use:
         run.load_model(build)
         if args.sample is not None:
             report.talk(TransformerCodec(run), args)

@@ -365,7 +365,7 @@ def use(run, args):
 def main(args):
     limit_ops_to_one_core()
     run = open_run(SCRIPT, args)
-    if run.in_use:
+    if run.for_use:
         use(run.load_model(build), args)
         return
     corpus, vocabulary, splits = load(run, args)

@@ -505,7 +505,7 @@ def read(run, args):
 def evaluate(run, args, kind, splits, iw_samples):
     """Scores a run on its test split; writes the scores to eval.json and returns them."""
     score = functools.partial(
-        scores.evaluate, vocabulary=run.vocabulary, check=kind.valid, noise_level=args.noise_level
+        scores.evaluate, vocabulary=run.vocabulary, check=kind.check, noise_level=args.noise_level
     )
     more = functools.partial(kind.scores, run, splits)
     return report.evaluate_and_save(run, splits["test"], iw_samples, score, more)

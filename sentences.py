@@ -212,7 +212,7 @@ class SentenceVAE(keras.Model):
         kl_weight: function of the training step, from 0, that returns the weight of the KL term.
         free_bits: nats of KL per sentence that cost nothing.
         mmd_weight: weight of the MMD between codes and prior, 0 for none.
-        aggressive: whether the encoder trains ahead of the decoder, see `collapse.AggressiveEncoder`.
+        aggressive: whether the encoder trains ahead of the decoder, see `collapse.AggressiveSchedule`.
         seed: int, for sampling z.
     """
 
@@ -223,7 +223,7 @@ class SentenceVAE(keras.Model):
         self.embedding, self.decoder, self.encoder = decoder.embedding, decoder, encoder
         self.kl_weight, self.free_bits, self.mmd_weight = kl_weight, free_bits, mmd_weight
         self.seed = keras.random.SeedGenerator(seed)
-        self.aggressive = collapse.AggressiveEncoder() if aggressive and encoder else None
+        self.aggressive = collapse.AggressiveSchedule() if aggressive and encoder else None
         names = ["nll"]
         if encoder:
             names += ["kl", "neg_elbo"] + (["mmd"] if mmd_weight else [])

@@ -161,8 +161,8 @@ class CarriedState(layers.Layer):
     Args:
         batch_size: rows.
         widths: list of int, the width of each state.
-        reset_probability: probability that, in training, the states of a row are reset before a batch. Without it a model never
-            sees the beginning of a text again, and learns cell states that grow for as long as it reads.
+        reset_probability: probability that, in training, the states of a row are reset before a batch. Without it a
+            model never sees the beginning of a text again, and learns cell states that grow for as long as it reads.
         seed: int.
     """
 

@@ -20,7 +20,7 @@ from scriptorium.streams import note
 from scriptorium.training import storage
 from scriptorium.training.console import readable
 from scriptorium.training.finding import PRETRAINED, find, say_unfinished
-from scriptorium.training.options import CHANGEABLE, DTYPES, FIXED_GROUPS, ACTION_OPTIONS, TEXT
+from scriptorium.training.options import ACTION_OPTIONS, CHANGEABLE, DTYPES, FIXED_GROUPS, TEXT
 from scriptorium.training.run import BEST, FORMAT, LAST, Run, another_format, name_is_taken
 
 import keras

@@ -243,7 +243,7 @@ def evaluate(run, test, args):
     if stream and args.cache:
         nats = language_model.score_with_cache(model, ids, args.cache, args.cache_share, args.cache_sharpness)
         scores["perplexity_with_cache"] = float(np.exp(nats))
-    scores |= {"sentences": len(test), "tokens": len(ids)}
+    scores |= {"texts": len(test), "tokens": len(ids)}
     return run.save_scores(f"test split of {run.name}", scores, time.monotonic() - started)
 
 

@@ -335,9 +335,7 @@ def test_a_language_model(trained):
     folder, small, _ = trained
     run("-D", folder / "text.txt", "-e", 1, *small, "--name", "lm", "--no-latent")
     scores = json.loads((folder / "runs" / "sentences" / "lm" / "eval.json").read_text())
-    assert scores["perplexity"] == pytest.approx(
-        np.exp(scores["nll"] * scores["sentences"] / scores["tokens"]), rel=1e-5
-    )
+    assert scores["perplexity"] == pytest.approx(np.exp(scores["nll"] * scores["texts"] / scores["tokens"]), rel=1e-5)
     done = run("--sample", "lm", "-T", folder / "runs", text="\n")
     assert done.stdout.count("=>") == 5
 

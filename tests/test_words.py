@@ -118,7 +118,7 @@ def test_training(trained):
     folder, _, *done = trained
     for name, output in zip(("sentences", "stream"), done, strict=True):
         scores = json.loads((folder / "runs" / "words" / name / "eval.json").read_text())
-        total = scores["nll"] * scores["sentences"]
+        total = scores["nll"] * scores["texts"]
         assert scores["perplexity"] == pytest.approx(np.exp(total / scores["tokens"]))
         assert scores["perplexity"] < 250
         assert "temperature 1.2" in output.stdout and not output.stderr

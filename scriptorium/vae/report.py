@@ -103,7 +103,7 @@ def evaluate_and_save(run, test, iw_samples=0, evaluate=inference.evaluate, also
         run.model, test, length, iw_samples, run.seed, lambda done: run.console.live(f"  iw_nll: {done:.0%}")
     )
     scores |= also()
-    scores |= {"sentences": len(test), "tokens": int(test.lengths.sum())}
+    scores |= {"texts": len(test), "tokens": int(test.lengths.sum())}
     return run.save_scores(f"test split of {run.name} (nats per text)", scores, time.monotonic() - started)
 
 

@@ -73,9 +73,9 @@ class Latent:
     def _code_of(self, text):
         return self.codec.encode([text])[0][0]
 
-    def write(self, z, shares=None, drawn=False):
+    def write(self, z, shares=None, drawn=False, max_length=None):
         settings = self.codec.walk_settings(np.zeros(len(z)) if shares is None else shares, drawn=drawn)
-        return self.codec.decode(np.asarray(z, "float32"), **settings)
+        return self.codec.decode(np.asarray(z, "float32"), max_length=max_length, **settings)
 
     def between(self, fields):
         """Decodes the text at a share of the walk between two texts."""
@@ -132,14 +132,17 @@ class Latent:
         run, texts = self.run, self.corpus.valid if self.corpus else []
         longest = run.options.get("max_length") or run.options.get("positions") or TEXT
         some = [texts[int(i)] for i in np.linspace(0, len(texts) - 1, min(3 * MAP, len(texts))).astype(int)]
-        some = [
-            text
-            for text in dict.fromkeys(some)
-            if len(text) <= TEXT and len(run.vocabulary.split(text)) < longest and not run.vocabulary.unknown(text)
-        ]
+
+        def fits(text):
+            return text.strip() and len(text) <= TEXT and len(run.vocabulary.split(text)) < longest
+
+        some = [text for text in dict.fromkeys(some) if fits(text) and not run.vocabulary.unknown(text)]
         if len(some) < 20:
-            some = list(dict.fromkeys(self.write(self.codec.sample_prior(MAP, 1), np.zeros(MAP), drawn=True)))
-        return [text[:TEXT] for text in some if text.strip()][:MAP]
+            # The model reads them again, so they may not be longer than it can read.
+            z, most = self.codec.sample_prior(MAP, 1), max(1, min(longest - 1, run.options["gen_length"]))
+            samples = dict.fromkeys(self.write(z, np.zeros(MAP), drawn=True, max_length=most))
+            some = [text[:TEXT] for text in samples if fits(text[:TEXT])]
+        return some[:MAP]
 
     def map(self, fields):
         """Returns the coordinates of some texts in the plane: a list of [text, x, y]."""

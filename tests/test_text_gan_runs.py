@@ -89,6 +89,18 @@ def test_a_run_and_what_is_done_with_it(trained):
     assert any(not np.array_equal(a, b) for a, b in zip(likelihood.weights, best, strict=True))
 
 
+def test_scores_of_another_text_leave_those_of_the_run_alone(trained, monkeypatch):
+    folder, _ = trained
+    directory = folder / "runs" / "text_gan" / "whole"
+    (folder / "other.txt").write_text("\n".join(f"{line} w0" for line in LINES), encoding="utf-8")
+    before = {path.name: path.read_bytes() for path in directory.iterdir() if path.is_file()}
+    monkeypatch.setattr(evaluation, "curve", lambda *args: [(1.0, 3.0, 4.0), (0.9, 2.9, 4.1)])
+    where = ["-D", folder / "other.txt", "-T", folder / "runs", "--eval-samples", "20"]
+    done = run_here(text_gan, "--eval", "whole", *where)
+    assert "20 sentences of whole against the test split" in done.stdout and "eval.json stays" in done.stderr
+    assert {path.name: path.read_bytes() for path in directory.iterdir() if path.is_file()} == before
+
+
 def test_resumed_is_as_if_never_stopped(trained, monkeypatch):
     folder, where = trained
     # Their score chooses the best weights, so as many as in the other run.

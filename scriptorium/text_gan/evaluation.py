@@ -154,8 +154,8 @@ def evaluate(run, corpus, train, args, n, likelihood=None):
     for name, rows in curves.items():
         run.console.say(f"{name}: temperature, lm_score, reverse_lm_score")
         run.console.say(*("  " + "  ".join(f"{value:.3f}" for value in row) for row in rows))
-    run.log_scores(scores)
-    if not run.dry_run:
+    if not run.dry_run and run.scores_are_its_own:
+        run.log_scores(scores)
         seconds = round(time.monotonic() - started, 1)
         run.write_json("eval.json", scores | {"samples": len(samples), "split": "test", "seconds": seconds})
         table = io.StringIO()

@@ -28,7 +28,7 @@ def add_training_options(parser, epochs, batch_size, learning_rate):
     add("-b", "--batch-size", type=positive, default=batch_size, help="sequences per step", older=older)
     older, rate = ["--learning_rate", "--learn-rate"], bounded(float, 1e-9)
     add("-l", "--learning-rate", type=rate, default=learning_rate, help="step size of the optimizer", older=older)
-    about = "random seed; negative: draw one and print it; with --sample, another seed gives other samples"
+    about = "random seed; negative: draw one and print it. With --sample, another seed gives other samples"
     add("-r", "--seed", type=seed, default=1, help=about, older=["--random-seed"])
     about = "largest norm of the gradient; 0: no limit"
     add("--clip-norm", type=bounded(float, 0), default=5.0, help=about, older=["--clip_norm"])

@@ -165,7 +165,8 @@ def draw(path, run, cloud, z, rows, mode):
 
 def parse_args(argv=None):
     parser = Parser("homotopy", __doc__)
-    parser.add_argument("texts", nargs="*", metavar="TEXT", help="the two ends, or none to be asked; one path: --data")
+    about = "the two ends; none: the script asks for them; one path: the same as --data"
+    parser.add_argument("texts", nargs="*", metavar="TEXT", help=about)
     add = parser.group("walk")
     points, count = bounded(int, 1, MAX_POINTS), bounded(int, 1, 1000)
     add("-n", "--points", type=points, default=5, metavar="NUM", help=f"points between the ends, 1 to {MAX_POINTS}")

@@ -65,7 +65,7 @@ def add_model_options(parser):
     add("--output-blocks", type=count, default=1, help=about, older=["--O_gen"])
     about = "distribution of all noise, with mean 0 and variance 1; truncated: a normal without its tails"
     add("--noise", choices=KINDS, default="normal", help=about, older=["--noiseDist"])
-    about = "what each word is made from: the word before it, or noise or a learned constant next to that"
+    about = "what a new word is made from. last: the word before it; noise, constant: also noise or a learned constant"
     add("--token-input", choices=("last", "noise", "constant"), default="last", help=about)
     about = "pre or post: whether the generator's blocks normalize before or after each part"
     add("--norm", choices=("pre", "post"), default="pre", help=about)
@@ -120,8 +120,8 @@ def add_objective_options(parser):
     about = "learning rate of the generator against the critic"
     add("--adversarial-rate", type=rate, default=3e-5, help=about, older=["--alpha"])
     add("--critic-rate", type=rate, default=3e-4, help="learning rate of the critic")
-    add("--beta-1", type=share, default=0.0, help="of Adam, for both players", older=["--Beta1"])
-    add("--beta-2", type=share, default=0.9, help="of Adam, for both players", older=["--Beta2"])
+    add("--beta-1", type=share, default=0.0, help="beta_1 of Adam, for both players", older=["--Beta1"])
+    add("--beta-2", type=share, default=0.9, help="beta_2 of Adam, for both players", older=["--Beta2"])
     about = "--mode diffusion: certainty about real sentences (mean sign) above which noise is added"
     noisy = "--mode diffusion", lambda args: args.mode == "diffusion"
     add("--discriminator-target", type=share, default=0.6, help=about, older=["--target"], requires=noisy)

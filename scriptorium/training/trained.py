@@ -42,7 +42,7 @@ def add_options(parser):
     add("--run", metavar="RUN", help="name or path of the run; default: the newest one trained with the options below")
     add("-T", "--logdir", default=str(ROOT / "runs"), help="folder of the runs", older=["--tb-directory"])
     older = ["--data_dir", "--data-directory"]
-    add("-D", "--data", metavar="PATH", help="the text it was trained on", older=older)
+    add("-D", "--data", metavar="PATH", help="select a run by its text; with --plot, the text to draw", older=older)
     for dest, (kind, flags, older) in FILTERS.items():
         add(
             *flags,

@@ -197,6 +197,9 @@ def test_addresses():
     assert demo.accepted_hosts("127.0.0.1", 8000) >= {"localhost:8000", "127.0.0.1:8000", "[::1]:8000"}
     assert "127.0.0.1" in demo.accepted_hosts("127.0.0.1", 80)
     assert "127.0.0.1" not in demo.accepted_hosts("127.0.0.1", 8000)
+    for everywhere in ("0.0.0.0", "::"):
+        assert f"{demo.name_of(everywhere).lower()}:8000" in demo.accepted_hosts(everywhere, 8000)
+    assert demo.name_of("::1") == "[::1]" and demo.name_of("127.0.0.1") == "127.0.0.1"
 
 
 # In a browser --------------------------------------------------------------------------------------------------------

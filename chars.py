@@ -267,7 +267,7 @@ def parse_args(argv=None):
 def main(args):
     limit_ops_to_one_core()
     run = open_run(SCRIPT, args)
-    if run.in_use:
+    if run.for_use:
         run.load_model(build)
         if args.sample is not None:
             language_model.talk(open_language_model(run), args)

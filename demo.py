@@ -19,7 +19,7 @@ import socket
 from scriptorium import ROOT, UserError
 from scriptorium.command_line import Parser, bounded, command
 from scriptorium.data import corpora
-from scriptorium.names_vae.scores import Known
+from scriptorium.names_vae.scores import TrainingNames
 from scriptorium.training import finding, storage, trained
 from scriptorium.training.console import readable
 from scriptorium.training.finding import bundled
@@ -54,17 +54,17 @@ class Latent:
         self.code_of = functools.lru_cache(256)(self._code_of)
 
     def about(self):
-        return {"kind": self.kind, "examples": self.two}
+        return {"kind": self.kind, "examples": self.examples}
 
     @functools.cached_property
-    def two(self):
-        """Two example texts: of about that length, in ASCII if possible, and likely under the model."""
+    def examples(self):
+        """Two example texts: about LENGTH characters long, in ASCII if possible, and likely under the model."""
         texts = sorted(self.plane[0], key=lambda text: (not text.isascii(), abs(len(text) - self.LENGTH)))[:24]
         likely = self.codec.score(texts, self.codec.encode(texts)[0])
         clearest = sorted(zip(likely / np.array([len(text) for text in texts]), texts, strict=True), reverse=True)
         return [text for _, text in clearest[:2]]
 
-    def read(self, text):
+    def unknown_words(self, text):
         """Checks a typed text; returns the words that are not in the vocabulary."""
         if not self.run.vocabulary.split_prompt(text):
             raise UserError("Please enter some text.")
@@ -73,16 +73,16 @@ class Latent:
     def _code_of(self, text):
         return self.codec.encode([text])[0][0]
 
-    def write(self, z, shares=None, drawn=False):
+    def write(self, z, shares=None, drawn=False, max_length=None):
         settings = self.codec.walk_settings(np.zeros(len(z)) if shares is None else shares, drawn=drawn)
-        return self.codec.decode(np.asarray(z, "float32"), **settings)
+        return self.codec.decode(np.asarray(z, "float32"), max_length=max_length, **settings)
 
     def between(self, fields):
         """Decodes the text at a share of the walk between two texts."""
         texts = [fields.text(name, TEXT, least=1) for name in ("first", "second")]
         share = fields.number("share", 0, 1)
         fields.nothing_else()
-        unknown = [word for text in texts for word in self.read(text)]
+        unknown = [word for text in texts for word in self.unknown_words(text)]
         ends = [self.code_of(text) for text in texts]
         z = latent.lerp(*ends, np.array([share]))
         return {"text": self.write(z, np.array([share]))[0], "unknown": list(dict.fromkeys(unknown))}
@@ -92,7 +92,7 @@ class Latent:
         texts = [fields.text(name, TEXT, least=1) for name in ("first", "second")]
         points = fields.number("points", 1, 50, 7, int)
         fields.nothing_else()
-        unknown = [word for text in texts for word in self.read(text)]
+        unknown = [word for text in texts for word in self.unknown_words(text)]
         shares = np.linspace(0, 1, points + 2)
         decoded = self.write(latent.lerp(*map(self.code_of, texts), shares), shares)
         steps = [{"share": round(float(s), 4), "text": text} for s, text in zip(shares, decoded, strict=True)]
@@ -109,7 +109,7 @@ class Latent:
         """Encodes a text, and decodes its code."""
         text = fields.text("text", TEXT, least=1)
         fields.nothing_else()
-        unknown = self.read(text)
+        unknown = self.unknown_words(text)
         return {"text": self.write(self.code_of(text)[None])[0], "unknown": unknown}
 
     @functools.cached_property
@@ -132,14 +132,17 @@ class Latent:
         run, texts = self.run, self.corpus.valid if self.corpus else []
         longest = run.options.get("max_length") or run.options.get("positions") or TEXT
         some = [texts[int(i)] for i in np.linspace(0, len(texts) - 1, min(3 * MAP, len(texts))).astype(int)]
-        some = [
-            text
-            for text in dict.fromkeys(some)
-            if len(text) <= TEXT and len(run.vocabulary.split(text)) < longest and not run.vocabulary.unknown(text)
-        ]
+
+        def fits(text):
+            return text.strip() and len(text) <= TEXT and len(run.vocabulary.split(text)) < longest
+
+        some = [text for text in dict.fromkeys(some) if fits(text) and not run.vocabulary.unknown(text)]
         if len(some) < 20:
-            some = list(dict.fromkeys(self.write(self.codec.sample_prior(MAP, 1), np.zeros(MAP), drawn=True)))
-        return [text[:TEXT] for text in some if text.strip()][:MAP]
+            # The model reads them again, so they may not be longer than it can read.
+            z, most = self.codec.sample_prior(MAP, 1), max(1, min(longest - 1, run.options["gen_length"]))
+            samples = dict.fromkeys(self.write(z, np.zeros(MAP), drawn=True, max_length=most))
+            some = [text[:TEXT] for text in samples if fits(text[:TEXT])]
+        return some[:MAP]
 
     def map(self, fields):
         """Returns the coordinates of some texts in the plane: a list of [text, x, y]."""
@@ -159,7 +162,7 @@ class Latent:
 
     def warm(self):
         """Runs everything once, so that no visitor has to wait for compilation."""
-        first, second = self.two
+        first, second = self.examples
         self.walk(server.Fields({"first": first, "second": second}))
         for fields in ({"count": 1}, {"count": 8}):
             self.sample(server.Fields(fields))
@@ -181,7 +184,7 @@ class Names(Latent):
 
     @functools.cached_property
     def known(self):
-        return Known(self.corpus.train) if self.corpus else None
+        return TrainingNames(self.corpus.train) if self.corpus else None
 
     def names(self, fields):
         """Samples names, with the nearest training name of each."""
@@ -200,7 +203,7 @@ class Names(Latent):
 
     def warm(self):
         super().warm()
-        name = self.two[0][: self.run.options["positions"] - 1]
+        name = self.examples[0][: self.run.options["positions"] - 1]
         for fields in ({}, {"count": 1000}, {"anchor": name}, {"prefix": name[:2]}):
             self.names(server.Fields(fields))
 
@@ -304,12 +307,19 @@ def is_loopback(host):
         return False
 
 
-def names_of(host, port):
+def accepted_hosts(host, port):
     """Returns the Host headers to accept for a page served at an address."""
     names = {"localhost", "127.0.0.1", "[::1]", f"[{host}]" if ":" in host else host.lower()}
     if not is_loopback(host):
         names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
     return {f"{name}:{port}" for name in names} | (names if port == 80 else set())
+
+
+def name_of(host):
+    """Returns how visitors reach a page served at an address: by this machine's name if it is served at all of them."""
+    if host in ("0.0.0.0", "::"):
+        return socket.gethostname()
+    return f"[{host}]" if ":" in host else host
 
 
 def chosen(args):
@@ -372,10 +382,10 @@ def main(args):
     with listen(args.host, args.port) as listening:
         tools = open_tools(chosen(args), args.logdir)
         port = listening.getsockname()[1]
-        site = server.Server(*answers_of(tools), names_of(args.host, port)).site
+        site = server.Server(*answers_of(tools), accepted_hosts(args.host, port)).site
         if not is_loopback(args.host):
             print("Warning: anyone on this network can use this page and this machine, without password or encryption.")
-        shown = f"[{args.host}]" if ":" in args.host else args.host
+        shown = name_of(args.host)
         print(f"ready   http://{shown}:{port}    (Ctrl-C to stop)", flush=True)
         Listener(site, listening, server.MAX_BYTES).run()
 

@@ -14,7 +14,7 @@ Try (it uses your newest run, or a bundled one as long as you have none):
     python homotopy.py --random --plot walk.png          between two samples from the prior, with a picture
 
 Departures from the paper (details in docs/homotopy.md):
-    1. The path can also be an arc, `--mode slerp`, along which codes keep a length that the decoder knows.
+    1. The path can also be an arc (`--mode slerp`), on which codes keep a length that occurs in training.
     2. A point can also give several samples (`--draws-per-point`), or the result of beam search (`--beam`).
     3. Each text comes with its log-probability, and the ends are shown as given.
 """
@@ -37,14 +37,14 @@ from scriptorium.vae import latent
 
 import numpy as np
 
-MOST_POINTS = 10_000
-CLOUD = 400  # validation texts in the figure
+MAX_POINTS = 10_000
+CLOUD_TEXTS = 400  # validation texts in the figure
 
 
 # The walk ------------------------------------------------------------------------------------------------------------
 
 
-def text_of(codec, text):
+def checked_text(codec, text):
     """Returns a text on one line and reports unknown tokens; raises `UserError` if it is empty or too long."""
     run = codec.run
     text = " ".join(text.splitlines()).strip()
@@ -81,7 +81,7 @@ def walk(codec, texts, args, n, seed):
     z = {"linear": latent.lerp, "slerp": latent.slerp}[args.mode](*ends, shares).astype("float32")
     decoded = slice(1, -1) if texts else slice(None)
     settings = sampling_settings(args, "beam") | {"seed": seed, "max_length": args.gen_length, "scores": True}
-    settings |= codec.walk_settings(np.repeat(shares[decoded], draws), drawn=not texts, **own_settings(codec, args))
+    settings |= codec.walk_settings(np.repeat(shares[decoded], draws), drawn=not texts, **extra_settings(codec, args))
     written = list(zip(*codec.decode(np.repeat(z[decoded], draws, axis=0), **settings), strict=True))
     points = [written[i : i + draws] for i in range(0, len(written), draws)]
     if texts:
@@ -97,11 +97,11 @@ def walk(codec, texts, args, n, seed):
     return z, rows
 
 
-def own_settings(codec, args):
+def extra_settings(codec, args):
     """Returns the settings that only some scripts have, if they are given; an error for a run without them."""
     if args.noise_level is None:
         return {}
-    if "noise_level" not in codec.own_settings:
+    if "noise_level" not in codec.extra_settings:
         run = codec.run
         raise UserError(f"--noise-level is for runs of transformer_vae.py; {run.name} is a run of {run.script}.py.")
     return {"noise_level": args.noise_level}
@@ -132,7 +132,7 @@ def show(run, rows, args):
 
 
 def read_cloud(codec, args):
-    """Returns the codes of `CLOUD` validation texts, or of samples, float (texts, numbers per code)."""
+    """Returns the codes of `CLOUD_TEXTS` validation texts, or of samples, float (texts, numbers per code)."""
     run, options = codec.run, codec.run.options
     corpus = corpora.reload(options, args.data)
     if corpus.fingerprint != run.config["corpus"].get("fingerprint"):
@@ -140,9 +140,9 @@ def read_cloud(codec, args):
         if options.get("data") and not args.data:
             # A run of somebody else may name any file: only --data makes it a text to draw.
             note(f"{other}; drawing samples instead")
-            return codec.sample_prior(CLOUD, run.seed).reshape(CLOUD, -1)
+            return codec.sample_prior(CLOUD_TEXTS, run.seed).reshape(CLOUD_TEXTS, -1)
         note(f"{other}; drawing it anyway")
-    chosen = np.linspace(0, len(corpus.valid) - 1, min(CLOUD, len(corpus.valid))).astype(int)
+    chosen = np.linspace(0, len(corpus.valid) - 1, min(CLOUD_TEXTS, len(corpus.valid))).astype(int)
     texts, longest = [corpus.valid[int(i)] for i in chosen], options.get("max_length") or math.inf
     short = [text for text in texts if len(run.vocabulary.split(text)) <= longest]
     z_mean = codec.encode(short or texts)[0]
@@ -165,17 +165,18 @@ def draw(path, run, cloud, z, rows, mode):
 
 def parse_args(argv=None):
     parser = Parser("homotopy", __doc__)
-    parser.add_argument("texts", nargs="*", metavar="TEXT", help="the two ends, or none to be asked; one path: --data")
+    about = "the two ends; none: the script asks for them; one path: the same as --data"
+    parser.add_argument("texts", nargs="*", metavar="TEXT", help=about)
     add = parser.group("walk")
-    points, count = bounded(int, 1, MOST_POINTS), bounded(int, 1, 1000)
-    add("-n", "--points", type=points, default=5, metavar="NUM", help=f"points between the ends, 1 to {MOST_POINTS}")
+    points, count = bounded(int, 1, MAX_POINTS), bounded(int, 1, 1000)
+    add("-n", "--points", type=points, default=5, metavar="NUM", help=f"points between the ends, 1 to {MAX_POINTS}")
     add("--mode", choices=("linear", "slerp"), default="linear", help="straight line, or arc")
     add("--random", action="store_true", help="sample both ends from the prior")
     add("--collapse", action="store_true", help="merge equal neighbors into one line that counts them")
     add("--plot", metavar="FILE", help="draw the walk over the codes of validation texts: .png, .svg, .pdf, ...")
-    add("--json", action="store_true", help="one JSON object per walk instead of lines")
+    add("--json", action="store_true", help="print one JSON object per walk instead of lines")
     add = parser.group("sampling")
-    about = "for transformer_vae.py, 0 to 1: how far to ignore codes between texts; default: that of the run"
+    about = "noise level, 0 to 1, that the decoder of transformer_vae.py assumes between texts; default: the run's"
     add("--noise-level", type=bounded(float, 0, 1), metavar="LEVEL", help=about, older=["--noise"])
     about = "texts sampled at each point"
     add("--draws-per-point", type=count, default=1, metavar="N", help=about, older=["--samples"])
@@ -240,8 +241,8 @@ def ask(prompt, args, accept):
 def number_of_points(text):
     """Parses a number of points."""
     text = text.strip()
-    if not (text.isdecimal() and len(text) < 10 and 1 <= int(text) <= MOST_POINTS):
-        raise UserError(f"{text!r} is not a number of points; enter one from 1 to {MOST_POINTS}.")
+    if not (text.isdecimal() and len(text) < 10 and 1 <= int(text) <= MAX_POINTS):
+        raise UserError(f"{text!r} is not a number of points; enter one from 1 to {MAX_POINTS}.")
     return int(text)
 
 
@@ -253,7 +254,7 @@ def walks_from_input(codec, args):
         # Ignore empty lines at the end of a file.
         if not typed and not line.strip() and not sys.stdin.read().strip():
             raise EOFError
-        return text_of(codec, line)
+        return checked_text(codec, line)
 
     while True:
         try:
@@ -261,7 +262,7 @@ def walks_from_input(codec, args):
         except EOFError:
             return
         try:
-            second = ask("[2]> ", args, lambda line: text_of(codec, line))
+            second = ask("[2]> ", args, lambda line: checked_text(codec, line))
             yield (
                 (first, second),
                 ask("NUM > ", args, lambda line: number_of_points(line) if line.strip() else args.points),
@@ -280,7 +281,7 @@ def main(args):
     if not args.json:
         note("columns: log p(text | z) in nats, * if the text changed, the text")
     if args.texts:
-        walks = [([text_of(codec, text) for text in args.texts], args.points)]
+        walks = [([checked_text(codec, text) for text in args.texts], args.points)]
     else:
         walks = [(None, args.points)] if args.random else walks_from_input(codec, args)
     cloud = read_cloud(codec, args) if args.plot else None

@@ -375,7 +375,7 @@ class NamesVAE(keras.Model):
             free = free - ops.where(free > 0, log_prior - ops.stop_gradient(log_prior), 0.0)
         return free
 
-    # The interface for `inference`: names are padded to all positions, and padding counts nowhere.
+    # The methods that `inference` calls: names are padded to all positions, and padding counts nowhere.
 
     def posterior(self, inputs):
         ids, labels = self.unpack(inputs)
@@ -403,6 +403,7 @@ class NamesVAE(keras.Model):
         return ops.sum(ops.where(ids != PAD, each, 0.0), axis=1)
 
     def start(self, given):
+        """Returns the decoder's first state; `given`: dict of z, labels (batch, kinds) and forced, see `Decoder`."""
         return self.decoder.start(given.get("z"), given["labels"], given["forced"])
 
     def step(self, token, state):
@@ -453,8 +454,7 @@ def build(options, vocabulary, steps_per_epoch=1):
 def parse_args(argv=None):
     size, weight, share = bounded(int, 1), bounded(float, 0), bounded(float, 0, 1)
     parser = Parser(SCRIPT, __doc__)
-    add_data_options(parser, task="names", max_length=25, top_words=None)
-    parser.set_defaults(level="char")
+    add_data_options(parser, task="names", max_length=25, top_words=None, level="char")
     add = parser.group("model")
     add("-L", "--units", type=size, default=64, help="width of the blocks", older=["--num_units"])
     add("--num-layers", type=size, default=2, help="blocks of each encoder and of the decoder")
@@ -471,7 +471,7 @@ def parse_args(argv=None):
     add("--supervision", type=weight, default=1.0, help="weight of predicting the labels from latents and logits")
     add("--beta", type=weight, default=1.0, help="final weight of the KL term; 1 gives the bound")
     add("--kl-schedule", choices=("none", "linear"), default="linear", help="how the weight of the KL term rises")
-    add("--annealing-epochs", type=weight, default=6.0, help="epochs until it reaches its final value")
+    add("--annealing-epochs", type=weight, default=6.0, help="epochs until the weight of the KL term reaches --beta")
     about = "samples of z per name in training; above 1: the tighter bound of K samples"
     add("--train-samples", type=size, default=4, metavar="K", help=about, older=["--draws"])
     add("--free-bits", type=weight, default=12.0, metavar="NATS", help="KL per name that costs nothing")
@@ -480,14 +480,14 @@ def parse_args(argv=None):
     add = parser.group("transfer")
     about = "start from the weights of this run, trained on other names or words"
     add("--init", metavar="RUN", help=about)
-    add("--freeze", choices=("encoder",), help="do not train its encoders", requires=("--init", lambda args: args.init))
+    add("--freeze", choices=("encoder",), help="keep its encoders fixed", requires=("--init", lambda args: args.init))
     add_sampling_options(parser, temperature=TEMPERATURE, num_samples=10, gen_length=26)
     add_run_options(parser)
     add = parser.group("use")
     about = "sample names of this language, or of any other label; several separated by commas"
     add("--label", metavar="LABEL", help=about, older=["--style"], requires=SAMPLE)
     add("--anchor", metavar="NAME", help="sample names near this one", requires=SAMPLE)
-    about, anchor = "how near: 0 gives the anchor itself, 1 its posterior", ("--anchor", lambda args: args.anchor)
+    about, anchor = "how near: 0 reconstructs it, 1 samples its posterior", ("--anchor", lambda args: args.anchor)
     add("--radius", type=weight, default=1.0, help=about, requires=anchor)
     about = "scale of draws from the prior: 1 is the prior itself, less gives more likely names"
     add("--prior-scale", type=weight, default=codec.PRIOR_SCALE, help=about, older=["--spread"], requires=SAMPLE)
@@ -521,7 +521,7 @@ def use(run, args):
 
 def main(args):
     run, source = open_run(SCRIPT, args), None
-    if run.in_use:
+    if run.for_use:
         use(run.load_model(build), args)
         return
     if args.init is not None and run.begins:
@@ -538,7 +538,7 @@ def main(args):
     rate = learning_rate_schedule(args.learning_rate, args.decay, args.epochs * train.total)
     model.compile(Adam(rate, global_clipnorm=args.clip_norm or None), jit_compile=JIT)
     with run.start(model, vocabulary, corpus):
-        known = scores.Known(corpus.train)
+        known = scores.TrainingNames(corpus.train)
         callbacks = [NamesReport(run, NamesCodec(run), splits["valid"], args.output_every, args.epochs, known)]
         report.log_projector(run, splits["valid"], means=codec.mean_latents)
         fit_run(run, train, valid, args, "val_neg_elbo" if model.has_latent else "val_nll", callbacks)

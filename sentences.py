@@ -11,7 +11,7 @@ Shapes: ids (batch, time), words (batch, time, embedding_dim), hidden states (ba
 Try:
     python sentences.py -e 20                                   train on English prose, no download
     python sentences.py --eval                                  all scores: iw_nll, kl, mutual information, ...
-    python sentences.py --sample                                new sentences; type one to get sentences around it
+    python sentences.py --sample                                new sentences; type one to get sentences near it
     python homotopy.py "one sentence." "another one."           interpolate between two sentences
 
 Departures from the paper (details in docs/sentences.md):
@@ -212,7 +212,7 @@ class SentenceVAE(keras.Model):
         kl_weight: function of the training step, from 0, that returns the weight of the KL term.
         free_bits: nats of KL per sentence that cost nothing.
         mmd_weight: weight of the MMD between codes and prior, 0 for none.
-        aggressive: whether the encoder trains ahead of the decoder, see `collapse.AggressiveEncoder`.
+        aggressive: whether the encoder trains ahead of the decoder, see `collapse.AggressiveSchedule`.
         seed: int, for sampling z.
     """
 
@@ -223,7 +223,7 @@ class SentenceVAE(keras.Model):
         self.embedding, self.decoder, self.encoder = decoder.embedding, decoder, encoder
         self.kl_weight, self.free_bits, self.mmd_weight = kl_weight, free_bits, mmd_weight
         self.seed = keras.random.SeedGenerator(seed)
-        self.aggressive = collapse.AggressiveEncoder() if aggressive and encoder else None
+        self.aggressive = collapse.AggressiveSchedule() if aggressive and encoder else None
         names = ["nll"]
         if encoder:
             names += ["kl", "neg_elbo"] + (["mmd"] if mmd_weight else [])
@@ -272,7 +272,7 @@ class SentenceVAE(keras.Model):
                 self.aggressive.update(loss)
         return loss
 
-    # The interface for `inference`.
+    # The methods that `scriptorium/vae/inference.py` calls.
 
     def posterior(self, ids):
         return self.encoder(self.embedding(ids), ids != PAD)
@@ -365,7 +365,7 @@ def parse_args(argv=None):
     add("-H", "--latent-dim", type=size, default=32, help="dimensions of z", older=older)
     add("--unidirectional", action="store_true", help="the encoder reads forward only", older=["--one-way"])
     add("--share-rnn", action="store_true", help="encoder and decoder share recurrent layers, which read forward")
-    add("--softplus", action="store_true", help="standard deviation as softplus(x - 3) instead of a log variance")
+    add("--softplus", action="store_true", help="output a standard deviation, softplus(x - 3), not a log variance")
     about, latents = "where the decoder receives z", ("z; leave out --no-latent", lambda args: not args.no_latent)
     choices = ("state", "inputs", "both")
     add("--latent-input", choices=choices, default="both", help=about, older=["--z-to"], requires=latents)
@@ -381,9 +381,10 @@ def parse_args(argv=None):
     about = "how the weight of the KL term rises"
     choices = ("none", "linear", "logistic", "cyclical")
     add("--kl-schedule", choices=choices, default="linear", help=about, requires=latents)
-    about, rises = "epochs until it reaches its final value", ("--kl-schedule", lambda args: args.kl_schedule != "none")
+    rises = "--kl-schedule", lambda args: args.kl_schedule != "none"
+    about = "epochs until the weight of the KL term reaches --beta"
     add("--annealing-epochs", type=weight, default=2.0, help=about, requires=rises)
-    about = "step at which the logistic schedule reaches half of it"
+    about = "step at which the logistic schedule reaches half of --beta"
     add("--annealing-pivot", type=size, help=about, older=["--annealing_pivot"])
     about = "standard deviation of z_mean over the data; 0: free"
     add("--posterior-norm", type=weight, default=0.6, metavar="GAMMA", help=about, requires=latents)
@@ -446,7 +447,7 @@ def use(run, args):
 
 def main(args):
     run = open_run(SCRIPT, args)
-    if run.in_use:
+    if run.for_use:
         use(run.load_model(build), args)
         return
     corpus, vocabulary, splits = load(run, args)

@@ -1,17 +1,17 @@
 """Text GAN: a generator that writes sentences from noise, and a critic that learns to tell them from real ones.
 
-Use it to compare adversarial training with maximum likelihood on your own text. The generator is a transformer that
-writes word by word, from noise, the preceding words, and a noise of the whole sentence, its style. The critic C gives
-a sentence one number. The two train in turns as in WGAN-GP (Gulrajani et al. 2017), G generated and R real sentences:
+Use it to compare adversarial training with maximum likelihood on your own text. The generator, a transformer, writes
+word by word, from the preceding words, noise for each word, and noise for the whole sentence, its style. The critic C
+scores a sentence. They take turns as in WGAN-GP (Gulrajani et al. 2017), with G generated and R real sentences:
 
     critic      mean C(G) - mean C(R) + gp_weight * mean (|gradient of C between G and R| - 1)^2
     generator   - mean C(G) + likelihood_weight * nats per token of real sentences
 
 Gradients stop at discrete words. `--feedback` chooses how the generator learns from C:
 
-    both      draws from the softmax; words by a straight-through gradient of the softmax's mean over words, the length
-              by the score function (REINFORCE), because after an end there are no words to hold fixed
-    draw      the same draws, everything by that gradient
+    both      draws from the softmax; words learn by a straight-through gradient, the length by the score function
+              (REINFORCE), because a gradient with fixed following words cannot tell where to end
+    draw      the same draws, words and length both by that straight-through gradient
     gumbel    straight-through Gumbel-softmax (Jang et al. 2017), with gradients through all preceding words
     argmax    the most likely word, without gradient; C sees the rows of the softmax, and only the noise is random
 
@@ -64,7 +64,7 @@ from util import add_data_options, add_sampling_options, batches, load
 
 SCRIPT = "text_gan"
 ADVERSARIAL_EPOCHS = 2  # default, after the epochs of likelihood
-SCORED = ("lm_score", "reverse_lm_score", "text_score", "bleu_3", "self_bleu_3", "jsd_4", "copies", "unique")
+VALIDATION_SCORES = ("lm_score", "reverse_lm_score", "text_score", "bleu_3", "self_bleu_3", "jsd_4", "copies", "unique")
 
 
 class GeneratorBlock(layers.Layer):
@@ -312,8 +312,7 @@ class Critic(layers.Layer):
             [transformer.Block(2 * width, num_heads) for _ in range(layers_per_block)]
             for _ in range(blocks + output_blocks)
         ]
-        # Keras tracks layers in a list, but not in nested lists.
-        self.blocks = [block for group in self.groups for block in group]
+        self.blocks = [block for group in self.groups for block in group]  # names them in saved weights
         self.norm, self.out = layers.LayerNormalization(epsilon=1e-5), layers.Dense(1, dtype="float32")
         self.depth_embedding = layers.Dense(2 * width) if with_depth else None
 
@@ -393,11 +392,13 @@ class Critic(layers.Layer):
 
 
 class TextGAN(players.TwoPlayerModel):
-    """Generator, critic and their training in two phases: likelihood, then adversarial."""
+    """Generator, critic and their training in two phases: likelihood, then adversarial.
+
+    `critic`: None for likelihood alone. `averaged`: a `Generator` with averaged weights to sample from, or None.
+    """
 
     def __init__(self, generator, critic, averaged, game, seed):
         super().__init__()
-        # `averaged` is used for samples: its weights are moving averages of those of `generator`.
         self.generator, self.critic, self.averaged, self.game = generator, critic, averaged, game
         self.seed = keras.random.SeedGenerator(seed)
         self.phase = "likelihood" if game.pretrain_epochs or not critic else "adversarial"
@@ -412,7 +413,7 @@ class TextGAN(players.TwoPlayerModel):
         names = ("nll", "critic_loss", "generator_loss", "real", "fake", "mean_difference", "gradient_penalty")
         names = (*names, "critic_norm", "generator_norm", "diffusion_depth")
         self.means = {name: keras.metrics.Mean(name) for name in names}
-        self.scores = {name: players.ExternalMetric(name) for name in SCORED}
+        self.scores = {name: players.ExternalMetric(name) for name in VALIDATION_SCORES}
 
     @property
     def metrics(self):
@@ -439,11 +440,11 @@ class TextGAN(players.TwoPlayerModel):
         """The generator to sample from: the one with averaged weights, if there is one."""
         return self.averaged or self.generator
 
-    def update_average(self, share):
-        """Updates the averaged weights: share * average + (1 - share) * weight."""
+    def update_average(self, momentum):
+        """Updates the averaged weights: momentum * average + (1 - momentum) * weight."""
         if self.averaged:
             for average, weight in zip(self.averaged.weights, self.generator.weights, strict=True):
-                average.assign(share * average + (1 - share) * weight)
+                average.assign(momentum * average + (1 - momentum) * weight)
 
     # Training by likelihood.
 
@@ -474,7 +475,7 @@ class TextGAN(players.TwoPlayerModel):
             return ops.sum(nll) / tokens, nll
 
         variables = self.generator.trainable_variables
-        _, nll, gradients = players.loss_and_gradients(loss, variables, players.everything(self))
+        _, nll, gradients = players.loss_and_gradients(loss, variables, players.all_variables(self))
         self.optimizer.update("likelihood", gradients)
         self.means["nll"].update_state(nll)
         self.update_average(0.0)
@@ -514,7 +515,7 @@ class TextGAN(players.TwoPlayerModel):
 
     def adversarial_step(self, ids):
         """Trains the critic on real and generated sentences, then, if it is due, the generator on the latter."""
-        real, everything = self.pad_to_positions(ids), players.everything(self)
+        real, all_variables = self.pad_to_positions(ids), players.all_variables(self)
         noise = self.generator.noise(ops.shape(real)[0], self.seed)
         drawn = self.sample(noise)
         warm = self.rounds >= self.game.critic_warmup
@@ -525,8 +526,8 @@ class TextGAN(players.TwoPlayerModel):
             critic = ops.logical_or(self.rounds == 0, change[0] > self.game.dynamic_weight * change[1])
             critic = ops.logical_and(critic, self.rounds != 1)
             generator = ops.logical_not(critic)
-        players.when(critic, lambda: self.critic_turn(real, noise, drawn), everything)
-        players.when(generator, lambda: self.generator_turn(real, noise, drawn), everything)
+        players.when(critic, lambda: self.critic_turn(real, noise, drawn), all_variables)
+        players.when(generator, lambda: self.generator_turn(real, noise, drawn), all_variables)
         self.rounds.assign(self.rounds + 1)
 
     def track_loss(self, player, loss):
@@ -553,7 +554,7 @@ class TextGAN(players.TwoPlayerModel):
             return self.game.gp_weight * penalty - difference, logs
 
         variables = self.critic.trainable_variables
-        loss, logs, gradients = players.loss_and_gradients(loss, variables, players.everything(self))
+        loss, logs, gradients = players.loss_and_gradients(loss, variables, players.all_variables(self))
         self.optimizer.update("critic", gradients)
         if self.game.mode == "diffusion":
             self.depth.assign(diffusion.next_depth(self.depth, logs.pop("sure"), self.game.discriminator_target))
@@ -597,7 +598,7 @@ class TextGAN(players.TwoPlayerModel):
             return total, shown
 
         variables = self.generator.trainable_variables
-        _, loss, gradients = players.loss_and_gradients(loss, variables, players.everything(self))
+        _, loss, gradients = players.loss_and_gradients(loss, variables, players.all_variables(self))
         self.optimizer.update("generator", gradients)
         self.means["generator_loss"].update_state(loss)
         self.means["generator_norm"].update_state(players.norm_of(gradients))
@@ -722,7 +723,7 @@ def read(run, args):
 def main(args):
     limit_ops_to_one_core()
     run = open_run(SCRIPT, args)
-    if run.in_use:
+    if run.for_use:
         run.load_model(build)
         use(run, args)
         return

@@ -92,7 +92,7 @@ class Encoder(layers.Layer):
         latent_tokens, latent_dim: shape of the code.
         units, num_heads, dropout: of the blocks.
         groups: list of int, the number of blocks before, between and after the two halvings.
-        gaussian: whether there is a z_log_var; otherwise it is None.
+        gaussian: whether to output a z_log_var; False returns None for it.
         tanh: whether to squeeze the mean between -1 and 1.
         mask_tokens: share of the tokens that training hides.
         recompute: whether the gradient recomputes each block, to save memory.
@@ -324,7 +324,7 @@ class TransformerVAE(keras.Model):
             self.steps_done.assign(self.steps_done + 1)
         return loss
 
-    # The interface for `inference` and `scores`.
+    # The methods that `inference` and `scores` call.
 
     def posterior(self, ids):
         z_mean, z_log_var = self.encoder(ids)
@@ -337,8 +337,8 @@ class TransformerVAE(keras.Model):
     def nll(self, ids, z=None):
         return self.nll_of(ids, self.states(ids, z))
 
-    def is_right(self, ids, z):
-        """Whether the most likely token at each position is right, bool (batch, time); True after the text."""
+    def is_correct(self, ids, z):
+        """Whether the most likely token at each position is correct, bool (batch, time); True after the text."""
         logits = ops.matmul(self.states(ids, z), ops.transpose(self.embedding.embeddings))
         return ops.logical_or(ids == PAD, ops.cast(ops.argmax(logits, axis=-1), ids.dtype) == ids)
 
@@ -347,6 +347,7 @@ class TransformerVAE(keras.Model):
         return ops.sum(each, axis=-1)
 
     def start(self, given):
+        """Returns the decoder's initial state; `given` is a dict of z and noise_level (batch,)."""
         return self.decoder.start(given["z"], given["noise_level"])
 
     def step(self, token, state):
@@ -387,7 +388,7 @@ def build(options, vocabulary, steps_per_epoch=1):
 class TransformerCodec(Codec):
     """A `Codec` whose codes can have noise."""
 
-    own_settings = ("noise_level",)
+    extra_settings = ("noise_level",)
 
     @property
     def has_noise(self):
@@ -445,15 +446,14 @@ def groups(text):
 def parse_args(argv=None):
     size, weight, share, count = bounded(int, 1), bounded(float, 0), bounded(float, 0, 0.99), bounded(int, 0)
     parser = Parser(SCRIPT, __doc__)
-    add_data_options(parser, task="pylines", max_length=30, top_words=4000)
-    parser.set_defaults(level="bpe")
+    add_data_options(parser, task="pylines", max_length=30, top_words=4000, level="bpe")
     add = parser.group("experiment")
     about = "syntax: lines of Python; semantics: headlines, whose topic the code should hold; mnist: digits as text"
     add("--experiment", choices=tuple(experiments.EXPERIMENTS), help=about)
     add("--rows", type=int, choices=SIDES, default=9, help="rows of a digit, and pixels per row")
     add("--direction", choices=tuple(DIRECTIONS), default="down", help="order of the rows of a digit")
     add = parser.group("model")
-    about = "several options at once, such as tenth_5_tkn,funnel_small,30Seq"
+    about = "several options at once, such as tenth_5_tkn,funnel_small,30Seq; such words may also stand alone"
     add("--preset", type=experiments.presets, metavar="A,B", help=about)
     parser.add_argument("presets", type=experiments.presets, nargs="*", help=argparse.SUPPRESS)
     add("-L", "--units", type=size, default=192, help="width of the blocks", older=["--num_units"])
@@ -474,7 +474,7 @@ def parse_args(argv=None):
     add("--mask-tokens", type=share, default=0.0, help="share of the encoder's tokens that training hides")
     add = parser.group("objective")
     add("--beta", type=weight, default=0.05, help="final weight of the KL of a gaussian code; 1 gives the bound")
-    add("--annealing-epochs", type=weight, default=2.0, help="epochs until it reaches its final value")
+    add("--annealing-epochs", type=weight, default=2.0, help="epochs until the weight of the KL term reaches --beta")
     add("--free-bits", type=weight, default=0.0, metavar="NATS", help="KL per text that costs nothing")
     add("--mmd", type=weight, default=0.0, metavar="WEIGHT", help="final weight of the MMD between codes and prior")
     add("--kernel", choices=("imq", "rbf", "reference"), default="imq", help="kernel of the MMD")
@@ -486,7 +486,7 @@ def parse_args(argv=None):
     parser.set_defaults(beam=scores.BEAM)
     add_run_options(parser)
     add = parser.group("use")
-    about = "how far to ignore a code that was not encoded from a text, 0 to 1"
+    about = "noise level, 0 to 1, that the decoder assumes for samples and between texts"
     add("--noise-level", type=bounded(float, 0, 1), default=NOISE_LEVEL, help=about, older=["--noise"])
     about = "what counts as a valid text; default: python for pylines, else none"
     add("--check", choices=tuple(CHECKS), help=about)
@@ -504,7 +504,7 @@ def read(run, args):
 
 def evaluate(run, args, kind, splits, iw_samples):
     """Scores a run on its test split; writes the scores to eval.json and returns them."""
-    settings = {"check": kind.valid, "noise_level": args.noise_level, "quick": run.dry_run}
+    settings = {"check": kind.check, "noise_level": args.noise_level, "quick": run.dry_run}
     score = functools.partial(scores.evaluate, vocabulary=run.vocabulary, **settings)
     more = functools.partial(kind.scores, run, splits)
     return report.evaluate_and_save(run, splits["test"], iw_samples, score, more)
@@ -517,7 +517,7 @@ def main(args):
         if args.noise_level and "noise_level" in args.given:
             raise UserError("--noise-level needs a run that was trained with noise (--noise-probability)")
         args.noise_level = run.options["noise_level"] = 0.0
-    if run.in_use:
+    if run.for_use:
         run.load_model(build)
         if args.sample is not None:
             report.talk(TransformerCodec(run), args)

@@ -1,4 +1,4 @@
-"""Data loading and sampling options for the scripts."""
+"""Options and data loading that the scripts share."""
 
 import collections
 
@@ -17,7 +17,7 @@ import numpy as np
 MANY_UNKNOWN = 0.2  # share of a test text; a perplexity with more unknown words means little
 
 
-def add_data_options(parser, task="pydocs", max_length=100, top_words=10000):
+def add_data_options(parser, task="pydocs", max_length=100, top_words=10000, level=None):
     """Adds the group "data": task, data, limit, layout, max_length, clip_length, top_words and level.
 
     Args:
@@ -25,6 +25,7 @@ def add_data_options(parser, task="pydocs", max_length=100, top_words=10000):
         task: str, the default task.
         max_length: int, the default longest text in tokens; None for no limit.
         top_words: int, the default vocabulary size; None for all tokens.
+        level: str, the default level; None detects it from the text.
     """
     add, count = parser.group("data"), {"type": bounded(int, 1), "metavar": "N"}
     what = "file of texts (.txt, .csv, .jsonl) or a folder of them; files named train, valid and test stay these splits"
@@ -36,7 +37,8 @@ def add_data_options(parser, task="pydocs", max_length=100, top_words=10000):
     add("-C", "--clip-length", **count, help="cut texts after N tokens, before --max-length")
     about = "vocabulary size: the N most frequent tokens; the others become <unk>"
     add("-w", "--top-words", **count, default=top_words, help=about, older=["--top_words"])
-    add("--level", choices=LEVELS, help="what a token is; detected from the text by default")
+    about = "what a token is" + ("; default: detected from the text" if level is None else "")
+    add("--level", choices=LEVELS, default=level, help=about)
 
 
 def add_source_options(add, task, what):
@@ -85,7 +87,8 @@ def load(run, args, classes=None):
         texts, lengths = getattr(corpus, name), (args.max_length, args.clip_length)
         splits[name] = encode_texts(texts, vocabulary, *lengths, labels=labels.get(name))
         if len(splits[name]) == 0:
-            raise UserError(f"no {name} text of {corpus.name} has 1 to {args.max_length} tokens; raise --max-length")
+            limit = f"1 to {args.max_length} tokens; raise --max-length" if args.max_length else "any token"
+            raise UserError(f"no {name} text of {corpus.name} has {limit}")
     if run.is_new and run.vocabulary:
         corpus.how += unknown_note(corpus.train, vocabulary)
     words = splits["test"].ids[splits["test"].ids != EOS]
@@ -95,7 +98,8 @@ def load(run, args, classes=None):
     corpus.description = corpora.describe(corpus, splits)
     if len(splits["train"]) < args.batch_size:
         raise UserError(
-            f"{corpus.name} has {len(splits['train'])} training texts; --batch-size {args.batch_size} needs more"
+            f"{corpus.name} has {len(splits['train'])} training texts, fewer than --batch-size {args.batch_size}:"
+            " lower it or use more text"
         )
     return corpus, vocabulary, splits
 

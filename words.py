@@ -215,7 +215,7 @@ def open_language_model(run):
     return LanguageModel(run, begin=EOS if stream else START, ends=not stream)
 
 
-def likelihoods(run, sequences):
+def nll_of_each(run, sequences):
     """Returns -log p of each of `Sequences` separately, including `<eos>`: float64 (n,), nats."""
     nll, begin = np.zeros(len(sequences)), open_language_model(run).begin
     for rows in np.split(np.argsort(sequences.lengths, kind="stable"), range(64, len(sequences), 64)):
@@ -229,7 +229,7 @@ def score_lines(run, path):
     """Prints the nats and the tokens of each line of a file; an empty line counts its end alone."""
     lines = lines_of(path, empty=True)
     sequences = encode_texts(lines, run.vocabulary, prompt=True)
-    for line, nats, tokens in zip(lines, likelihoods(run, sequences), sequences.lengths, strict=True):
+    for line, nats, tokens in zip(lines, nll_of_each(run, sequences), sequences.lengths, strict=True):
         print(f"{nats:.3f}\t{tokens}\t{line}")
 
 
@@ -238,12 +238,12 @@ def evaluate(run, test, args):
     started, model, stream = time.monotonic(), run.model, run.options["stream"]
     test = test.first(2 * run.options["batch_size"]) if run.dry_run else test
     ids = test.ids[: test.starts[-1]]
-    total = language_model.score(model, ids) * len(ids) if stream else likelihoods(run, test).sum()
+    total = language_model.score(model, ids) * len(ids) if stream else nll_of_each(run, test).sum()
     scores = {"nll": float(total / len(test)), "perplexity": float(np.exp(total / len(ids)))}
     if stream and args.cache:
         nats = language_model.score_with_cache(model, ids, args.cache, args.cache_share, args.cache_sharpness)
         scores["perplexity_with_cache"] = float(np.exp(nats))
-    scores |= {"sentences": len(test), "tokens": len(ids)}
+    scores |= {"texts": len(test), "tokens": len(ids)}
     return run.save_scores(f"test split of {run.name}", scores, time.monotonic() - started)
 
 
@@ -329,7 +329,7 @@ def parse_args(argv=None):
     add = parser.group("use")
     about = "print nats and tokens of each line of a file, using the run of --eval or the newest"
     add("--score", metavar="FILE", help=about)
-    about = "--eval also with a cache of the last N words"
+    about = "--eval: also score with a cache of the last N words"
     add("--cache", type=bounded(int, 0), default=0, metavar="N", help=about, requires=stream)
     cache = "--cache", lambda args: args.cache
     add("--cache-share", type=share, default=0.1, help="weight of the cache", requires=cache)
@@ -365,7 +365,7 @@ def use(run, args):
 def main(args):
     limit_ops_to_one_core()
     run = open_run(SCRIPT, args)
-    if run.in_use:
+    if run.for_use:
         use(run.load_model(build), args)
         return
     corpus, vocabulary, splits = load(run, args)

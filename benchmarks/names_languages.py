@@ -86,7 +86,7 @@ def main():
     longest = run.options["max_length"]
     real = [(n, label) for n, label in zip(corpus.test, corpus.labels["test"], strict=True) if len(n) <= longest]
     judge, counts = Judge(corpus.train, corpus.labels["train"]), kneser_ney.KneserNey(corpus.train)
-    known, characters = name_scores.Known(corpus.train), {c for n in corpus.train for c in n}
+    known, characters = name_scores.TrainingNames(corpus.train), {c for n in corpus.train for c in n}
 
     def scored(names, languages, free):
         """Scores names sampled in a language, and names sampled in any language."""

@@ -32,7 +32,7 @@ SCORES = (*SCORES, "exact_match", "exact_match_beam", "nll", "nll_from_prefix", 
 
 
 def parts(names, split):
-    """Splits names into train, valid and test: 80, 10 and 10 %."""
+    """Splits names into train, valid and test: 80, 10 and 10%."""
     names = sorted(set(names)) if split == "deduplicated" else list(names)
     random.seed(42)
     random.shuffle(names)

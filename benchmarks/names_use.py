@@ -46,7 +46,7 @@ def main():
     run = codec.run
     o = run.options
     corpus = corpora.load(o["task"], o["data"], limit=o["limit"], level=o["level"], seed=1, labeled=True)
-    known = name_scores.Known(corpus.train)
+    known = name_scores.TrainingNames(corpus.train)
     begun = time.monotonic()
     codec.sample(1000, temperature=names_vae.TEMPERATURE)
     first = time.monotonic() - begun

@@ -40,7 +40,7 @@ def main():
     test = encode_texts(corpus.test, run.vocabulary, o["max_length"], o["clip_length"])
 
     def nll_per_word(sequences):
-        return inference.likelihoods(judge.model, sequences, np.zeros((len(sequences), 1))) / sequences.lengths
+        return inference.nll_of_each(judge.model, sequences, np.zeros((len(sequences), 1))) / sequences.lengths
 
     z_mean, _ = inference.posteriors(run.model, test)
     pairs = np.random.default_rng(1).integers(len(test), size=(args.pairs, 2))

@@ -104,6 +104,12 @@ def load(which, logdir=None):
         which: the name of a script, such as "sentences", for its newest run, or the bundled one if there is none;
             or the name or path of a run.
         logdir: folder of the runs; None for `runs/` of the project.
+
+    Returns:
+        `Codec`, `LanguageModel` or `Sampler`, whose `run` holds the options, the vocabulary and the model.
+
+    Raises:
+        UserError: there is no such run, or it is damaged.
     """
     from scriptorium.training import trained
 

@@ -9,9 +9,9 @@ from scriptorium import UserError
 
 import numpy as np
 
-LABELS = 40  # labeled points, at most
-COLUMNS, LINES = 58, 2  # of a label, at most
-LETTER, ROOM = 9, 0.42  # font size in points, height of a label in inches
+MAX_LABELS = 40  # labeled points
+MAX_COLUMNS, MAX_LINES = 58, 2  # of a label
+FONT_SIZE, LABEL_HEIGHT = 9, 0.42  # in points, in inches
 
 
 def check_path(path):
@@ -65,10 +65,10 @@ def fonts_for(text):
 
 
 def wrapped(text):
-    """Returns a text in at most LINES lines of COLUMNS columns; a Chinese character takes two columns."""
+    """Returns a text in at most MAX_LINES lines of MAX_COLUMNS columns; a Chinese character takes two columns."""
     wide = any(unicodedata.east_asian_width(character) in "WF" for character in text)
-    width = COLUMNS // 2 if wide else COLUMNS
-    return "\n".join(textwrap.wrap(text, width, max_lines=LINES, placeholder=" …")) or "(empty)"
+    width = MAX_COLUMNS // 2 if wide else MAX_COLUMNS
+    return "\n".join(textwrap.wrap(text, width, max_lines=MAX_LINES, placeholder=" …")) or "(empty)"
 
 
 def walk(cloud, points, labels, title):
@@ -77,7 +77,7 @@ def walk(cloud, points, labels, title):
     Args:
         cloud: float (n, d).
         points: float (steps, d), the walk.
-        labels: list of (step, text); at most LABELS of them are drawn, evenly spaced, with the first and the last.
+        labels: list of (step, text); at most MAX_LABELS of them are drawn, evenly spaced, with the first and the last.
         title: str.
 
     Returns:
@@ -92,19 +92,19 @@ def walk(cloud, points, labels, title):
     direction = points[-1] - points[0]
     across, down = (0, 1) if abs(direction[1]) >= abs(direction[0]) else (1, 0)
     sign = -1 if direction[down] > 0 else 1
-    chosen = np.unique(np.linspace(0, len(labels) - 1, min(LABELS, len(labels))).astype(int))
+    chosen = np.unique(np.linspace(0, len(labels) - 1, min(MAX_LABELS, len(labels))).astype(int))
     labels = sorted((labels[i] for i in chosen), key=lambda label: -sign * points[label[0], down])
     families, missing = fonts_for("".join(text for _, text in labels) + title)
     colors = colormaps["plasma"](np.linspace(0, 0.8, len(points)))
     letters = {"fontfamily": families, "parse_math": False}
 
-    figure = Figure((12, max(5.5, 1.2 + ROOM * len(labels))), dpi=120)
+    figure = Figure((12, max(5.5, 1.2 + LABEL_HEIGHT * len(labels))), dpi=120)
     margin = 0.65 / figure.get_figheight()
     axes = figure.add_axes((0.06, margin, 0.48, 1 - 1.6 * margin))
     axes.scatter(cloud[:, across], sign * cloud[:, down], s=9, color="0.8", linewidths=0)
     axes.plot(points[:, across], sign * points[:, down], color="0.4", linewidth=1, zorder=2)
     axes.scatter(points[:, across], sign * points[:, down], s=36, c=colors, zorder=3)
-    axes.set_title(title, fontsize=LETTER + 1, loc="left", **letters)
+    axes.set_title(title, fontsize=FONT_SIZE + 1, loc="left", **letters)
     axes.set_xlabel(f"principal component {across + 1} ({shares[across]:.0%} of the variance)")
     axes.set_ylabel(f"principal component {down + 1} ({shares[down]:.0%} of the variance)")
     heights = 1 - 0.6 * margin - (np.arange(len(labels)) + 0.5) / len(labels) * (1 - 1.6 * margin)
@@ -117,7 +117,7 @@ def walk(cloud, points, labels, title):
             textcoords="figure fraction",
             arrowprops=leader | {"relpos": (0, 0.5)},
             annotation_clip=False,
-            fontsize=LETTER,
+            fontsize=FONT_SIZE,
             va="center",
             **letters,
         )
@@ -150,7 +150,7 @@ def classes(points, labels, title):
         color = colormaps["turbo"]((i + 0.5) / len(names))
         axes.scatter(*((points[labels == name] - center) @ directions.T).T, s=7, color=color, alpha=0.35, linewidths=0)
         box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": color, "alpha": 0.85}
-        axes.text(*mean, name, ha="center", va="center", fontsize=LETTER, fontfamily=families, bbox=box)
+        axes.text(*mean, name, ha="center", va="center", fontsize=FONT_SIZE, fontfamily=families, bbox=box)
     axes.set_xlabel(f"first direction of the class means ({shares[0]:.0%} of their variance)")
     axes.set_ylabel(f"second direction ({shares[1]:.0%})")
     return figure

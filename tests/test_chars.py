@@ -43,7 +43,7 @@ def test_evaluation_repeats_the_score(trained):
 def test_going_on_with_prompts(trained):
     folder, *_ = trained
     done = run("--sample", "a", "-T", folder / "runs", "-g", 25, text="the c\n\nZ\n")
-    assert done.stdout.startswith("the c") and "not in the training text: Z" in done.stderr
+    assert done.stdout.startswith("the c") and "not in the vocabulary, read as <unk>: Z" in done.stderr
     first = done.stdout.split("\n\n")[0]
     assert len(first) <= 5 + 25
 

@@ -100,7 +100,7 @@ def test_runs_are_told_with_what_they_can_do(client, tools):
 
 @pytest.mark.parametrize("run", ["sentences", "transformer_vae", "names_vae"])
 def test_texts_between_reconstructed_sampled_and_on_the_map(client, tools, run):
-    first, second = tools[f"{run}/small"].two
+    first, second = tools[f"{run}/small"].examples
     ends = {"first": first, "second": second}
     steps = ask(client, "walk", run, **ends, points=3).json["walk"]
     assert [step["share"] for step in steps] == [0, 0.25, 0.5, 0.75, 1]
@@ -194,8 +194,12 @@ def test_each_run_has_a_label_of_its_own():
 def test_addresses():
     assert demo.is_loopback("localhost") and demo.is_loopback("127.0.0.2") and demo.is_loopback("::1")
     assert not demo.is_loopback("0.0.0.0") and not demo.is_loopback("example.org")
-    assert demo.names_of("127.0.0.1", 8000) >= {"localhost:8000", "127.0.0.1:8000", "[::1]:8000"}
-    assert "127.0.0.1" in demo.names_of("127.0.0.1", 80) and "127.0.0.1" not in demo.names_of("127.0.0.1", 8000)
+    assert demo.accepted_hosts("127.0.0.1", 8000) >= {"localhost:8000", "127.0.0.1:8000", "[::1]:8000"}
+    assert "127.0.0.1" in demo.accepted_hosts("127.0.0.1", 80)
+    assert "127.0.0.1" not in demo.accepted_hosts("127.0.0.1", 8000)
+    for everywhere in ("0.0.0.0", "::"):
+        assert f"{demo.name_of(everywhere).lower()}:8000" in demo.accepted_hosts(everywhere, 8000)
+    assert demo.name_of("::1") == "[::1]" and demo.name_of("127.0.0.1") == "127.0.0.1"
 
 
 # In a browser --------------------------------------------------------------------------------------------------------
@@ -214,7 +218,7 @@ def page(tools):
     port = listening.getsockname()[1]
     # A second run of names, so that there is one to choose.
     answers = demo.answers_of(tools | {"names_vae/other": tools["names_vae/small"]})
-    site = Listener(server.Server(*answers, demo.names_of("127.0.0.1", port)).site, listening, server.MAX_BYTES)
+    site = Listener(server.Server(*answers, demo.accepted_hosts("127.0.0.1", port)).site, listening, server.MAX_BYTES)
     threading.Thread(target=site.run, daemon=True).start()
     with browsers.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])

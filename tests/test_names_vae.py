@@ -68,7 +68,7 @@ def test_weights_of_the_reference(tokens, longest):
 def test_writing_step_by_step_equals_teacher_forcing(argv):
     model, _, sequences = made(*argv)
     z = draws(model, len(sequences))
-    wanted = inference.likelihoods(model, sequences, z)
+    wanted = inference.nll_of_each(model, sequences, z)
     for i in (0, 1, 6):
         forced = np.zeros((1, model.latent_shape[0]), "int32")
         given = {"z": z[i : i + 1], "labels": sequences.labels[i : i + 1], "forced": forced}
@@ -291,7 +291,7 @@ def test_a_small_radius_moves_to_the_refined_code(prior):
     names = names_codec.read(["carla", "bo"])
     z_mean, z_log_var = inference.posteriors(model, names)
     refined = names_codec.refine_code(names, z_mean, z_log_var)
-    at_mean, at_refined = (inference.likelihoods(model, names, z) for z in (z_mean, refined))
+    at_mean, at_refined = (inference.nll_of_each(model, names, z) for z in (z_mean, refined))
     assert np.all(at_refined < at_mean - 0.1)
     of_one = names_codec.refine_code(names_codec.read(["bo"]), z_mean[1:], z_log_var[1:])
     np.testing.assert_allclose(of_one[0, :3], refined[1, :3], atol=1e-4)
@@ -337,7 +337,7 @@ def test_reading_labels_and_names(names_codec):
 
 
 def test_what_is_known_of_a_name():
-    known = name_scores.Known(["anna", "bo", "anna"])
+    known = name_scores.TrainingNames(["anna", "bo", "anna"])
     assert known.describe(["bo", "anno"]) == ["bo  (seen)", "anno  (new; anna: 1)"]
     assert known.describe(["x" * 300] * 300) == [f"{'x' * 300}  (new; anna: 300)"] * 300
     assert known.describe([]) == []

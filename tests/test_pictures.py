@@ -21,7 +21,7 @@ def test_no_text_lies_on_another_or_outside(steps):
     canvas.draw()
     # An annotation's own box holds its leader too: compare the boxes of the letters.
     boxes = [Text.get_window_extent(text, canvas.get_renderer()) for text in figure.axes[0].texts]
-    assert len(boxes) == min(steps, pictures.LABELS) and missing == ""
+    assert len(boxes) == min(steps, pictures.MAX_LABELS) and missing == ""
     assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
     width, height = figure.get_size_inches() * figure.dpi
     axes = figure.axes[0].get_window_extent()
@@ -71,5 +71,5 @@ def test_missing_signs_come_from_another_font(monkeypatch):
 
 
 def test_chinese_lines_are_half_as_long():
-    assert max(map(len, pictures.wrapped("这" * 100).split("\n"))) <= pictures.COLUMNS // 2
-    assert max(map(len, pictures.wrapped("word " * 100).split("\n"))) <= pictures.COLUMNS
+    assert max(map(len, pictures.wrapped("这" * 100).split("\n"))) <= pictures.MAX_COLUMNS // 2
+    assert max(map(len, pictures.wrapped("word " * 100).split("\n"))) <= pictures.MAX_COLUMNS

@@ -66,7 +66,7 @@ def by_steps(model, ids, z):
 def test_decoding_step_by_step_equals_teacher_forcing(argv):
     model, _, sequences = made(*argv)
     z = np.random.default_rng(1).normal(size=(len(sequences), 4)).astype("float32")
-    nll = inference.likelihoods(model, sequences, z)
+    nll = inference.nll_of_each(model, sequences, z)
     for i in (0, 3, 4):
         assert nll[i] == pytest.approx(by_steps(model, sequences[i], z[i]), rel=1e-4)
 
@@ -74,8 +74,8 @@ def test_decoding_step_by_step_equals_teacher_forcing(argv):
 def test_padding_and_the_other_texts_change_no_score(vae):
     model, _, sequences = vae
     z = np.random.default_rng(1).normal(size=(len(sequences), 4)).astype("float32")
-    together = inference.likelihoods(model, sequences, z)
-    alone = [inference.likelihoods(model, Sequences.from_list([s]), z[i : i + 1])[0] for i, s in enumerate(sequences)]
+    together = inference.nll_of_each(model, sequences, z)
+    alone = [inference.nll_of_each(model, Sequences.from_list([s]), z[i : i + 1])[0] for i, s in enumerate(sequences)]
     np.testing.assert_allclose(together, alone, rtol=1e-5)
     wide = model.nll(sequences.padded(np.arange(5), 30), z[:5])
     np.testing.assert_allclose(wide, together[:5], rtol=1e-5)
@@ -118,7 +118,7 @@ def test_importance_weighted_bound():
     elbos = []
     for seed in range(100):
         z = z_mean + np.exp(z_log_var / 2) * np.random.default_rng(seed + 500).standard_normal(z_mean.shape)
-        elbos.append(inference.likelihoods(model, sequences, z).mean() + scores["kl"])
+        elbos.append(inference.nll_of_each(model, sequences, z).mean() + scores["kl"])
     error = np.hypot(np.std(single), np.std(elbos)) / 10
     assert np.mean(single) == pytest.approx(np.mean(elbos), abs=4 * error)
     ten, many = (
@@ -224,7 +224,7 @@ def test_one_text_and_one_word(vae):
     one = encode_texts(["cats"], vocabulary)
     assert one[0].tolist()[-1] == EOS and len(one[0]) == 2
     assert inference.posteriors(model, one)[0].shape == (1, 4)
-    assert np.isfinite(inference.likelihoods(model, one, np.zeros((1, 4)))).all()
+    assert np.isfinite(inference.nll_of_each(model, one, np.zeros((1, 4)))).all()
     ids, log_prob = inference.write(model, np.zeros((1, 4)), 5, temperature=1.0)
     assert ids.shape == (1, 5) and np.isfinite(log_prob).all()
 
@@ -414,9 +414,7 @@ def test_a_language_model(trained):
     folder, small, _ = trained
     run("-D", folder / "text.txt", "-e", 1, *small, "--name", "lm", "--no-latent")
     scores = json.loads((folder / "runs" / "sentences" / "lm" / "eval.json").read_text())
-    assert scores["perplexity"] == pytest.approx(
-        np.exp(scores["nll"] * scores["sentences"] / scores["tokens"]), rel=1e-5
-    )
+    assert scores["perplexity"] == pytest.approx(np.exp(scores["nll"] * scores["texts"] / scores["tokens"]), rel=1e-5)
     done = run("--sample", "lm", "-T", folder / "runs", text="\n")
     assert done.stdout.count("=>") == 5
 

@@ -51,7 +51,7 @@ def trained(tmp_path_factory, one_part):
     (folder / "lines.txt").write_text("\n".join(LINES), encoding="utf-8")
     where = ["-D", folder / "lines.txt", "-T", folder / "runs"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluation, "SCORED", 200)
+        patch.setattr(evaluation, "VALIDATION_SAMPLES", 200)
         evaluate = evaluation.evaluate
         patch.setattr(evaluation, "evaluate", lambda *args: evaluate(*args[:4], 200, args[5]))
         run_here(text_gan, *SMALL, *where, "--name", "whole")
@@ -89,9 +89,22 @@ def test_a_run_and_what_is_done_with_it(trained):
     assert any(not np.array_equal(a, b) for a, b in zip(likelihood.weights, best, strict=True))
 
 
+def test_scores_of_another_text_leave_those_of_the_run_alone(trained, monkeypatch):
+    folder, _ = trained
+    directory = folder / "runs" / "text_gan" / "whole"
+    (folder / "other.txt").write_text("\n".join(f"{line} w0" for line in LINES), encoding="utf-8")
+    before = {path.name: path.read_bytes() for path in directory.iterdir() if path.is_file()}
+    monkeypatch.setattr(evaluation, "curve", lambda *args: [(1.0, 3.0, 4.0), (0.9, 2.9, 4.1)])
+    where = ["-D", folder / "other.txt", "-T", folder / "runs", "--eval-samples", "20"]
+    done = run_here(text_gan, "--eval", "whole", *where)
+    assert "20 sentences of whole against the test split" in done.stdout and "eval.json stays" in done.stderr
+    assert {path.name: path.read_bytes() for path in directory.iterdir() if path.is_file()} == before
+
+
 def test_resumed_is_as_if_never_stopped(trained, monkeypatch):
     folder, where = trained
-    monkeypatch.setattr(evaluation, "SCORED", 200)  # its score chooses the best weights, so as many as in the other run
+    # Their score chooses the best weights, so as many as in the other run.
+    monkeypatch.setattr(evaluation, "VALIDATION_SAMPLES", 200)
     monkeypatch.setattr(evaluation, "evaluate", lambda *args: {})
     # In the epoch against the critic, the second one; an epoch has 17 steps.
     run_here(text_gan, *SMALL, *where, "--name", "stopped", "--max-steps", "25")

@@ -118,7 +118,7 @@ def test_training(trained):
     folder, _, *done = trained
     for name, output in zip(("sentences", "stream"), done, strict=True):
         scores = json.loads((folder / "runs" / "words" / name / "eval.json").read_text())
-        total = scores["nll"] * scores["sentences"]
+        total = scores["nll"] * scores["texts"]
         assert scores["perplexity"] == pytest.approx(np.exp(total / scores["tokens"]))
         assert scores["perplexity"] < 250
         assert "temperature 1.2" in output.stdout and not output.stderr
@@ -136,14 +136,15 @@ def test_nats_of_each_line(trained, tmp_path):
     (tmp_path / "lines.txt").write_text("the cat sat once .\n\nonce sat cat the .\n", encoding="utf-8")
     done = run("--score", tmp_path / "lines.txt", "--eval", "sentences", "-T", folder / "runs")
     rows = [line.split("\t") for line in done.stdout.splitlines()]
-    assert [(tokens, line) for _, tokens, line in rows] == [("6", "the cat sat once ."), ("6", "once sat cat the .")]
+    wanted = [("6", "the cat sat once ."), ("1", ""), ("6", "once sat cat the .")]
+    assert [(tokens, line) for _, tokens, line in rows] == wanted
     assert all(float(nats) > 0 for nats, *_ in rows)
 
 
 def test_going_on_with_a_sentence(trained):
     folder, *_ = trained
     done = run("--sample", "sentences", "-T", folder / "runs", "--num-samples", 2, text="the cat\nzebra\n")
-    assert done.stdout.count("the cat") >= 2 and "not in the training text: zebra" in done.stderr
+    assert done.stdout.count("the cat") >= 2 and "not in the vocabulary, read as <unk>: zebra" in done.stderr
 
 
 def test_a_stopped_run_ends_as_one_that_never_stopped(trained):

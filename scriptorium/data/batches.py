@@ -117,7 +117,7 @@ class Batches(keras.utils.PyDataset):
     """Padded batches of sequences of similar length, in an order that depends on (seed, epoch) alone.
 
     Sequences are shuffled, sorted by length within pools of `pool` batches, cut into batches, and the batches are
-    shuffled. A batch is padded to the next of at most `buckets` widths; only the last one holds fewer sequences.
+    shuffled. A batch is padded to the next of at most `buckets` widths; one batch may hold fewer sequences.
 
     Args:
         sequences: `Sequences`.

@@ -29,7 +29,7 @@ class Corpus:
     Attributes:
         name: the task, or the name of the file or folder.
         train, valid, test: sequences of str.
-        level: what a token is: "word", "space" (split at white space) or "char".
+        level: what a token is, one of `vocabulary.LEVELS`.
         language: "zh", "ja", or "en" for everything whose spaces are kept.
         labels: None, or a dict of split -> list of str, one per text; several kinds of label are separated by tabs.
         fingerprint: SHA-256 of all texts, hexadecimal.
@@ -64,7 +64,7 @@ def load(
         path: UTF-8 text file or folder. In a folder, .txt files whose names contain train, valid (val, dev) or test
             are used as they are, repeated texts included; without such names all .txt files form one corpus.
         limit: read only this many characters of the corpus (of each file, if the files are splits).
-        level: "word", "space" or "char"; None detects it from the text.
+        level: one of `vocabulary.LEVELS`; None detects "word", "space" or "char" from the text.
         seed: int that the split depends on.
         big_file: bytes; above this size texts stay in their files (see `textfiles.Lines`).
         labeled: each line of a file is a text, after its label, or labels, and a tab if it has one; in a folder
@@ -74,7 +74,7 @@ def load(
         rows, direction: of digits drawn as text, from the task `digits` or an .npz file.
 
     Returns:
-        `Corpus`. Splits made here hold 90, 5 and 5 % of the texts, in the order of the corpus and without duplicates,
+        `Corpus`. Splits made here hold 90, 5 and 5% of the texts, in the order of the corpus and without duplicates,
         with at most HELD_OUT texts in valid and in test.
 
     Raises:

@@ -17,8 +17,8 @@ import numpy as np
 
 SIDES = (9, 14, 28)
 DIRECTIONS = {"down": "v", "up": "^"}
-NUMBERS = "abcdefghijklmnopqrstuvwxyzAB"  # of the rows
-LEVELS = ".:-=+*#@"  # dark to bright
+ROW_LETTERS = "abcdefghijklmnopqrstuvwxyzAB"  # from the top
+BRIGHTNESS = ".:-=+*#@"  # dark to bright
 
 
 def fetch():
@@ -84,9 +84,10 @@ def downscale(pictures, side):
 
 def to_text(picture, direction="down"):
     """Writes a picture, float (side, side) from 0 to 1."""
-    signs = np.minimum((picture * len(LEVELS)).astype(int), len(LEVELS) - 1)
+    signs = np.minimum((picture * len(BRIGHTNESS)).astype(int), len(BRIGHTNESS) - 1)
     rows = [
-        f"{DIRECTIONS[direction]}{NUMBERS[i]}{''.join(LEVELS[sign] for sign in row)}" for i, row in enumerate(signs)
+        f"{DIRECTIONS[direction]}{ROW_LETTERS[i]}{''.join(BRIGHTNESS[sign] for sign in row)}"
+        for i, row in enumerate(signs)
     ]
     return "".join(rows if direction == "down" else rows[::-1])
 
@@ -100,12 +101,12 @@ def from_text(text):
     down = text[0] == DIRECTIONS["down"]
     rows = rows if down else rows[::-1]
     mark = DIRECTIONS["down" if down else "up"]
-    if any(row[:2] != mark + number for row, number in zip(rows, NUMBERS, strict=False)):
+    if any(row[:2] != mark + number for row, number in zip(rows, ROW_LETTERS, strict=False)):
         return None
-    if any(sign not in LEVELS for row in rows for sign in row[2:]):
+    if any(sign not in BRIGHTNESS for row in rows for sign in row[2:]):
         return None
-    levels = np.array([[LEVELS.index(sign) for sign in row[2:]] for row in rows], "float32")
-    return (levels + 0.5) / len(LEVELS)
+    levels = np.array([[BRIGHTNESS.index(sign) for sign in row[2:]] for row in rows], "float32")
+    return (levels + 0.5) / len(BRIGHTNESS)
 
 
 def texts(pictures, labels, side, direction="down"):

@@ -54,7 +54,7 @@ class RunningText:
 def read(task=None, path=None, *, limit=None, level="char", size=None, vocabulary=None):
     """Reads running text: a named task, a file, or a folder.
 
-    A file is cut in order: 90 % train, then valid, then test, with at most HELD_OUT in each of the last two. In a
+    A file is cut in order: 90% train, then valid, then test, with at most HELD_OUT in each of the last two. In a
     folder, .txt files whose names contain train, valid (val, dev) or test are used as they are; missing splits are cut
     from the end of train. Tasks that are running text (alice, shakespeare, genesis) are cut like a file, in their
     original layout; the texts of other tasks are joined one per line, in the splits of `corpora.load`.

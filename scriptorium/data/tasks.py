@@ -29,7 +29,7 @@ TASKS = {
     "brown": "sentences of the Brown corpus, American English of 1961 (NLTK)",
     "genesis": "sentences of the book of Genesis, King James and World English Bible (NLTK)",
     "headlines": "Reuters headlines, labeled with their topic (NLTK)",
-    "sinica": "Chinese sentences, in words (NLTK)",
+    "sinica": "Chinese sentences, split into words (NLTK)",
     "digits": "handwritten digits drawn in characters, labeled (MNIST, downloaded once by Keras)",
 }
 BUILT_IN = ("pydocs", "pylines", "names")

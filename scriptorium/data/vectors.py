@@ -19,6 +19,9 @@ def read_vectors(path, vocabulary, matrix):
 
     Returns:
         float32 (vocab_size, width), and how many tokens were in the file.
+
+    Raises:
+        UserError: the file cannot be read, or its vectors have another width.
     """
     matrix = np.array(matrix, "float32")
     if str(path).lower().endswith(".npy"):
@@ -75,6 +78,9 @@ def start_from_vectors(path, vocabulary, embeddings):
 
     Returns:
         str, a note for the description of the corpus.
+
+    Raises:
+        UserError: the file cannot be read, or its vectors have another width.
     """
     matrix, found = read_vectors(path, vocabulary, embeddings.numpy())
     embeddings.assign(matrix)

@@ -143,10 +143,11 @@ def continue_sequence(step, token, state, length, pick, seed):
     """Continues running text, which has no end, from a token, carrying the state.
 
     Args:
-        step, pick, seed: as for `generate`.
+        step, pick: as for `generate`.
         token: int32 (batch,), the last one written so far.
         state: tuple of tensors, each (batch, ...), before that token is read.
         length: int, tokens to write.
+        seed: `keras.random.SeedGenerator`.
 
     Returns:
         tuple: ids int32 (batch, length), then the tensors of the state before the last of them is read.
@@ -168,7 +169,9 @@ def beam_search(step, state, batch, max_length, beam):
     """Finds likely sequences by beam search; a beam of 1 is greedy.
 
     Args:
-        step, state, batch, max_length: as for `generate`. The step is called with batch * beam rows.
+        step, state: as for `generate`; the step is called with batch * beam rows.
+        batch: number of sequences.
+        max_length: int, maximum number of tokens, including `<eos>`.
         beam: hypotheses kept for each sequence.
 
     Returns:

@@ -16,7 +16,7 @@ import numpy as np
 
 PRIOR_SCALE = 0.66  # of samples from the prior, in its standard deviations
 GUIDANCE = 0.5  # for samples with a label
-STEPS, STEP = 128, 0.2  # random steps to a name's best code, and their size in deviations of the posterior
+SEARCH_STEPS, STEP_SIZE = 128, 0.2  # random steps to a name's best code, and their size in deviations of the posterior
 
 
 def labels_of(run):
@@ -199,17 +199,18 @@ class NamesCodec(Codec):
         """Returns a code for each name, in the shape of z_mean, at which the name is more likely than at z_mean.
 
         An amortized encoder does not find the best code of each name (Cremer et al. 2018). The search starts at the
-        mean, moved twice as far from the prior's mean, tries `STEPS` random steps and keeps those that raise p(name|z).
+        mean, moved twice as far from the prior's mean, tries `SEARCH_STEPS` random steps and keeps those that raise
+        p(name|z).
 
         Args:
             names: `Sequences`.
         """
         model, random = self.run.model, np.random.default_rng(seed)
         z = 2 * z_mean - in_batches(model, "expected", z_mean, names.labels)
-        nll = inference.likelihoods(model, names, z)
-        for _ in range(STEPS):
-            other = z + STEP * np.exp(0.5 * z_log_var) * random.standard_normal(z.shape[1:], "float32")
-            other_nll = inference.likelihoods(model, names, other)
+        nll = inference.nll_of_each(model, names, z)
+        for _ in range(SEARCH_STEPS):
+            other = z + STEP_SIZE * np.exp(0.5 * z_log_var) * random.standard_normal(z.shape[1:], "float32")
+            other_nll = inference.nll_of_each(model, names, other)
             better = other_nll < nll
             z[better], nll[better] = other[better], other_nll[better]
         return z

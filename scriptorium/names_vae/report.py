@@ -2,7 +2,7 @@
 
 from scriptorium.decoding.sampling import sampling_settings
 from scriptorium.names_vae.codec import draw, in_batches
-from scriptorium.names_vae.scores import known_names
+from scriptorium.names_vae.scores import training_names
 from scriptorium.streams import note, note_unknown
 from scriptorium.vae import inference
 from scriptorium.vae.report import EpochReport
@@ -41,7 +41,7 @@ def print_names(codec, args):
     note_unknown(run.vocabulary, (args.anchor or "") + args.prefix)
     for name in ("label", "anchor", "radius", "prefix", "prior_scale", "guidance"):
         settings[name] = getattr(args, name)
-    names, known = codec.sample(args.num_samples, run.seed, **settings), known_names(run)
+    names, known = codec.sample(args.num_samples, run.seed, **settings), training_names(run)
     if known is None:
         note("training corpus not found: cannot mark which names are new")
     print("\n".join(known.describe(names) if known else names))

@@ -35,7 +35,7 @@ def evaluate(model, sequences, max_length, iw_samples=0, seed=1, progress=None):
     """Scores a model on names; see `inference.evaluate` and docs/names_vae.md."""
     tokens = int(sequences.lengths.sum())
     if not model.has_latent:
-        nll = inference.likelihoods(model, sequences, np.zeros((len(sequences), *model.latent_shape), "float32"))
+        nll = inference.nll_of_each(model, sequences, np.zeros((len(sequences), *model.latent_shape), "float32"))
         return {"nll": float(nll.mean()), "nats_per_char": float(nll.sum() / tokens)}
     inside = np.arange(model.latent_shape[0])[None] < sequences.lengths[:, None]
     z_mean, z_log_var = inference.posteriors(model, sequences)
@@ -43,7 +43,7 @@ def evaluate(model, sequences, max_length, iw_samples=0, seed=1, progress=None):
     prior = prior_draws(model, labels, (seed, 2))
     # After the end of a name the posterior is the prior.
     z = prior_draws(model, labels, (seed, 2), draw(z_mean, z_log_var, seed), sequences.lengths)
-    nll = inference.likelihoods(model, sequences, z)
+    nll = inference.nll_of_each(model, sequences, z)
     log_prior = in_batches(model, "log_prior", z, labels)
     squares = (z - z_mean) ** 2 * np.exp(-z_log_var)
     log_posterior = -0.5 * np.sum(np.log(2 * np.pi) + z_log_var + squares, axis=-1)
@@ -71,8 +71,8 @@ def evaluate(model, sequences, max_length, iw_samples=0, seed=1, progress=None):
     if model.prefix_encoder:
         lengths = np.floor(np.random.default_rng(seed).random(len(sequences)) * sequences.lengths)
         guessed = draw(*guesses(model, sequences, lengths), seed)
-        scores["nll_from_prefix"] = float(inference.likelihoods(model, sequences, guessed).mean())
-    scores["nll_from_prior"] = float(inference.likelihoods(model, sequences, prior).mean())
+        scores["nll_from_prefix"] = float(inference.nll_of_each(model, sequences, guessed).mean())
+    scores["nll_from_prior"] = float(inference.nll_of_each(model, sequences, prior).mean())
     forced = np.zeros((len(z), model.latent_shape[0]), "int32")
     means = prior_draws(model, labels, (seed, 2), z_mean, sequences.lengths)
     start = {"z": means, "labels": labels, "forced": forced}
@@ -91,7 +91,7 @@ def active_units(z_mean, inside):
     return int(np.sum(variance >= metrics.ACTIVE_VARIANCE))
 
 
-class Known:
+class TrainingNames:
     """The names of a training split: says whether a name is new, and which training name is nearest.
 
     Args:
@@ -127,7 +127,7 @@ class Known:
         }
 
 
-def known_names(run):
-    """Returns `Known` of the names that a run was trained on, or None if they can no longer be read."""
+def training_names(run):
+    """Returns `TrainingNames` of the names that a run was trained on, or None if they can no longer be read."""
     corpus = corpora.reload_or_none(run.options, run.config["corpus"].get("fingerprint"))
-    return Known(corpus.train) if corpus else None
+    return TrainingNames(corpus.train) if corpus else None

@@ -161,14 +161,14 @@ class CarriedState(layers.Layer):
     Args:
         batch_size: rows.
         widths: list of int, the width of each state.
-        forget: probability that, in training, the states of a row are reset before a batch. Without it a model never
-            sees the beginning of a text again, and learns cell states that grow for as long as it reads.
+        reset_probability: probability that, in training, the states of a row are reset before a batch. Without it a
+            model never sees the beginning of a text again, and learns cell states that grow for as long as it reads.
         seed: int.
     """
 
-    def __init__(self, batch_size, widths, forget=0.0, seed=1):
+    def __init__(self, batch_size, widths, reset_probability=0.0, seed=1):
         super().__init__(dtype="float32")
-        self.forget, self.seed = forget, keras.random.SeedGenerator(seed)
+        self.reset_probability, self.seed = reset_probability, keras.random.SeedGenerator(seed)
         self.states = [
             self.add_weight(shape=(batch_size, width), initializer="zeros", trainable=False, name=f"state-{i}")
             for i, width in enumerate(widths)
@@ -177,8 +177,8 @@ class CarriedState(layers.Layer):
     def read(self, training=False):
         """Returns the states, float32 (batch_size, width) each."""
         states = [state.value for state in self.states]
-        if training and self.forget:
-            kept = keras.random.uniform((states[0].shape[0], 1), seed=self.seed) >= self.forget
+        if training and self.reset_probability:
+            kept = keras.random.uniform((states[0].shape[0], 1), seed=self.seed) >= self.reset_probability
             states = [state * ops.cast(kept, state.dtype) for state in states]
         return states
 

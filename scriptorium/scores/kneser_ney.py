@@ -1,4 +1,4 @@
-"""The baseline for every other model: n-gram counts with modified Kneser-Ney smoothing (Chen & Goodman 1999).
+"""The baseline for every other model: n-gram counts with modified Kneser-Ney smoothing (Chen and Goodman 1999).
 
 A text is any str, and each character is a token. `letters` turns word ids into a str with a unique character per id.
 """

@@ -4,8 +4,11 @@ Texts are lists of tokens, except for the divergence of characters.
 
     lm_score            nats per token of the samples under a language model counted on the training texts: quality
     reverse_lm_score    nats per token of held-out texts under one counted on the samples: quality and variety
+    text_score          lm_score + reverse_lm_score
     bleu_n, self_bleu_n Texygen's (Zhu et al. 2018): against all references, and of each sample against all others
-    jsd_n               Jensen-Shannon divergence, in bits, of character n-grams in the first 32 of samples and texts
+    jsd_n               Jensen-Shannon divergence, in bits, of the n-grams in the first 32 characters of samples and
+                        training texts
+    words               mean number of words per sample
     copies, unique      shares of the samples that are training texts, and that are distinct
     repeated            share of the samples in which a word occurs twice in a row
     more_likely_than_shuffled
@@ -40,7 +43,7 @@ class Bleu:
     largest count is kept to score a reference against the others.
 
     Args:
-        references: list of lists of tokens, at least one; two for `of_each`.
+        references: list of lists of tokens, at least one; two for `self_bleu`.
         most: n of the longest n-grams.
     """
 
@@ -83,11 +86,11 @@ class Bleu:
         brevity = 0.0 if len(text) > closest else 1 - closest / len(text)
         return [math.exp(brevity + sum(logs[:n]) / n) for n in range(1, self.most + 1)]
 
-    def of_all(self, texts):
+    def bleu(self, texts):
         """Returns the mean of `score` over texts, float (most,)."""
         return np.mean([self.score(text) for text in texts], axis=0)
 
-    def of_each(self):
+    def self_bleu(self):
         """Returns self-BLEU, the mean score of each reference against all others, float (most,)."""
         return np.mean([self.score(text, i) for i, text in enumerate(self.references)], axis=0)
 
@@ -146,7 +149,7 @@ class Judge:
         scores["more_likely_than_shuffled"] = float(np.mean([self._nats(text) < self.shuffled for text in texts]))
         if self.bleu:
             self_bleu = Bleu(tokens)
-            for name, values in (("bleu", self.bleu.of_all(tokens)), ("self_bleu", self_bleu.of_each())):
+            for name, values in (("bleu", self.bleu.bleu(tokens)), ("self_bleu", self_bleu.self_bleu())):
                 scores |= {f"{name}_{n}": float(value) for n, value in enumerate(values, 1) if n > 1}
         scores |= {f"jsd_{n}": jensen_shannon(lines[:640], self.lines, n) for n in range(1, 5)}
         scores["copies"] = float(np.mean([text in self.known for text in texts]))

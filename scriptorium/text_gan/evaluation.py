@@ -17,7 +17,7 @@ from scriptorium.training.fit import is_reporting_epoch
 import keras
 import numpy as np
 
-SCORED = 2000  # sentences scored after an epoch
+VALIDATION_SAMPLES = 2000  # sentences scored after an epoch
 TEMPERATURES = (1.2, 1.1, 1.0, 0.9, 0.8, 0.7, 0.6)
 LIKELIHOOD = "likelihood.safetensors"
 
@@ -52,7 +52,7 @@ class EpochReport(keras.callbacks.Callback):
 
     def on_test_begin(self, logs=None):
         settings = settings_of(self.run.options)
-        count = 20 if self.run.dry_run else SCORED
+        count = 20 if self.run.dry_run else VALIDATION_SAMPLES
         self.samples = write(self.run, count, seed=self.run.seed, **settings)
         scores = self.judge.scores(self.samples, *as_text(self.run, self.samples))
         for name, metric in self.model.scores.items():
@@ -100,7 +100,7 @@ def style_effect(run, n, groups=10):
         values = []
         for seed in range(1, (2 if run.dry_run else groups) + 1):
             samples = write(run, n, seed=run.seed + seed, style_seed=seed if of_one else None)
-            values.append(Bleu(as_text(run, samples)[0], 3).of_each()[2])
+            values.append(Bleu(as_text(run, samples)[0], 3).self_bleu()[2])
         means[name] = float(np.mean(values))
     return means
 
@@ -154,8 +154,8 @@ def evaluate(run, corpus, train, args, n, likelihood=None):
     for name, rows in curves.items():
         run.console.say(f"{name}: temperature, lm_score, reverse_lm_score")
         run.console.say(*("  " + "  ".join(f"{value:.3f}" for value in row) for row in rows))
-    run.log_scores(scores)
-    if not run.dry_run:
+    if not run.dry_run and run.scores_are_its_own:
+        run.log_scores(scores)
         seconds = round(time.monotonic() - started, 1)
         run.write_json("eval.json", scores | {"samples": len(samples), "split": "test", "seconds": seconds})
         table = io.StringIO()

@@ -54,7 +54,8 @@ def add_model_options(parser):
     add("--preset", choices=("reference",), help="reference: every setting as in the original")
     older = ["--embedding_size", "--embedding_size_gen"]
     add("-E", "--embedding-dim", type=size, default=128, help="width of the generator's words", older=older)
-    add("-L", "--units", type=size, default=512, help="width within the MLPs of its blocks", older=["--hiddenSize"])
+    about = "hidden width of the MLPs in the generator's blocks"
+    add("-L", "--units", type=size, default=512, help=about, older=["--hiddenSize"])
     add("--num-heads", type=size, default=4, help="attention heads of both players", older=["--num_heads"])
     about = "layers that map the noise of the whole sentence to its style"
     add("--mapping-layers", type=count, default=2, help=about, older=["--M_gen"])
@@ -64,9 +65,10 @@ def add_model_options(parser):
     add("--output-blocks", type=count, default=1, help=about, older=["--O_gen"])
     about = "distribution of all noise, with mean 0 and variance 1; truncated: a normal without its tails"
     add("--noise", choices=KINDS, default="normal", help=about, older=["--noiseDist"])
-    about = "what each word is made from: the word before it, or noise or a learned constant next to that"
+    about = "what a new word is made from. last: the word before it; noise, constant: also noise or a learned constant"
     add("--token-input", choices=("last", "noise", "constant"), default="last", help=about)
-    add("--norm", choices=("pre", "post"), default="pre", help="where the generator's blocks normalize")
+    about = "pre or post: whether the generator's blocks normalize before or after each part"
+    add("--norm", choices=("pre", "post"), default="pre", help=about)
     about = "layers per block of the critic"
     add("--critic-layers", type=size, default=1, help=about, older=["--T_disc"])
     about = "critic blocks before the class token"
@@ -75,7 +77,7 @@ def add_model_options(parser):
     add("--critic-output-blocks", type=size, default=1, help=about, older=["--O_disc"])
     about = "width of the critic's words; its blocks are twice as wide, because positions are appended"
     add("--critic-embedding-dim", type=size, default=64, help=about, older=["--embedding_size_disc"])
-    about = "learned, or principal components of the words' neighbors"
+    about = "linear: learned; pca: fixed, from principal components of the words' neighbors"
     add("--critic-embedding", choices=("linear", "pca"), default="linear", help=about)
     about = "halve the length after each critic block before the class token"
     add("--pooling", choices=("none", "average", "max"), default="none", help=about)
@@ -93,9 +95,10 @@ def add_objective_options(parser):
     size, count, weight = bounded(int, 1), bounded(int, 0), bounded(float, 0)
     share, rate = bounded(float, 0, 0.99999), bounded(float, 1e-9)
     add = parser.group("objective")
-    add("--mode", choices=("gan", "mle", "diffusion"), default="gan", help="WGAN-GP, likelihood alone, Diffusion-GAN")
+    about = "gan: WGAN-GP; mle: likelihood alone; diffusion: Diffusion-GAN"
+    add("--mode", choices=("gan", "mle", "diffusion"), default="gan", help=about)
     add("--pretrain-epochs", type=count, help="epochs of likelihood first; default: all but the last two")
-    about = "which word is fed back, and how the generator learns from the critic; see the top of the script"
+    about = "which word is fed back, and how the generator learns from the critic; see docs/text_gan.md"
     add("--feedback", choices=("both", "draw", "gumbel", "argmax"), default="both", help=about)
     about = "softmax temperature of --feedback gumbel"
     gumbel = "--feedback gumbel", lambda args: args.feedback == "gumbel"
@@ -117,8 +120,8 @@ def add_objective_options(parser):
     about = "learning rate of the generator against the critic"
     add("--adversarial-rate", type=rate, default=3e-5, help=about, older=["--alpha"])
     add("--critic-rate", type=rate, default=3e-4, help="learning rate of the critic")
-    add("--beta-1", type=share, default=0.0, help="of Adam, for both players", older=["--Beta1"])
-    add("--beta-2", type=share, default=0.9, help="of Adam, for both players", older=["--Beta2"])
+    add("--beta-1", type=share, default=0.0, help="beta_1 of Adam, for both players", older=["--Beta1"])
+    add("--beta-2", type=share, default=0.9, help="beta_2 of Adam, for both players", older=["--Beta2"])
     about = "--mode diffusion: certainty about real sentences (mean sign) above which noise is added"
     noisy = "--mode diffusion", lambda args: args.mode == "diffusion"
     add("--discriminator-target", type=share, default=0.6, help=about, older=["--target"], requires=noisy)

@@ -40,13 +40,13 @@ def gradient_of_sum(function, x):
     raise NotImplementedError(f"The backend {BACKEND} cannot train two players; use tensorflow, jax or torch.")
 
 
-def loss_and_gradients(function, variables, everything):
+def loss_and_gradients(function, variables, all_variables):
     """Computes a loss and its gradients.
 
     Args:
         function: function without arguments that returns a scalar and any structure of tensors.
         variables: list of `keras.Variable` to differentiate by.
-        everything: list of all variables that the function may read or assign, needed on JAX.
+        all_variables: list of all variables that the function may read or assign, needed on JAX.
 
     Returns:
         The scalar, the structure, and the list of gradients; zeros for variables without influence.
@@ -65,7 +65,7 @@ def loss_and_gradients(function, variables, everything):
         detached = keras.tree.map_structure(lambda x: x.detach(), others)
         return loss.detach(), detached, gradients
     differentiated = {id(variable) for variable in variables}
-    others = [variable for variable in everything if id(variable) not in differentiated]
+    others = [variable for variable in all_variables if id(variable) not in differentiated]
     now = [ops.convert_to_tensor(variable) for variable in others]
 
     def pure(values):
@@ -82,13 +82,13 @@ def loss_and_gradients(function, variables, everything):
     return loss, more, gradients
 
 
-def when(condition, function, everything):
+def when(condition, function, all_variables):
     """Calls a function, which assigns to variables and returns nothing, if a condition holds.
 
     Args:
         condition: bool scalar tensor, or True.
         function: function without arguments.
-        everything: list of all variables, see `loss_and_gradients`.
+        all_variables: list of all variables, see `loss_and_gradients`.
     """
     if condition is True:
         function()
@@ -105,14 +105,14 @@ def when(condition, function, everything):
     else:
 
         def pure(values):
-            mapping = list(zip(everything, values, strict=True))
+            mapping = list(zip(all_variables, values, strict=True))
             with stateless_scope.StatelessScope(state_mapping=mapping) as scope:
                 function()
-            after = [scope.get_current_value(variable) for variable in everything]
+            after = [scope.get_current_value(variable) for variable in all_variables]
             return [b if a is None else a.astype(b.dtype) for a, b in zip(after, values, strict=True)]
 
-        values = [ops.convert_to_tensor(variable) for variable in everything]
-        for variable, value in zip(everything, jax.lax.cond(condition, pure, list, values), strict=True):
+        values = [ops.convert_to_tensor(variable) for variable in all_variables]
+        for variable, value in zip(all_variables, jax.lax.cond(condition, pure, list, values), strict=True):
             variable.assign(value)
 
 
@@ -139,7 +139,7 @@ def stateless(model, state, function):
     return result, tuple(after)
 
 
-def everything(model):
+def all_variables(model):
     """Returns all variables of a compiled model: weights, seeds, and those of its optimizer and metrics."""
     variables = [*model.trainable_variables, *model.non_trainable_variables, *model.optimizer.variables]
     return list({id(variable): variable for variable in [*variables, *model.metrics_variables]}.values())

@@ -103,7 +103,7 @@ class Progress(keras.callbacks.Callback):
         try:
             self.history.add({"epoch": epoch + 1, "step": session.steps, **scores, **now, "seconds": seconds})
         except Exception as error:
-            # A table or a figure is no reason to lose a training.
+            # Do not lose a training run over a table or a figure.
             if not self.failed:
                 run.console.say(f"The history could not be written: {error}. Training continues.")
             self.failed = True

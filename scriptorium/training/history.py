@@ -19,7 +19,7 @@ class History:
 
     Args:
         directory: Path of the run.
-        epochs: rows after this epoch are dropped: a resumed training writes them again.
+        epochs: rows after this epoch are dropped: a resumed run writes them again.
     """
 
     def __init__(self, directory, epochs=0):

@@ -20,7 +20,7 @@ from scriptorium.streams import note
 from scriptorium.training import storage
 from scriptorium.training.console import readable
 from scriptorium.training.finding import PRETRAINED, find, say_unfinished
-from scriptorium.training.options import CHANGEABLE, DTYPES, FIXED_GROUPS, PASSING, TEXT
+from scriptorium.training.options import ACTION_OPTIONS, CHANGEABLE, DTYPES, FIXED_GROUPS, TEXT
 from scriptorium.training.run import BEST, FORMAT, LAST, Run, another_format, name_is_taken
 
 import keras
@@ -184,15 +184,18 @@ def _existing_run(script, args, which):
         raise UserError("--dry-run starts a new run; it cannot be used with --resume.")
     run = read(find(which, args.logdir, (script,), to_use=args.resume is None), (script,))
     check_options(run, args)
-    run.in_use = args.resume is None
-    if run.is_bundled and not run.in_use:
+    run.for_use = args.resume is None
+    if run.is_bundled and not run.for_use:
         path = readable(run.directory)
         raise UserError(f"{path} is a bundled run, which cannot be resumed; start a run of your own.")
     if args.sample is not None and "seed" in args.given:
-        run.seed = run.options["seed"] = args.seed = _drawn_if_negative(args.seed)
+        negative, run.seed = args.seed < 0, _drawn_if_negative(args.seed)
+        run.options["seed"] = args.seed = run.seed
+        if negative:
+            note(f"seed {run.seed}")
     _take_text(run, args)
     _take_options(run, args)
-    if run.in_use:
+    if run.for_use:
         say_unfinished(run)
     args.parser.check_requirements(args)
     return run
@@ -208,7 +211,7 @@ def _changed(options, parser):
 def _take_options(run, args):
     """Copies the options of a run to `args`, and those that may change from `args` to the run."""
     for dest, value in run.options.items():
-        if dest in PASSING or not hasattr(args, dest):
+        if dest in ACTION_OPTIONS or not hasattr(args, dest):
             continue
         if dest not in args.given:
             setattr(args, dest, run.config["dtype"] if dest == "dtype" else value)
@@ -250,13 +253,13 @@ def check_text(run, name, fingerprint):
     """
     if run.is_new or fingerprint == run.config["corpus"].get("fingerprint"):
         return
-    if run.in_use and run.text_given:
+    if run.for_use and run.text_given:
         run.scores_are_its_own = False
         note(
             f"{name} is not the text that {run.name} was trained on: its test split is scored with the vocabulary of"
             " the run, and eval.json stays as it is."
         )
-    elif run.in_use and run.is_bundled:
+    elif run.for_use and run.is_bundled:
         scores = storage.read_json(run.directory / "eval.json")
         note(f"The text of {run.name} differs on this machine ({name}); these are the scores that it came with.")
         run.print_scores(

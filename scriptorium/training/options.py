@@ -11,7 +11,7 @@ CHANGEABLE = ("epochs", "save_minutes", "max_steps", "dtype")
 TEXT = ("task", "data", "limit", "layout")  # compared by the fingerprint of the text, not by their names
 
 # Options that choose an action; never restored from a run.
-PASSING = ("resume", "eval", "sample", "name", "logdir", "dry_run", "score", "interactive")
+ACTION_OPTIONS = ("resume", "eval", "sample", "name", "logdir", "dry_run", "score", "interactive")
 DTYPES = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 
 
@@ -28,7 +28,7 @@ def add_training_options(parser, epochs, batch_size, learning_rate):
     add("-b", "--batch-size", type=positive, default=batch_size, help="sequences per step", older=older)
     older, rate = ["--learning_rate", "--learn-rate"], bounded(float, 1e-9)
     add("-l", "--learning-rate", type=rate, default=learning_rate, help="step size of the optimizer", older=older)
-    about = "random seed; negative: draw one and print it"
+    about = "random seed; negative: draw one and print it. With --sample, another seed gives other samples"
     add("-r", "--seed", type=seed, default=1, help=about, older=["--random-seed"])
     about = "largest norm of the gradient; 0: no limit"
     add("--clip-norm", type=bounded(float, 0), default=5.0, help=about, older=["--clip_norm"])
@@ -50,7 +50,7 @@ def add_run_options(parser):
     add("--name", help="name of the new run (default: date and time)")
     add_one, run = add.exclusive(), {"nargs": "?", "const": "", "metavar": "RUN"}
     add_one("--resume", **run, help="continue training a run, given by name or path; the newest by default")
-    add_one("--eval", **run, help="score a run on the test split")
+    add_one("--eval", **run, help="score a run on the test split, or on that of another text (-D)")
     add_one("--sample", **run, help="sample from a run, interactively or from piped lines")
     add("--dry-run", action="store_true", help="run two batches of everything and keep nothing")
     about = "epochs between two reports with samples; 0: never"

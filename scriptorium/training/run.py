@@ -36,6 +36,7 @@ class Run(Outputs):
         seed: int, never negative.
         is_new: False for an existing run.
         dry_run: True for a run in a temporary directory, which `close` removes.
+        for_use: True if the run was opened for sampling or scoring, not for training.
         saved: (facts, arrays) of the last save, which `fit` continues from; else None.
     """
 
@@ -44,7 +45,7 @@ class Run(Outputs):
         self.options, self.seed = config["options"], config["seed"]
         self.is_new, self.logdir, self.dry_run = is_new, logdir, dry_run
         self.model = self.lock = self.saved = self.board = None
-        self.in_use = False  # opened for sampling or scoring, not for training
+        self.for_use = False
         self.text_given = False  # whether the command line names the text of an existing run
         self.scores_are_its_own = True  # whether scores are those of its own test split
         self.changed = {}

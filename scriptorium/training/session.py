@@ -96,7 +96,7 @@ class State:
 
 
 class Session(State):
-    """The state and the settings that the callbacks of a training share.
+    """The state and the settings that the callbacks of a training run share.
 
     Args:
         run, model, train, epochs, monitor, max_steps, save_minutes: see `training.fit`.
@@ -140,7 +140,8 @@ class Session(State):
     def not_finite(self, what):
         return UserError(
             f"Step {self.steps}: {what} is not finite. {self.stopped()}."
-            " Train again with a lower --learning-rate, a lower --clip-norm, or --dtype float32."
+            " If it happens again, resume with --dtype float32, or start a new run with a lower --learning-rate or"
+            " --clip-norm."
         )
 
     def settings(self):

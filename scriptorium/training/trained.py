@@ -12,7 +12,8 @@ from scriptorium.training.finding import bundled, find, newest_first, say_bundle
 from scriptorium.training.opening import check_options, open_for_use
 from scriptorium.training.run import BEST, FORMAT, LAST, another_format
 
-# The scripts whose runs can be used, and the class or function that does. A run can never name any other module.
+# The scripts whose runs can be opened for use, and the class or function in each that opens one. A run can name no
+# other module.
 SCRIPTS = {
     "sentences": "Codec",
     "names_vae": "NamesCodec",
@@ -41,7 +42,7 @@ def add_options(parser):
     add("--run", metavar="RUN", help="name or path of the run; default: the newest one trained with the options below")
     add("-T", "--logdir", default=str(ROOT / "runs"), help="folder of the runs", older=["--tb-directory"])
     older = ["--data_dir", "--data-directory"]
-    add("-D", "--data", metavar="PATH", help="the text it was trained on", older=older)
+    add("-D", "--data", metavar="PATH", help="select a run by its text; with --plot, the text to draw", older=older)
     for dest, (kind, flags, older) in FILTERS.items():
         add(
             *flags,

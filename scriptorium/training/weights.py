@@ -117,7 +117,7 @@ def assign(variables, arrays):
         UserError: names or shapes differ.
     """
     for name in sorted(variables.keys() ^ arrays.keys()):
-        raise UserError(f"The save belongs to another model: only one of the two has {name}.")
+        raise UserError(f"The save belongs to another model: {name} is in only one of the two.")
     for name, variable in variables.items():
         if tuple(variable.shape) != arrays[name].shape:
             raise UserError(

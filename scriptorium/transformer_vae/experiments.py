@@ -113,7 +113,7 @@ class Texts:
     """Texts without labels, perhaps with a validity check."""
 
     def __init__(self, check):
-        self.valid = check and (lambda texts: [check(text) for text in texts])
+        self.check = check and (lambda texts: [check(text) for text in texts])
 
     def scores(self, run, splits):
         """Returns additional scores of a trained model: dict of name -> float."""
@@ -130,7 +130,7 @@ class Labeled(Texts):
         super().__init__(check)
         self.classes, self.names = classes, names
 
-    def of(self, split):
+    def labels_of(self, split):
         """Returns the labels of a split, list of str, "" for a text without one."""
         return [self.names[label] for label in self.classes[split]]
 
@@ -142,7 +142,7 @@ class Labeled(Texts):
                 lambda sequences: inference.posteriors(run.model, sequences)[0].reshape(len(sequences), -1),
             )
         )
-        return probes.of_codes(z, texts, {split: self.of(split) for split in texts})
+        return probes.of_codes(z, texts, {split: self.labels_of(split) for split in texts})
 
 
 class Digits(Labeled):
@@ -152,11 +152,11 @@ class Digits(Labeled):
         super().__init__(classes, names, None)
         texts = [run.vocabulary.decode(train[i]) for i in range(len(train))]
         run.console.say("Training a small network that classifies digits ...")
-        self.judge = Classifier(texts, self.of("train"), run.seed)
-        self.valid = lambda texts: (self.judge.classify(texts)[1] >= SURE).tolist()
+        self.judge = Classifier(texts, self.labels_of("train"), run.seed)
+        self.check = lambda texts: (self.judge.classify(texts)[1] >= SURE).tolist()
 
     def scores(self, run, splits):
-        test, test_labels = splits["test"], self.of("test")
+        test, test_labels = splits["test"], self.labels_of("test")
         texts = [run.vocabulary.decode(test[i]) for i in range(len(test))]
         z = inference.posteriors(run.model, test)[0]
         again = [run.vocabulary.decode(ids) for ids in code_scores.write(run.model, z, run.options["positions"])]

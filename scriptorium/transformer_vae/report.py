@@ -18,7 +18,7 @@ class CodesReport(EpochReport):
         kind: the kind of texts, see `experiments.Texts`.
     """
 
-    more_settings = ("beam", "noise_level")
+    extra_settings = ("beam", "noise_level")
 
     def __init__(self, run, codec, valid, every, last, kind):
         super().__init__(run, codec, valid, every, last)
@@ -40,7 +40,7 @@ class CodesReport(EpochReport):
             shares = np.linspace(0, 1, 11)
             points = getattr(latent, mode)(z_mean[0], z_mean[1], shares)
             walk = self.codec.decode(points, noise_level=walk_noise(shares, run.options["noise_level"]))
-            checked = self.kind.valid(walk) if self.kind.valid else []
+            checked = self.kind.check(walk) if self.kind.check else []
             marks = ["ok " if valid else "-- " for valid in checked] or [""] * len(walk)
             lines = [f"{share:.1f} {mark} {text}" for share, mark, text in zip(shares, marks, walk, strict=True)]
             run.log_texts(f"walk_{mode}", [self.texts[0], *lines, self.texts[1]], epoch)

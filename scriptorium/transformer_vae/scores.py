@@ -1,6 +1,6 @@
 """Scores of an autoencoder of texts: reconstruction, interpolation and sampling.
 
-In addition to the functions in `inference.py`, the model provides `is_right` and `gaussian`.
+In addition to the functions in `inference.py`, the model provides `is_correct` and `gaussian`.
 """
 
 import math
@@ -18,7 +18,7 @@ BEAM = 4  # hypotheses for the scores that end in _beam
 
 
 def interval(successes, count):
-    """Returns the 95 % confidence interval of a share (Wilson 1927): lower and upper bound."""
+    """Returns the 95% confidence interval of a share (Wilson 1927): lower and upper bound."""
     if not count:
         return 0.0, 1.0
     z, share = 1.959964, successes / count
@@ -35,7 +35,7 @@ def share(name, flags):
 
 def teacher_forced(model, sequences, z, batch_size=128):
     """Returns the accuracy of tokens, predicted from the true tokens before them, and whether whole texts are right."""
-    right, tokens, texts = inference.compiled_method(model, "is_right"), [], []
+    right, tokens, texts = inference.compiled_method(model, "is_correct"), [], []
     for i in range(0, len(sequences), batch_size):
         rows = np.arange(i, min(i + batch_size, len(sequences)))
         ids = sequences.inputs(rows)
@@ -54,7 +54,7 @@ def mmd_test(codes, seed=1, permutations=200, most=500, kernel="imq"):
         most: maximum number of codes to use.
 
     Returns:
-        The MMD between codes and as many draws, and the value it exceeds only 5 % of the time if both samples come from
+        The MMD between codes and as many draws, and the value it exceeds only 5% of the time if both samples come from
         one distribution.
     """
     random = np.random.default_rng(seed)
@@ -115,7 +115,7 @@ def evaluate(
     random = np.random.default_rng(seed)
     z_mean, z_log_var = inference.posteriors(model, sequences)
     z = latent.draw(z_mean, z_log_var, random.standard_normal(z_mean.shape, "float32"))
-    nll = inference.likelihoods(model, sequences, z)
+    nll = inference.nll_of_each(model, sequences, z)
     scores = {"nll": float(nll.mean())}
     if model.gaussian:
         kl = inference.kl_of_each(z_mean, z_log_var).sum(axis=(1, 2))

@@ -16,7 +16,7 @@ class Codec:
         run: opened `Run` with its model. z is float32 (n, *model.latent_shape), a numpy array.
     """
 
-    own_settings = ()  # settings of `decode` and `near` that only some scripts have, by the names of their options
+    extra_settings = ()  # settings of `decode` and `near` that not every script has, by the names of their options
 
     def __init__(self, run):
         self.run = run
@@ -63,7 +63,7 @@ class Codec:
 
     def score(self, texts, z):
         """Returns log p(text|z) in nats of n texts, each at its z: float (n,)."""
-        return -inference.likelihoods(self.run.model, self.read(texts), z)
+        return -inference.nll_of_each(self.run.model, self.read(texts), z)
 
     def sample_prior(self, n, seed=1):
         """Returns n draws from the prior: float32 (n, *latent_shape)."""

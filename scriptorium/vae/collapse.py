@@ -1,7 +1,7 @@
 """Remedies for posterior collapse that change the training loop.
 
 The model needs an `encoder`, a `decoder` and an `embedding` that both read; for aggressive training also an
-`AggressiveEncoder` as `aggressive`.
+`AggressiveSchedule` as `aggressive`.
 """
 
 from scriptorium.nn.fast import Adam
@@ -45,7 +45,7 @@ class EndAggressivePhase(keras.callbacks.Callback):
         self.model.aggressive.observe_information(metrics.mutual_information(z, z_mean, z_log_var))
 
 
-class AggressiveEncoder(layers.Layer):
+class AggressiveSchedule(layers.Layer):
     """Decides which training steps update the decoder: only those where the encoder has caught up (He et al. 2019).
 
     In between, only the encoder learns, until its loss stops falling from one window of steps to the next, or for

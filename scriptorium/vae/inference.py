@@ -76,7 +76,7 @@ def kl_of_each(z_mean, z_log_var):
     return ops.convert_to_numpy(latent.kl_to_standard_normal(*map(ops.convert_to_tensor, (z_mean, z_log_var))))
 
 
-def likelihoods(model, sequences, z, batch_size=128):
+def nll_of_each(model, sequences, z, batch_size=128):
     """Returns -log p(x|z) in nats, float64 (n,), of `Sequences` at z (n, *latent_shape)."""
     nll = np.zeros(len(sequences))
     for rows in _in_batches(sequences.lengths, batch_size):
@@ -151,11 +151,11 @@ def evaluate(model, sequences, max_length, iw_samples=0, seed=1, progress=None):
     """
     tokens = int(sequences.lengths.sum())
     if not model.has_latent:
-        nll = likelihoods(model, sequences, np.zeros((len(sequences), *model.latent_shape), "float32"))
+        nll = nll_of_each(model, sequences, np.zeros((len(sequences), *model.latent_shape), "float32"))
         return {"nll": float(nll.mean()), "perplexity": float(np.exp(nll.sum() / tokens))}
     z_mean, z_log_var = posteriors(model, sequences)
     z = latent.draw(z_mean, z_log_var, np.random.default_rng(seed).standard_normal(z_mean.shape, "float32"))
-    nll = likelihoods(model, sequences, z)
+    nll = nll_of_each(model, sequences, z)
     kl = kl_of_each(z_mean, z_log_var).sum(axis=-1)
     scores = {"neg_elbo": float((nll + kl).mean()), "nll": float(nll.mean()), "kl": float(kl.mean())}
     bound = nll + kl

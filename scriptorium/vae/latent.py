@@ -11,7 +11,7 @@ from keras import layers, ops
 
 
 def normal_sample(z_mean, z_log_var, seed):
-    """Draws from a diagonal Gaussian by the reparameterization trick (Kingma & Welling 2014).
+    """Draws from a diagonal Gaussian by the reparameterization trick (Kingma and Welling 2014).
 
     Args:
         z_mean, z_log_var: float (batch, latent_dim).
@@ -81,7 +81,8 @@ class PosteriorNorm(layers.Layer):
     def __init__(self, gamma, momentum=0.99, **kwargs):
         super().__init__(dtype="float32", **kwargs)
         self.gamma = gamma
-        # With Keras's default epsilon of 1e-3 the encoder would shrink its means below it, and remove the floor.
+        # With Keras's default epsilon of 1e-3, the encoder would shrink its means until epsilon dominates, and the
+        # lower limit on the KL would be gone.
         self.normalise = layers.BatchNormalization(
             scale=False, center=False, momentum=momentum, epsilon=1e-8, dtype="float32"
         )

@@ -27,7 +27,7 @@ class EpochReport(keras.callbacks.Callback):
         advice: str, what to change if the posterior has collapsed.
     """
 
-    more_settings = ()  # of the samples, in addition to those of `sampling_settings`
+    extra_settings = ()  # of the samples, in addition to those of `sampling_settings`
 
     def __init__(self, run, codec, valid, every, last, advice="--free-bits, or a lower --beta"):
         super().__init__()
@@ -51,7 +51,7 @@ class EpochReport(keras.callbacks.Callback):
 
     def show_samples(self, epoch):
         options = self.run.options
-        settings = sampling_settings(options, *self.more_settings)
+        settings = sampling_settings(options, *self.extra_settings)
         z = self.codec.sample_prior(options["num_samples"], seed=epoch)
         self.run.log_texts("samples", self.codec.decode(z, seed=epoch, **settings), epoch, **settings)
 
@@ -105,7 +105,7 @@ def evaluate_and_save(run, test, iw_samples=0, evaluate=inference.evaluate, also
         run.model, test, length, iw_samples, run.seed, lambda done: run.console.live(f"  iw_nll: {done:.0%}")
     )
     scores |= also()
-    scores |= {"sentences": len(test), "tokens": int(test.lengths.sum())}
+    scores |= {"texts": len(test), "tokens": int(test.lengths.sum())}
     return run.save_scores(f"test split of {run.name} (nats per text)", scores, time.monotonic() - started)
 
 
@@ -141,11 +141,11 @@ def talk(codec, args):
 
     Args:
         codec: `Codec`.
-        args: options, including num_samples, those for sampling and those in the codec's `own_settings`.
+        args: options, including num_samples, those for sampling and those in the codec's `extra_settings`.
     """
     run = codec.run
-    more_settings = {name: getattr(args, name) for name in codec.own_settings}
-    settings, typed = sampling_settings(args, "beam") | more_settings, sys.stdin.isatty()
+    extra_settings = {name: getattr(args, name) for name in codec.extra_settings}
+    settings, typed = sampling_settings(args, "beam") | extra_settings, sys.stdin.isatty()
     for turn in itertools.count():
         try:
             text = input("> " if typed else "").strip()
@@ -157,7 +157,7 @@ def talk(codec, args):
         if text and codec.has_latent:
             note_unknown(run.vocabulary, text)
             try:
-                z, more = codec.near(text, z, **more_settings)
+                z, more = codec.near(text, z, **extra_settings)
             except UserError as error:
                 note(error)
                 continue

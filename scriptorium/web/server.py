@@ -139,7 +139,7 @@ FILES = {
 }
 REFUSALS = {
     404: "Not found.",
-    405: "This address needs another method; see docs/demo.md.",
+    405: "This address needs another HTTP method (GET or POST); see docs/demo.md.",
     413: f"A request may have at most {MAX_BYTES:,} bytes.",
     500: "Something went wrong. The terminal where demo.py runs shows what.",
 }
@@ -226,7 +226,7 @@ class Server:
         """Refuses a request under another name, from another page, or one too many; returns None to accept it."""
         request, host = flask.request, flask.request.host.lower()
         if host not in self.hosts:
-            return _refusal(421, "This page can only be opened on the machine that serves it.")
+            return _refusal(421, "This server does not answer under this host name; see docs/demo.md.")
         origin = request.headers.get("Origin")
         if origin is not None and not _same_host(origin, host):
             return _refusal(403, "Requests from other pages are refused.")

@@ -14,9 +14,9 @@ from helpers import drawn_digits
 def test_a_picture_comes_back_from_its_text(side, length, direction):
     picture = np.random.default_rng(1).random((side, side)).astype("float32")
     text = digits.to_text(picture, direction)
-    assert len(text) == length and text[:2] == {"down": "va", "up": f"^{digits.NUMBERS[side - 1]}"}[direction]
+    assert len(text) == length and text[:2] == {"down": "va", "up": f"^{digits.ROW_LETTERS[side - 1]}"}[direction]
     again = digits.from_text(text)
-    assert again.shape == (side, side) and np.abs(again - picture).max() <= 0.5 / len(digits.LEVELS) + 1e-6
+    assert again.shape == (side, side) and np.abs(again - picture).max() <= 0.5 / len(digits.BRIGHTNESS) + 1e-6
 
 
 def test_what_is_no_picture():

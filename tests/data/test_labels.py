@@ -6,7 +6,7 @@ from scriptorium import UserError
 from scriptorium.data import corpora
 from scriptorium.data.labels import Labels
 from scriptorium.names_vae.layers import LabelHead, label_loss
-from scriptorium.names_vae.scores import known_names
+from scriptorium.names_vae.scores import training_names
 
 import numpy as np
 import pytest
@@ -43,7 +43,7 @@ def test_labels_are_no_part_of_the_names_that_a_run_has_seen(tmp_path):
     corpus = {"fingerprint": corpora.load(path=file, level="char", labeled=True).fingerprint}
     for options in ({"labels": {"label_1": ["de"]}}, {"labeled": True}):
         options = {"data": str(file), "level": "char", **options}
-        known = known_names(SimpleNamespace(options=options, config={"corpus": corpus}))
+        known = training_names(SimpleNamespace(options=options, config={"corpus": corpus}))
         assert known.seen <= {f"name{i}" for i in range(40)} and len(known.seen) == 36
         assert known.describe([known.names[0]]) == [f"{known.names[0]}  (seen)"]
 

@@ -74,7 +74,7 @@ def test_the_state_is_forgotten_where_a_text_begins():
 
 
 def test_a_state_is_forgotten_in_training_alone():
-    carried = CarriedState(200, [3, 2], forget=0.3)
+    carried = CarriedState(200, [3, 2], reset_probability=0.3)
     carried.write([np.ones((200, 3), "float32"), np.ones((200, 2), "float32")])
     first, second = (np.asarray(state) for state in carried.read(training=True))
     empty = first[:, 0] == 0

@@ -30,7 +30,7 @@ def test_bleu_is_that_of_nltk():
         wanted = [nltk_bleu(references, text, n) for n in range(1, 6)]
         assert bleu.score(text) == pytest.approx(wanted, abs=1e-9)
     wanted = [np.mean([nltk_bleu(references, text, n) for text in texts]) for n in range(1, 6)]
-    assert bleu.of_all(texts) == pytest.approx(wanted, abs=1e-9)
+    assert bleu.bleu(texts) == pytest.approx(wanted, abs=1e-9)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -39,7 +39,7 @@ def test_self_bleu_is_that_of_nltk_against_all_others():
     wanted = np.zeros(5)
     for i, text in enumerate(texts):
         wanted += [nltk_bleu(texts[:i] + texts[i + 1 :], text, n) for n in range(1, 6)]
-    assert Bleu(texts).of_each() == pytest.approx(wanted / len(texts), abs=1e-9)
+    assert Bleu(texts).self_bleu() == pytest.approx(wanted / len(texts), abs=1e-9)
 
 
 def test_empty_texts_have_no_bleu():

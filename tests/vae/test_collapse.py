@@ -7,7 +7,7 @@ import numpy as np
 
 
 def test_aggressive_encoder_lets_the_decoder_move_once_the_loss_stops_falling():
-    control = collapse.AggressiveEncoder(window=2, longest=6)
+    control = collapse.AggressiveSchedule(window=2, longest=6)
     moves = []
     for loss in (9, 8, 7, 7, 8, 8, 1, 1, 5, 5, 0, 0):
         control.update(loss)

@@ -69,7 +69,7 @@ def fuzzed():
     port = listening.getsockname()[1]
     answers, streams = demo.answers_of(tools)
     rates = server.Rates(burst=10_000)
-    site = server.Server(answers, streams, demo.names_of("127.0.0.1", port), rates=rates).site
+    site = server.Server(answers, streams, demo.accepted_hosts("127.0.0.1", port), rates=rates).site
     serving = listener.Listener(site, listening, server.MAX_BYTES)
     threading.Thread(target=serving.run, daemon=True).start()
     yield port, answers["runs"]()["runs"]

@@ -197,7 +197,7 @@ function setUpTexts(runs) {
   at("texts-form").addEventListener("submit", (event) => event.preventDefault());
   for (const id of ["texts-first", "texts-second"]) at(id).addEventListener("change", askBetween);
   at("texts-share").addEventListener("input", () => {
-    at("texts-share-shown").textContent = `${at("texts-share").value} %`;
+    at("texts-share-shown").textContent = `${at("texts-share").value}%`;
     askBetween();
   });
   at("texts-walk").addEventListener("click", async () => {

@@ -121,9 +121,8 @@ def evaluate(
         kl = inference.kl_of_each(z_mean, z_log_var).sum(axis=(1, 2))
         scores |= {"kl": float(kl.mean()), "neg_elbo": float((nll + kl).mean())}
         if iw_samples:
-            bound = inference.importance_weighted_nll(
-                model, sequences, z_mean, z_log_var, iw_samples, seed, progress=progress
-            )
+            codes = z_mean, z_log_var
+            bound = inference.importance_weighted_nll(model, sequences, *codes, iw_samples, seed, progress=progress)
             scores |= {"iw_nll": float(bound.mean()), "iw_samples": iw_samples}
     scores["token_accuracy"], whole = teacher_forced(model, sequences, z_mean)
     scores |= share("sequence_accuracy", whole)
@@ -148,8 +147,7 @@ def evaluate(
         scores |= share(f"walk_new{how}", new)
         scores[f"sample_unique{how}"] = len(set(sampled)) / len(sampled)
         if check:
-            scores |= share(
-                f"walk_valid{how}", check([text for text, is_new in zip(walked, new, strict=True) if is_new])
-            )
+            new_texts = [text for text, is_new in zip(walked, new, strict=True) if is_new]
+            scores |= share(f"walk_valid{how}", check(new_texts))
             scores |= share(f"sample_valid{how}", check(sampled))
     return scores

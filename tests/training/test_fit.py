@@ -449,7 +449,7 @@ def test_a_disk_that_is_full_from_any_write_on_costs_no_checkpoint(tmp_path, cap
             run.projector(np.zeros((2, 2)), ["a", "b"])
             samples = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: run.log_texts("samples", ["a"], 1))
             fit(run, model, train, valid, epochs=2, callbacks=[samples])
-            run.hparams({}, run.save_scores("scores", {"nll": 1.0}, 1.0))
+            run.save_scores("scores", {"nll": 1.0}, 1.0)
 
     monkeypatch.setattr(tiny_script, "Tiny", lambda *sizes: model)
     monkeypatch.setattr(model, "fit", epoch)

@@ -138,10 +138,20 @@ def _rows_of_json(path, limit):
         yield tuple(re.sub("[\ud800-\udfff]", "\ufffd", part) for part in (label, text or ""))
 
 
+def _object(pairs):
+    """Returns a JSON object, a dict; raises ValueError if it has a key twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"it has the key {twice!r} twice")
+    return found
+
+
 def _objects(path, limit):
     """Yields the values of a JSON file: those of an array, or those that follow one another."""
     text, cut = files.beginning(path, limit)
-    decoder, blank = json.JSONDecoder(), re.compile(r"[ \t\r\n]*")
+    decoder, blank = json.JSONDecoder(object_pairs_hook=_object), re.compile(r"[ \t\r\n]*")
     place, number = blank.match(text).end(), 0
     is_array = text[place : place + 1] == "["
     place = blank.match(text, place + 1).end() if is_array else place

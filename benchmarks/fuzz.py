@@ -107,6 +107,15 @@ def outcome(check):
     return ("accepted", "") if found is True else ("failed", found)
 
 
+@contextlib.contextmanager
+def all_of(contexts):
+    """Enters several contexts."""
+    with contextlib.ExitStack() as stack:
+        for context in contexts:
+            stack.enter_context(context)
+        yield
+
+
 class Campaign:
     """Counts what became of the inputs of one kind.
 

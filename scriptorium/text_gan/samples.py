@@ -24,7 +24,10 @@ def _writer(generator, greedy, top_k, top_p, length):
         noise, temperature = inputs
 
         def pick(logits, uniform):
-            return sampling.sample_logits(logits, uniform, 0.0 if greedy else temperature, top_k, top_p)
+            if greedy:
+                return sampling.sample_logits(logits, uniform, 0.0)
+            # The temperature is a tensor, so that another one needs no compilation.
+            return sampling.sample_logits(sampling.filter_logits(logits, temperature), uniform, 1.0, top_k, top_p)
 
         uniform = keras.random.uniform((ops.shape(noise["style"])[0], length), seed=seed)
         return sampling.generate(generator.step, generator.start(noise), uniform, pick, scored=False)[0]

@@ -40,7 +40,6 @@ import dataclasses
 import functools
 import math
 
-from scriptorium import UserError
 from scriptorium.command_line import Parser, bounded, command
 from scriptorium.data.vocabulary import PAD, START, UNK, read_vocabulary
 from scriptorium.decoding import sampling
@@ -716,8 +715,7 @@ def read(run, args):
     corpus, vocabulary, splits = load(run, args)
     if args.unknown == "drop":
         splits = samples.drop_unknown(corpus, splits)
-    if len(splits["train"]) < args.batch_size:
-        raise UserError(f"only {len(splits['train'])} training texts have no unknown word; lower --batch-size")
+    samples.check_sizes(splits, args.batch_size)
     return corpus, vocabulary, splits
 
 

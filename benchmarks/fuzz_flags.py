@@ -1,18 +1,29 @@
 """Absurd command lines for all scripts, made from the flags and types of their own parsers, for fuzz.py."""
 
 import argparse
+import contextlib
 import importlib
 import os
 import shlex
 from unittest import mock
 
 import common
+
 import fuzz
 
-ANY_NUMBER = ["0", "1", "2", "3", "7", "-1", "0.5", "-0.5", "1e-9", "1e-40", "1e9", "1e308", "1e400", "nan", "inf", "-inf"]
-ANY_NUMBER += [str(2**31 - 1), str(2**31), str(2**63), "9" * 5000, "0x10", "1_0", "٣", " 5 ", "+4", "1.0", "-0", "00", "1e3"]
-ANY_TEXT = ["", " ", "-", "--", "a", "é", "\ud83d", "\udcff", "a\nb", "a\0b", "\u202e", "x" * 300, "x" * 5000, "%s", "{0}", "~", "*"]
-ANY_TEXT += [".", "..", "/", "/dev/null", "/dev/zero", "/dev/stdin", "/proc/self/mem", "/proc/self/maps", "/root/x", "none"]
+ANY_NUMBER = [
+    "0", "1", "2", "3", "7", "-1", "0.5", "-0.5", "1e-9", "1e-40", "1e9", "1e308", "1e400", "nan", "inf", "-inf",
+]  # fmt: skip
+ANY_NUMBER += [
+    str(2**31 - 1), str(2**31), str(2**63), "9" * 5000, "0x10", "1_0", "٣", " 5 ", "+4", "1.0", "-0", "00", "1e3",
+]  # fmt: skip
+ANY_TEXT = [
+    "", " ", "-", "--", "a", "é", "\ud83d", "\udcff", "a\nb", "a\0b", "\u202e", "x" * 300, "x" * 5000, "%s", "{0}",
+    "~", "*",
+]  # fmt: skip
+ANY_TEXT += [
+    ".", "..", "/", "/dev/null", "/dev/zero", "/dev/stdin", "/proc/self/mem", "/proc/self/maps", "/root/x", "none",
+]  # fmt: skip
 ANY_TEXT += ["a/b", "a\\b", "$HOME", "`id`", "None", "[]", "true", "=", "a=b", "-5", "<unk>", "a,b,,c"]
 FILES = ["texts.txt", "folder", "pipe", "loop", "empty", "latin", "zeros.npz", "broken.json", "one.txt", "numbers.txt"]
 SMALL = ["0", "1", "2", "3", "4", "6", "8", "12", "0.1", "0.5", "0.9", "1.0", "17"]
@@ -26,7 +37,7 @@ TINY = {
     "homotopy": "",
     "demo": "",
 }
-WHOLE = 0.004  # share of the inputs that run a script to its end
+WHOLE = 0.002  # share of the inputs that run a script to its end
 HEAVY = ("aggressive", "lm_samples", "eval_samples", "epochs", "pretrain_epochs", "port", "host")
 
 
@@ -44,11 +55,9 @@ class Flags:
         for name in TINY:
             module = importlib.import_module(name)
             # The scripts make their parsers inside a function: the first one that parses is theirs.
-            with mock.patch.object(argparse.ArgumentParser, "parse_known_args", self.remember(name)):
-                try:
-                    module.parse_args([])
-                except StopIteration:
-                    pass
+            remembering = mock.patch.object(argparse.ArgumentParser, "parse_known_args", self.remember(name))
+            with remembering, contextlib.suppress(StopIteration):
+                module.parse_args([])
 
     def remember(self, name):
         def parse_known_args(parser, *_):
@@ -88,18 +97,28 @@ class Flags:
     def flag(self, draw, parser, careful):
         """Returns a flag with its value, list of str; with mistakes unless careful."""
         others = parser if careful or draw.random() < 0.9 else draw.choice(list(self.parsers.values()))
-        action = draw.choice([action for action in others._actions if not (careful and action.dest in (*HEAVY, "help"))])
+        action = draw.choice(
+            [action for action in others._actions if not (careful and action.dest in (*HEAVY, "help"))]
+        )
         names = list(action.option_strings) + [old for old, new in others.older.items() if new in action.option_strings]
         name = draw.choice(names) if names else ""
         if not careful and name and draw.random() < 0.08:
             place = draw.randrange(len(name))
-            name = draw.choice([name[:place] + name[place + 1 :], name[:place] + "x" + name[place:], name.upper(), name[:-1]])
+            name = draw.choice(
+                [name[:place] + name[place + 1 :], name[:place] + "x" + name[place:], name.upper(), name[:-1]]
+            )
         if action.nargs == 0 and (careful or draw.random() < 0.9):
             return [name]
         value = self.value(draw, action, careful)
         if not careful and draw.random() < 0.05:
             return [name]
-        return [value] if not name else [f"{name}={value}"] if name.startswith("--") and draw.random() < 0.3 else [name, value]
+        return (
+            [value]
+            if not name
+            else [f"{name}={value}"]
+            if name.startswith("--") and draw.random() < 0.3
+            else [name, value]
+        )
 
     def input(self, random, folder):
         """Returns a command line, and a function that runs it."""
@@ -114,10 +133,14 @@ class Flags:
         typed = random.choice(["", "the cat\n", "\n\n", "é\0\n", "the cat\nthe dog\n3\n"])
         return f"{script}.py {shlex.join(argv)} <<< {typed!r}", lambda: self.check(script, argv, typed, folder, whole)
 
+    def files(self):
+        """Returns the files that command lines could make beside the run, without hidden ones, a set of paths."""
+        return {*self.folder.rglob("*"), *common.ROOT.glob("[!._]*")}
+
     def check(self, script, argv, typed, folder, whole):
         """Runs a script; returns whether the command line was accepted, or what is wrong."""
         module = importlib.import_module(script)
-        before = set(self.folder.rglob("*")), set(common.ROOT.iterdir())
+        before = self.files()
 
         def opened(*_, **__):
             raise fuzz.Opened
@@ -130,6 +153,6 @@ class Flags:
         made = [path for path in folder.rglob("*") if path.is_file()]
         if found is not True and made:
             return f"refused, but {made[0]} was made: {found}"
-        if (set(self.folder.rglob("*")), set(common.ROOT.iterdir())) != before:
-            return "a file was made elsewhere"
+        if self.files() != before:
+            return f"made elsewhere: {', '.join(map(str, self.files() ^ before))}"
         return found

@@ -1,7 +1,8 @@
 """Damages the files of tiny trained runs in absurd ways and opens them, for fuzz.py: no damage may pass unnoticed."""
 
-import copy
+import contextlib
 import importlib
+import io
 import json
 import math
 import os
@@ -9,13 +10,13 @@ import shutil
 from unittest import mock
 
 import common  # noqa: F401 (says where the package is)
-import fuzz
-import fuzz_flags
 import scriptorium
 from scriptorium import UserError
 from scriptorium.training import fit, storage, trained
 from scriptorium.training import run as runs
 
+import fuzz
+import fuzz_flags
 import numpy as np
 from safetensors import numpy as safe
 
@@ -23,9 +24,10 @@ import homotopy
 
 WHOLE = 0.02  # share of the inputs that use a run to the end
 VALUES = [
-    None, True, False, 0, 1, 2, 3, -1, 7, 100, 4096, 5000, 10**6, 2**31 - 1, 2**31, 2**63, 2**70, 10**400, 0.5, -0.5, 1e-300, 1e308,
-    math.nan, math.inf, -math.inf, "", "a", "é", "1", "lstm", "none", "float8", "\ud83d", "../..", "/etc/passwd", "/dev/zero",
-    "x" * 5000, [], [1], [None], ["a", "b"], [[]], {}, {"a": 1}, {"label_1": ["a"]}, {"label_1": "a"}, {"label_1": [1, 2]},
+    None, True, False, 0, 1, 2, 3, -1, 7, 100, 4096, 5000, 10**6, 2**31 - 1, 2**31, 2**63, 2**70, 10**400, 0.5,
+    -0.5, 1e-300, 1e308, math.nan, math.inf, -math.inf, "", "a", "é", "1", "lstm", "none", "float8", "\ud83d",
+    "../..", "/etc/passwd", "/dev/zero", "x" * 5000, [], [1], [None], ["a", "b"], [[]], {}, {"a": 1},
+    {"label_1": ["a"]}, {"label_1": "a"}, {"label_1": [1, 2]},
 ]  # fmt: skip
 ACTIONS = ("sample", "eval", "resume", "homotopy", "load")
 
@@ -41,7 +43,20 @@ class Runs:
         flags = fuzz_flags.Flags(folder / "texts")
         self.texts, self.runs = flags.folder / "texts.txt", {}
         for script in trained.SCRIPTS:
-            argv = ["-T", str(folder), "-D", str(self.texts), "--name", script, "-e", "2", "--max-steps", "20", "-o", "0"]
+            argv = [
+                "-T",
+                str(folder),
+                "-D",
+                str(self.texts),
+                "--name",
+                script,
+                "-e",
+                "2",
+                "--max-steps",
+                "20",
+                "-o",
+                "0",
+            ]
             argv += ["--dtype", "float32", *fuzz_flags.TINY[script].split()]
             made = fuzz.run_main(importlib.import_module(script), argv)
             if made is not True:
@@ -54,8 +69,8 @@ class Runs:
         run = folder / "runs" / script / "a"
         run.parent.mkdir(parents=True)
         shutil.copytree(self.runs[script], run)
-        damages = [random.choice([self.config, self.config, self.vocabulary, self.weights, self.weights, self.kind_of_file])
-                   for _ in range(random.choice([1, 1, 1, 2]))]  # fmt: skip
+        kinds = [self.config, self.config, self.vocabulary, self.weights, self.weights, self.kind_of_file]
+        damages = [random.choice(kinds) for _ in range(random.choice([1, 1, 1, 2]))]
         about = [damage(random, run) for damage in damages]
         action = random.choice([a for a in ACTIONS if script in trained.VAES or a != "homotopy"])
         whole = random.random() < WHOLE
@@ -93,7 +108,9 @@ class Runs:
             change = "an extra key"
         else:
             old = inner.get(name)
-            near = [old + 1, old - 1, 2 * old, -old, float(old), str(old), 1000 * old] if type(old) in (int, float) else []
+            near = (
+                [old + 1, old - 1, 2 * old, -old, float(old), str(old), 1000 * old] if type(old) in (int, float) else []
+            )
             inner[name] = draw.choice([*VALUES, *near, *near, *near])
             change = f"{name} = {str(inner[name])[:50]!r}"
         path.write_text(json.dumps(config), "utf-8", "surrogatepass")
@@ -155,7 +172,9 @@ class Runs:
         elif kind == 7:
             arrays[name] = np.full_like(array, draw.choice([np.nan, np.inf]) if array.dtype.kind == "f" else 0)
         else:
-            header = draw.choice([b"{}", b"", b"[" * 100_000, b'{"a":{"dtype":"F32","shape":[9999999999],"data_offsets":[0,4]}}'])
+            header = draw.choice(
+                [b"{}", b"", b"[" * 100_000, b'{"a":{"dtype":"F32","shape":[9999999999],"data_offsets":[0,4]}}']
+            )
             size = draw.choice([len(header), 2**63, 0, 2**64 - 1])
             path.write_bytes(size.to_bytes(8, "little") + header + b"\0" * 4)
             return f"{path.name}: wrong header"
@@ -190,9 +209,12 @@ class Runs:
 
     def kind_of_file(self, draw, run):
         """Replaces a file by something else, or adds something."""
-        names = ["config.json", "vocab.json", runs.BEST, runs.LAST, runs.PREVIOUS, "history.csv", "eval.json", "samples.txt",
-                 "lock", "train", "new"]  # fmt: skip
-        path, kind = run / draw.choice(names), draw.choice(["missing", "folder", "pipe", "link", "loop", "device", "empty"])
+        names = ["config.json", "vocab.json", runs.BEST, runs.LAST, runs.PREVIOUS]
+        names += ["history.csv", "eval.json", "samples.txt", "lock", "train", "new"]
+        path, kind = (
+            run / draw.choice(names),
+            draw.choice(["missing", "folder", "pipe", "link", "loop", "device", "empty"]),
+        )
         if path.is_dir():
             shutil.rmtree(path)
         path.unlink(missing_ok=True)
@@ -220,7 +242,8 @@ class Runs:
         with fuzz.all_of(patches):
             if action == "load":
                 try:
-                    scriptorium.load(run)
+                    with contextlib.redirect_stderr(io.StringIO()):
+                        scriptorium.load(run)
                 except fuzz.Opened:
                     found = True
                 except UserError as error:
@@ -235,13 +258,19 @@ class Runs:
                 found = fuzz.run_main(importlib.import_module(script), argv, "the cat\n")
         if found is True and action != "resume" and before[runs.BEST] is False:
             return "damaged weights were loaded"
-        if found is True and action == "resume" and False in (before[runs.LAST], before[runs.PREVIOUS] or before[runs.LAST]):
+        if (
+            found is True
+            and action == "resume"
+            and False in (before[runs.LAST], before[runs.PREVIOUS] or before[runs.LAST])
+        ):
             return True if before[runs.PREVIOUS] else "training continues from a damaged save"
         return found
 
 
 def _intact(path):
     """Whether a file of arrays has its checksum; None if it is missing."""
+    if os.path.lexists(path) and (path.is_symlink() or not path.is_file()):
+        return False
     try:
         storage.load_arrays(path)
         return True

@@ -69,7 +69,10 @@ def _records(path, limit):
     else:
         separator = next((sign for sign in _SEPARATORS if "text" in _header(first, sign)), ",")
         lines.again = first
-    before, reader = csv.field_size_limit(_LONGEST_FIELD), csv.reader(lines, delimiter=separator, strict=True, skipinitialspace=True)
+    before, reader = (
+        csv.field_size_limit(_LONGEST_FIELD),
+        csv.reader(lines, delimiter=separator, strict=True, skipinitialspace=True),
+    )
     try:
         begin = lines.number + 1 if stated else 1
         for fields in reader:

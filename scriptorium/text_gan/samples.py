@@ -2,6 +2,7 @@
 
 import functools
 
+from scriptorium import UserError
 from scriptorium.data.batches import Sequences
 from scriptorium.data.corpora import describe
 from scriptorium.data.vocabulary import UNK, strip_special
@@ -101,6 +102,15 @@ def drop_unknown(corpus, splits):
     splits = {name: without_unknown(split) for name, split in splits.items()}
     corpus.description = describe(corpus, splits)
     return splits
+
+
+def check_sizes(splits, batch_size):
+    """Raises `UserError` if too few texts are left in the splits, dict of `Sequences`, to train and to score."""
+    for name, least in (("train", batch_size), ("valid", 1), ("test", 1)):
+        count = len(splits[name])
+        if count < least:
+            advice = "lower --batch-size" if count else "use --unknown keep, or more text"
+            raise UserError(f"only {count} {name} texts have no unknown word; {advice}")
 
 
 class Sampler:

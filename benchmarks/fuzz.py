@@ -33,7 +33,7 @@ from scriptorium.command_line import command
 
 import fuzz_api
 
-TIMEOUT = 60  # seconds
+TIMEOUT = 300  # seconds
 MOST_MEMORY = 4 * 2**30  # bytes of addresses that all inputs together may add to the process
 LEAP = 2**29  # bytes of memory that one input may add to the highest use so far
 # What may be said before an error: which run was chosen, and how a text was read.

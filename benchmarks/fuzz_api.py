@@ -230,11 +230,17 @@ def campaign(port, runs, count, seed):
     return counts, wrong
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--requests", type=int, default=3000)
-    parser.add_argument("--seed", type=int, default=1)
-    args, options = parser.parse_known_args()
+def measure(count, seed, options=()):
+    """Starts demo.py and sends it requests.
+
+    Args:
+        count: number of requests.
+        seed: int.
+        options: of demo.py, list of str.
+
+    Returns:
+        The number of answers by status; the requests that went wrong, and the log if it has a traceback; seconds.
+    """
     with tempfile.TemporaryDirectory() as folder, open(Path(folder) / "log", "w+b") as log:
         # Without runs in the folder, the bundled ones are opened.
         command = [sys.executable, str(ROOT / "demo.py"), "--port", "0", "-T", folder, *options]
@@ -249,20 +255,26 @@ def main():
                 connection.sendall(f"GET /api/runs HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
                 with connection.makefile("rb") as answer:
                     runs = json.loads(answer.read().partition(b"\r\n\r\n")[2])["runs"]
-            counts, wrong = campaign(port, runs, args.requests, args.seed)
+            counts, wrong = campaign(port, runs, count, seed)
         finally:
             process.terminate()
             process.wait()
         log.seek(0)
-        printed = log.read().decode(errors="replace")
+        printed = log.read()
+    return counts, wrong + [printed] * (b"Traceback" in printed or b"uncaptured" in printed), time.monotonic() - began
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--requests", type=int, default=3000)
+    parser.add_argument("--seed", type=int, default=1)
+    args, options = parser.parse_known_args()
+    counts, wrong, seconds = measure(args.requests, args.seed, options)
     for status, number in sorted(counts.items(), key=str):
         print(f"{status}: {number}")
-    print(f"{args.requests} requests in {time.monotonic() - began:.0f} s")
+    print(f"{args.requests} requests in {seconds:.0f} s")
     for request in wrong[:20]:
-        print("wrong:", request[:600])
-    if "Traceback" in printed or "uncaptured" in printed:
-        print(printed[:8000])
-        wrong.append(printed)
+        print("wrong:", request[:8000])
     sys.exit(1 if wrong else 0)
 
 

@@ -134,8 +134,10 @@ def test_wrong_inputs_are_one_line(trained, tmp_path):
     _, where = trained
     (tmp_path / "few.txt").write_text("a b\nb c\nc d\nd e\n", encoding="utf-8")
     (tmp_path / "words.txt").write_text("1,zebra\n2,quagga\n", encoding="utf-8")
+    (tmp_path / "unique.txt").write_text("".join(f"a{i} b{i} c\n" for i in range(60)), encoding="utf-8")
     sizes = [*SMALL, "-T", tmp_path]
     for argv in (
+        ["-D", tmp_path / "unique.txt", *sizes],
         ["-D", tmp_path / "none.txt", *sizes],
         ["-D", tmp_path / "few.txt", *sizes],
         [*where[:2], *sizes, "--vocab", tmp_path / "none.txt"],

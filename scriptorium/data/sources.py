@@ -75,9 +75,16 @@ def _read_pairs(path, paths, limit, labeled, layout):
 
 
 def _labeled_lines(path, limit):
-    """Reads lines of `text` or `label<TAB>text`: a list of (label, text, where), and how many have a label alone."""
+    """Reads lines of `text` or `label<TAB>text`: a list of (label, text, where), and how many have a label alone.
+
+    A line that the limit cuts is left out, or else its label could become its text.
+    """
     pairs, empty = [], 0
-    for number, (_, line) in enumerate(files.rows(path, limit), 1):
+    for number, (_, line) in enumerate(files.rows(path), 1):
+        if limit is not None:
+            if len(line.rstrip("\r\n")) > limit:
+                break
+            limit -= len(line) - line.endswith("\r\n")
         *label, text = map(files.one_line, line.split("\t"))
         if text:
             pairs.append(("\t".join(label), text, f"line {number:,}"))

@@ -41,7 +41,7 @@ def read_table(path, limit=None):
 def _rows_of_csv(path, limit):
     """Yields (label, text)."""
     records = _records(path, limit)
-    _, header = next(records, (1, []))
+    header = next((fields for _, fields in records if any(map(str.strip, fields))), [])
     columns = [name.strip().lower() for name in header]
     if "text" not in columns:
         names = ", ".join(header) or "none"
@@ -51,6 +51,8 @@ def _rows_of_csv(path, limit):
             raise UserError(f"{files.shown(path)}: there are {columns.count(name)} columns `{name}`.")
     text, label = columns.index("text"), columns.index("label") if "label" in columns else None
     for line, fields in records:
+        if len(fields) == 1 < len(header) and not fields[0].strip():
+            continue
         if len(fields) != len(header):
             what = f"{len(fields)} field(s), but the header has {len(header)}"
             raise UserError(f"{files.shown(path)}, line {line}: {what}; {_HINT}.")
@@ -67,11 +69,14 @@ def _records(path, limit):
     else:
         separator = next((sign for sign in _SEPARATORS if "text" in _header(first, sign)), ",")
         lines.again = first
-    before, reader = csv.field_size_limit(_LONGEST_FIELD), csv.reader(lines, delimiter=separator, strict=True)
+    before, reader = (
+        csv.field_size_limit(_LONGEST_FIELD),
+        csv.reader(lines, delimiter=separator, strict=True, skipinitialspace=True),
+    )
     try:
         begin = lines.number + 1 if stated else 1
         for fields in reader:
-            if len(fields) > 1 or "".join(fields).strip():
+            if fields:
                 yield begin, fields
             begin = lines.number + 1
     except csv.Error as error:
@@ -136,10 +141,20 @@ def _rows_of_json(path, limit):
         yield tuple(re.sub("[\ud800-\udfff]", "\ufffd", part) for part in (label, text or ""))
 
 
+def _object(pairs):
+    """Returns a JSON object, a dict; raises ValueError if it has a key twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"it has the key {twice!r} twice")
+    return found
+
+
 def _objects(path, limit):
     """Yields the values of a JSON file: those of an array, or those that follow one another."""
     text, cut = files.beginning(path, limit)
-    decoder, blank = json.JSONDecoder(), re.compile(r"[ \t\r\n]*")
+    decoder, blank = json.JSONDecoder(object_pairs_hook=_object), re.compile(r"[ \t\r\n]*")
     place, number = blank.match(text).end(), 0
     is_array = text[place : place + 1] == "["
     place = blank.match(text, place + 1).end() if is_array else place

@@ -176,7 +176,7 @@ def _blocks(rows, kind, hide):
             block, size = [], 0
         if bare and hidden:
             hide()
-        elif bare and not ends:
+        elif (bare or block) and not ends and not hidden:  # an entry may hold empty lines
             block.append((start, text))
             size += len(text)
     if block:

@@ -1,6 +1,7 @@
 """Prints the output of a run: lines, and on a terminal one live line."""
 
 import contextlib
+import os
 import shutil
 import sys
 import time
@@ -51,7 +52,7 @@ def _short(value):
 def readable(path):
     """Returns a path relative to the current folder, if it lies inside it."""
     with contextlib.suppress(ValueError):
-        return str(Path(path).resolve().relative_to(Path.cwd()))
+        return str(Path(os.path.realpath(path)).relative_to(Path.cwd()))
     return str(path)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from scriptorium import UserError
 from scriptorium.command_line import ADDED, LARGEST_INT
+from scriptorium.data import files
 from scriptorium.data.vocabulary import Vocabulary
 from scriptorium.nn.device import device, set_dtype
 from scriptorium.streams import note
@@ -230,7 +231,7 @@ def _take_text(run, args):
     if not run.text_given:
         return
     if args.sample is not None:
-        name = Path(args.data).resolve().name if args.data else args.task if "task" in args.given else None
+        name = files.name_of(args.data) if args.data else args.task if "task" in args.given else None
         if name not in (None, run.config["corpus"].get("name")):
             raise UserError(f"{name} contradicts {run.name}, which was trained on {run.config['corpus'].get('name')}.")
         args.given -= set(TEXT)

@@ -274,3 +274,43 @@ def test_only_regular_files_are_opened(tmp_path):
     path = write(tmp_path / "x.txt", "a")
     with files.open_file(path) as file:
         assert stat.S_ISREG(os.fstat(file.fileno()).st_mode) and file.read() == b"a"
+
+
+# Nothing is lost silently ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("blank", ["", "\n", "\r\n", " \n\n"])
+def test_an_entry_of_a_fortune_file_may_hold_empty_lines(tmp_path, blank):
+    text = "".join(f"é {i} first,{blank}\nsecond line\n{blank}-- An Author\n{blank}more of it\n%\n" for i in range(9))
+    source = sources.read_source(write(tmp_path / "a.txt", text), None, 0, False, "fortune")
+    assert list(source.texts["train"]) == [f"é {i} first, second line" for i in range(9)]
+    assert "18 lines of sources left out" in source.notes[0]
+
+
+@pytest.mark.parametrize("columns", ["text", "text,more"])
+def test_every_empty_text_of_a_table_is_counted(tmp_path, columns):
+    more = "," * columns.count(",")
+    rows = f'{columns}\n""{more}\na{more}\n" "{more}\n\nb{more}\n'
+    pairs, empty = tables.read_table(write(tmp_path / "a.csv", rows))
+    assert [text for _, text in pairs] == ["a", "b"] and empty == 2
+
+
+def test_spaces_after_the_separators_of_a_table_are_no_part_of_its_fields(tmp_path):
+    table = write(tmp_path / "a.csv", 'label, text\nde, "a, ""b"""\nen, c\n "f", "d"\n')
+    assert tables.read_table(table)[0] == [("de", 'a, "b"'), ("en", "c"), ("f", "d")]
+
+
+@pytest.mark.parametrize("text", ['{"text": "a", "text": "b"}', '[{"text": "a", "x": {"y": 1, "y": 2}}]'])
+def test_a_key_that_stands_twice_in_a_json_object_is_an_error(tmp_path, text):
+    with pytest.raises(UserError, match=r"object 1 is not valid JSON: it has the key '\w+' twice"):
+        tables.read_table(write(tmp_path / "a.json", text))
+
+
+@pytest.mark.parametrize(
+    "limit, texts", [(6, ["anna"]), (7, ["anna"]), (8, ["anna"]), (13, ["anna", "otto"]), (99, None)]
+)
+def test_a_limit_never_makes_a_text_of_a_label(tmp_path, limit, texts):
+    path = write(tmp_path / "a.txt", "f\tanna\nm\totto\nf\tida\n")
+    source = sources.read_source(path, limit, 2**26, True, "auto")
+    assert source.texts["train"] == (texts or ["anna", "otto", "ida"])
+    assert source.labels["train"] == ["f", "m", "f"][: len(source.texts["train"])]

@@ -26,7 +26,7 @@ class FakeCodec:
     def __init__(self, script):
         vocabulary = Vocabulary.build(["it is a list of names"], "char" if script == "names_vae" else "word")
         model = types.SimpleNamespace(latent_shape=(2,))
-        options = {"max_length": 20, "positions": 12, "temperature": 1.0}
+        options = {"max_length": 20, "positions": 12, "temperature": 1.0, "gen_length": 12}
         config = {"corpus": {"name": "toy", "fingerprint": ""}}
         self.run = types.SimpleNamespace(
             script=script, name="small", model=model, vocabulary=vocabulary, options=options, config=config,

@@ -40,7 +40,7 @@ class FakeCodec:
     def walk_settings(self, shares, drawn=False):
         return {}
 
-    def decode(self, z):
+    def decode(self, z, max_length=None):
         return [f"{row[0]:.0f} letters" for row in z]
 
     def sample_prior(self, n, seed):

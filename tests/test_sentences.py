@@ -373,6 +373,8 @@ def test_a_pivot_chooses_the_logistic_schedule(capsys):
         ("options/rnn_type", False),
         ("options/latent_dim", 2**31),
         ("options/latent_dim", 2**70),
+        ("options/units", 4096),
+        ("options/batch_size", 50_000_000),
         ("options/units", "16"),
         ("options/num_layers", 10_000),
         ("options/temperature", -1),

@@ -27,6 +27,8 @@ from scriptorium.training.run import BEST, FORMAT, LAST, Run, another_format, na
 import keras
 
 PACKAGES = ("keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "numpy", "safetensors", "nltk", "faker")
+# Sizes that a saved run may have whatever its weights, which need not show them; other sizes of a model: 1024.
+LARGEST = {"max_length": 4096, "positions": 4096, "batch_size": 16_384}
 
 
 def read(directory, scripts=None):
@@ -86,8 +88,8 @@ def check_options(run, args):
     if not wrong and shapes:
         widest = max(max(shape, default=1) for shape in shapes)
         for dest, value in run.options.items():
-            if type(value) is int and (parser.groups.get(dest) == "model" or dest in ("max_length", "positions")):
-                limit = len(shapes) if dest.endswith(("layers", "blocks")) else max(widest, 4096)
+            if type(value) is int and (parser.groups.get(dest) == "model" or dest in LARGEST):
+                limit = len(shapes) if dest.endswith(("layers", "blocks")) else max(widest, LARGEST.get(dest, 1024))
                 wrong = wrong or (dest if value > limit else None)
     if wrong:
         raise UserError(f"{path} is damaged: {wrong} cannot be {str(run.options[wrong])[:100]!r}.")

@@ -143,7 +143,7 @@ def train(case, folder, name, resume, plan=None):
     argv = [*argv.format(folder=folder).split(), "-T", str(folder / name), "--save-minutes", "0.001"]
     argv += ["--dtype", "float32"]
     sys.argv = [f"{script}.py", *argv]
-    evaluation.SCORED, evaluate = 60, evaluation.evaluate
+    evaluation.VALIDATION_SAMPLES, evaluate = 60, evaluation.evaluate
     evaluation.evaluate = lambda *args: evaluate(*args[:4], 60, args[5])
     if case != "chars":
         History.draw = lambda self: None  # it takes longer than all else

@@ -258,9 +258,9 @@ def test_words_learn_by_gradient_and_lengths_by_score():
         found = feedback.words_and_length(generator, model.critic, noise, ids)
         return ops.sum(found[part] if part else found[0] ** 3), ()
 
-    everything = players.everything(model)
+    variables = players.all_variables(model)
     of_words, of_length = (
-        numpy(players.loss_and_gradients(lambda part=part: loss(part), [generator.kernel], everything)[2][0])
+        numpy(players.loss_and_gradients(lambda part=part: loss(part), [generator.kernel], variables)[2][0])
         for part in (0, 2)
     )
     most = np.abs(of_words[4:]).max()

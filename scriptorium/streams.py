@@ -12,7 +12,9 @@ def prepare():
             # A console and PYTHONIOENCODING know their encoding; files and pipes get UTF-8 whatever the locale says.
             own = stream.isatty() or os.environ.get("PYTHONIOENCODING")
             errors = "surrogateescape" if stream is sys.stdin else "backslashreplace"
-            stream.reconfigure(encoding=None if own else "utf-8", errors=errors)
+            # A stream that was put in place of another one may refuse; `write` escapes what it cannot show.
+            with contextlib.suppress(OSError, ValueError):
+                stream.reconfigure(encoding=None if own else "utf-8", errors=errors)
 
 
 def silence(stream):

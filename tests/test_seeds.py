@@ -5,18 +5,10 @@ import functools
 import pytest
 from helpers import run_here
 
-import chars
 import homotopy
 import sentences
 import transformer_vae
-import words
 
-TINY = {
-    chars: "-E 6 -L 8 -b 4",
-    words: "-E 6 -L 8 -b 4",
-    sentences: "-E 8 -L 8 --encoder-units 4 -H 3 -b 4",
-    transformer_vae: "-L 12 --num-heads 3 -H 4 --decoder-layers 1 -b 4 --level word",
-}
 VAELM = (
     "--embedding_size 350 --num_units 200 --learning_rate 2e-4 --latent_dim 13 --batch_size 64 --max_steps 1000000"
     " --annealing_pivot 600000"
@@ -31,7 +23,6 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "data" / "ptb").mkdir(parents=True)
     for place, split in enumerate(("train", "valid", "test")):
         (tmp_path / "data" / "ptb" / f"ptb.{split}.txt").write_text("\n".join(lines[place::3]), encoding="utf-8")
-    (tmp_path / "text.txt").write_text("\n".join(lines), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -47,23 +38,6 @@ def test_the_vae_language_model_and_its_homotopy(folder):
     walk = f"{VAELM} --keep_prob 1.0 ./data/ptb {sizes}".split()
     done = run_here(homotopy, *walk, text="the cat saw a b now .\nthe dog saw a c then .\n3\n")
     assert done.stdout.count("\n") == 3 + 5
-
-
-@pytest.mark.parametrize(
-    ("script", "line"),
-    [
-        (chars, ""),
-        (chars, "-m 1000"),
-        (words, ""),
-        (words, "-m 20"),
-        (sentences, ""),
-        (sentences, "-b 1024 -l 1e-2"),
-        (transformer_vae, "syntax tenth_5_tkn batch_large 30Seq eval"),
-    ],
-)
-def test_other_lines_train(folder, script, line):
-    done = run_here(script, *line.split(), "-D", "text.txt", *TINY[script].split(), "-e", 1, "--dry-run")
-    assert "nothing is kept" in done.stdout and not done.stderr
 
 
 def test_lines_about_other_corpora_parse():

@@ -327,12 +327,11 @@ def test_sampling_from_the_command_line(trained):
 
 def test_a_seed_draws_other_samples(trained):
     folder, _, _ = trained
-    first, second, again = (
+    first, second = (
         run("--sample", "a", "-T", folder / "runs", "--seed", seed, text="the cat sat again .\n").stdout
-        for seed in (7, 8, 7)
+        for seed in (7, -1)
     )
-    assert first == again != second
-    assert run("--sample", "a", "-T", folder / "runs", "--seed", "-1", text="\n").stdout.count("=>") == 5
+    assert first != second and first.count("=>") == second.count("=>") == 5
 
 
 def test_the_same_text_by_another_path_is_no_contradiction(trained, monkeypatch, tmp_path):

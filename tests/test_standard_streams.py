@@ -47,6 +47,18 @@ def test_files_and_pipes_get_utf_8_whatever_the_locale_says(monkeypatch):
     assert typed.read().endswith("本")
 
 
+def test_a_stream_that_refuses_is_left_as_it_is(monkeypatch):
+    class Refusing(io.TextIOWrapper):
+        def reconfigure(self, **settings):
+            raise OSError(errno.ESPIPE, "Illegal seek")
+
+    stream = Refusing(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", stream)
+    streams.prepare()
+    Console().say("日本")
+    assert stream.buffer.getvalue() == rb"\u65e5\u672c" + b"\n"
+
+
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "full"), BrokenPipeError(), ValueError("closed")])
 def test_output_that_fails_ends_nothing(error, monkeypatch, capsys):
     monkeypatch.setattr(sys, "stdout", Broken(error))

@@ -9,7 +9,8 @@ TINY = {
     "words": "-m 20 -L 8 -E 6 -b 4",
     "sentences": "-b 1024 -l 1e-2 -L 8 -E 6 -H 3 -b 4",
     "names_vae": "-L 16 -H 8 --prior-units 16 --num-layers 1 -b 4 -m 9",
-    "transformer_vae": "syntax tenth_5_tkn batch_large 30Seq eval -L 12 --num-heads 3 -H 4 --decoder-layers 1 -b 4 -m 9 --level word --code point",
+    "transformer_vae": "syntax tenth_5_tkn batch_large 30Seq eval -L 12 --num-heads 3 -H 4 --decoder-layers 1 -b 4 -m 9"
+    " --level word --code point",
     "text_gan": "-m 9 -E 8 -L 8 -b 4 --B_gen 1 --O_gen 0 --M_gen 1 --mode mle",
 }
 

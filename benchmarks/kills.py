@@ -426,7 +426,8 @@ def main():
         case, folder, name, how = args.train
         train(case, Path(folder), name, how == "resume")
     wanted, began = args.scripts.split(","), time.monotonic()
-    cases = [case for case, (script, _) in CASES.items() if script in wanted or case in wanted]
+    found = (case for name in wanted for case, (script, _) in CASES.items() if name in (script, case))
+    cases = list(dict.fromkeys(found))
     base, table, chance = Path(tempfile.mkdtemp()), Table(args.out), random.Random(args.seed)
     folders = {case: base / case.replace(" ", "") for case in cases}
     for folder in folders.values():

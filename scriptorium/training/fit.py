@@ -95,7 +95,8 @@ def fit(run, model, train, valid, *, epochs, monitor="val_neg_elbo", callbacks=(
     Args:
         run: started `Run`.
         model: built and compiled `keras.Model`. If it has `begin_epoch`, this is called with each epoch, from 0, and
-            may return True to discard earlier epochs for the best weights.
+            may return True to discard earlier epochs for the best weights. If it has `reported`, this returns the names
+            of the scores that training reports in this epoch; else these are all its metrics.
         train, valid: datasets such as `Batches`; `train` has `total`, `go_to` and `num_tokens`.
         epochs: passes over `train`, including those before a resume.
         monitor: the validation score that best.safetensors minimizes.
@@ -178,16 +179,18 @@ def _fit_epoch(session, listed, valid):
         # At its end, `fit` would replace the weights by their averages (use_ema), from which training would continue.
         model.optimizer.finalize_variable_values = lambda variables: None
     valid = KerasFeed(valid, DRY_RUN_BATCHES if session.run.dry_run else None)
+    if hasattr(model, "begin_epoch") and model.begin_epoch(epoch) and not session.step:
+        session.forget_best()
     if session.step < session.total:
         session.train.go_to(epoch, session.step)
-        if hasattr(model, "begin_epoch") and model.begin_epoch(epoch) and not session.step:
-            session.forget_best()
         feed = KerasFeed(session.train, session.total - session.step)
         span = {"initial_epoch": epoch, "epochs": epoch + 1}
         model.fit(feed, validation_data=valid, callbacks=listed, verbose=0, shuffle=False, **span)
     else:
         # Training stopped during the validation of this epoch, so only the validation is left.
         listed.on_epoch_begin(epoch)
-        scores = dict(model.get_metrics_result())
+        scores = model.get_metrics_result()
+        if hasattr(model, "reported"):
+            scores = {name: scores[name] for name in model.reported()}
         validation = model.evaluate(valid, callbacks=listed, return_dict=True, verbose=0)
         listed.on_epoch_end(epoch, {**scores, **{f"val_{name}": value for name, value in validation.items()}})

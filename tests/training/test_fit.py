@@ -180,6 +180,21 @@ def test_a_signal_in_the_validation_keeps_the_epoch(tmp_path, straight):
     assert_same_outcome(go(tmp_path, "--resume", "mine")[0].directory, straight)
 
 
+def test_a_resumed_validation_reports_what_its_epoch_does(tmp_path, monkeypatch):
+    begun = []
+    monkeypatch.setattr(tiny_script.Tiny, "begin_epoch", lambda self, epoch: begun.append(epoch), raising=False)
+    monkeypatch.setattr(tiny_script.Tiny, "reported", lambda self: ("neg_elbo",), raising=False)
+    with pytest.raises(SystemExit):
+        go(tmp_path, "--name", "mine", callbacks=[At(5, send(signal.SIGINT), validation=True)])
+    begun.clear()
+    run = go(tmp_path, "--resume", "mine")[0]
+    assert begun[0] == 1
+    with open(run.directory / "history.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [bool(row["perplexity"]) for row in rows[:3]] == [True, False, True]
+    assert all(row["neg_elbo"] and row["val_perplexity"] for row in rows)
+
+
 def test_a_second_signal_stops_at_once(tmp_path):
     def twice():
         send(signal.SIGINT)()

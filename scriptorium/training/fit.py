@@ -95,8 +95,7 @@ def fit(run, model, train, valid, *, epochs, monitor="val_neg_elbo", callbacks=(
     Args:
         run: started `Run`.
         model: built and compiled `keras.Model`. If it has `begin_epoch`, this is called with each epoch, from 0, and
-            may return True to discard earlier epochs for the best weights. If it has `reported`, this returns the names
-            of the scores that training reports in this epoch; else these are all its metrics.
+            may return True to discard earlier epochs for the best weights. `reported`, if any, names its scores.
         train, valid: datasets such as `Batches`; `train` has `total`, `go_to` and `num_tokens`.
         epochs: passes over `train`, including those before a resume.
         monitor: the validation score that best.safetensors minimizes.

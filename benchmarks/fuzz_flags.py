@@ -134,7 +134,7 @@ class Flags:
         return f"{script}.py {shlex.join(argv)} <<< {typed!r}", lambda: self.check(script, argv, typed, folder, whole)
 
     def files(self):
-        """Returns the files that command lines could make beside the run, without hidden ones, a set of paths."""
+        """Returns the files that command lines could make next to the run, without hidden ones, a set of paths."""
         return {*self.folder.rglob("*"), *common.ROOT.glob("[!._]*")}
 
     def check(self, script, argv, typed, folder, whole):

@@ -49,7 +49,7 @@ def imports(path):
 
 
 def room(module):
-    """Returns the folder, or the file beside the folders, of a module of the package."""
+    """Returns the folder, or the file next to the folders, of a module of the package."""
     return [*module.split("."), "scriptorium"][1]
 
 

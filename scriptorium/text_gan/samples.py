@@ -98,7 +98,7 @@ def without_unknown(sequences):
 
 
 def drop_unknown(corpus, splits):
-    """Returns the splits, dict of `Sequences`, without unknown words, and describes the corpus anew."""
+    """Returns the splits, dict of `Sequences`, without unknown words, and updates the description."""
     splits = {name: without_unknown(split) for name, split in splits.items()}
     corpus.description = describe(corpus, splits)
     return splits

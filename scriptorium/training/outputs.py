@@ -18,6 +18,11 @@ def markdown(heading, rows):
     return "\n".join([f"| {heading} | |", "|---|---|", *(f"| {name} | {value} |" for name, value in cells.items())])
 
 
+def readable_scores(scores):
+    """Returns scores, a dict of name -> number or str, with five digits for each float."""
+    return {name: f"{value:,.5g}" if isinstance(value, float) else value for name, value in scores.items()}
+
+
 class Outputs:
     """The outputs of a `Run`, which has a `directory`, a `console`, and, while it trains, a `board` (else None).
 
@@ -108,8 +113,9 @@ class Outputs:
             return
         board = self.board or Board(self.directory, self.console)
         main = {name: scores[name] for name in MAIN_SCORES if name in scores}
-        shown = {name: f"{value:,.5g}" if isinstance(value, float) else value for name, value in scores.items()}
-        board.row(self._columns(), main, markdown("test split", shown), self.config.get("epochs_done", 0))
+        board.row(
+            self._columns(), main, markdown("test split", readable_scores(scores)), self.config.get("epochs_done", 0)
+        )
 
     def figure(self, tag, figure, step):
         """Writes a matplotlib figure to TensorBoard and, as a PNG file, to the directory."""
@@ -143,5 +149,4 @@ class Outputs:
     def print_scores(self, title, scores):
         """Prints scores, a dict of name -> number or str, under a title."""
         widest = 2 + max(map(len, scores), default=0)
-        shown = {n: f"{value:,.5g}" if isinstance(value, float) else value for n, value in scores.items()}
-        self.console.say(title, *(f"{name:>{widest}}  {value}" for name, value in shown.items()))
+        self.console.say(title, *(f"{name:>{widest}}  {value}" for name, value in readable_scores(scores).items()))

@@ -224,23 +224,17 @@ class Run(Outputs):
         _, arrays = storage.load_arrays(self.directory / name)
         weights.assign(weights.weights_of(model), arrays)
 
-    def build(self, build, *more):
-        """Returns the model that the options of the run describe; `more` arguments for `build` follow them.
+    def load_model(self, build):
+        """Builds the model of a trained run and loads its best weights; returns the run.
 
         Raises:
-            UserError: the options of an existing run describe none.
+            UserError: the options of the run describe no model, or its weights cannot be loaded.
         """
         try:
-            return build(self.options, self.vocabulary, *more)
+            self.model = build(self.options, self.vocabulary)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            if self.is_new:
-                raise
             path = self.directory / "config.json"
             raise UserError(f"{path} is damaged or from another version: {error!r}") from error
-
-    def load_model(self, build):
-        """Builds the model of a trained run and loads its best weights; returns the run."""
-        self.model = self.build(build)
         self.load_best(self.model)
         return self
 

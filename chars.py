@@ -34,7 +34,7 @@ from scriptorium.data.vocabulary import EOS, PAD, START
 from scriptorium.decoding import language_model
 from scriptorium.decoding.language_model import LanguageModel
 from scriptorium.decoding.sampling import sampling_settings
-from scriptorium.nn.compiled import JIT, limit_ops_to_one_core
+from scriptorium.nn.compiled import JIT, build_by_calling, limit_ops_to_one_core
 from scriptorium.nn.fast import Adam, Dropout, softmax_nll
 from scriptorium.nn.recurrent import RNNS, CarriedState, ResetState, states_per_layer
 from scriptorium.training.fit import epochs_for_max_steps, fit_run, is_reporting_epoch, learning_rate_schedule
@@ -152,7 +152,7 @@ def build(options, vocabulary):
     settings = {name: options[name] for name in names}
     settings["embedding_dim"] = None if options["one_hot"] else options["embedding_dim"]
     model = CharRNN(len(vocabulary), **settings, carried=carried)
-    model(np.full((options["batch_size"], 3), START, "int32"))
+    build_by_calling(model, np.full((options["batch_size"], 3), START, "int32"))
     if carried:
         carried.reset()
     return model

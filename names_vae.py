@@ -38,7 +38,7 @@ from scriptorium.names_vae.codec import NamesCodec
 from scriptorium.names_vae.layers import MADE, LabelHead, label_loss
 from scriptorium.names_vae.report import NamesReport, print_names
 from scriptorium.nn import transformer
-from scriptorium.nn.compiled import JIT
+from scriptorium.nn.compiled import JIT, build_by_calling
 from scriptorium.nn.fast import Adam
 from scriptorium.nn.transformer import normal_embedding
 from scriptorium.training import transfer
@@ -432,9 +432,8 @@ def build(options, vocabulary, steps_per_epoch=1):
         encoder, prefix_encoder = (Encoder(**sizes, latent_dim=latent_dim) for _ in range(2))
         if options["prior"] == "causal":
             prior = Prior(options["positions"], classes, units, latent_dim, options["prior_units"])
-            # Keras wants it built before the model is.
             first = np.zeros((1, options["positions"], 2 * latent_dim), "float32")
-            prior(first, np.zeros((1, max(1, len(kinds))), "int32"))
+            build_by_calling(prior, first, np.zeros((1, max(1, len(kinds))), "int32"))
     heads = {}
     if kinds and options["supervision"]:
         heads = ({"z": LabelHead(kinds, units)} if has_latent else {}) | {"logits": LabelHead(kinds)}
@@ -444,7 +443,7 @@ def build(options, vocabulary, steps_per_epoch=1):
         lambda step: latent.kl_schedule(options["kl_schedule"], step, length, options["beta"]), len(kinds),
         **{n: options[n] for n in ("label_dropout", "supervision", "train_samples", "free_bits", "seed")},
     )  # fmt: skip
-    model(np.full((2, 3), UNK, "int32"))
+    build_by_calling(model, np.full((2, 3), UNK, "int32"))
     return model
 
 

@@ -30,7 +30,7 @@ from scriptorium.command_line import Parser, bounded, command
 from scriptorium.data import corpora
 from scriptorium.data.vectors import start_from_vectors
 from scriptorium.data.vocabulary import PAD, START, UNK
-from scriptorium.nn.compiled import JIT
+from scriptorium.nn.compiled import JIT, build_by_calling
 from scriptorium.nn.fast import Adam, softmax_nll
 from scriptorium.nn.recurrent import RNNS, states_per_layer
 from scriptorium.scores import metrics
@@ -314,7 +314,7 @@ def build(options, vocabulary, steps_per_epoch=1):
         encoder, decoder, options["latent_dim"], kl_schedule(options, steps_per_epoch), options["free_bits"],
         options["mmd"], options["aggressive_encoder"], options["seed"] + 1,
     )  # fmt: skip
-    model(np.full((2, 3), UNK, "int32"))
+    build_by_calling(model, np.full((2, 3), UNK, "int32"))
     return model
 
 

@@ -44,7 +44,7 @@ from scriptorium.command_line import Parser, bounded, command
 from scriptorium.data.vocabulary import PAD, START, UNK, read_vocabulary
 from scriptorium.decoding import sampling
 from scriptorium.nn import transformer
-from scriptorium.nn.compiled import JIT, in_halves, limit_ops_to_one_core, xla_fused
+from scriptorium.nn.compiled import JIT, build_by_calling, in_halves, limit_ops_to_one_core, xla_fused
 from scriptorium.nn.fast import Adam, Dropout
 from scriptorium.text_gan import diffusion, evaluation, feedback, players, samples
 from scriptorium.text_gan.counts import init_from_counts, ppmi_vectors
@@ -638,7 +638,7 @@ def build(options, vocabulary):
         averaged = Generator(vocab_size, **sizes) if options["ema"] else None
     game = Game(**{field.name: options[field.name] for field in dataclasses.fields(Game)})
     model = TextGAN(generator, critic, averaged, game, options["seed"])
-    model(np.full((2, 3), UNK, "int32"))
+    build_by_calling(model, np.full((2, 3), UNK, "int32"))
     model.update_average(0.0)
     return model
 

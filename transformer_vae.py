@@ -45,7 +45,7 @@ from scriptorium.command_line import Parser, bounded, command
 from scriptorium.data.digits import DIRECTIONS, SIDES
 from scriptorium.data.vocabulary import PAD, START, UNK
 from scriptorium.nn import transformer
-from scriptorium.nn.compiled import JIT, in_halves, limit_ops_to_one_core, rematerialized
+from scriptorium.nn.compiled import JIT, build_by_calling, in_halves, limit_ops_to_one_core, rematerialized
 from scriptorium.nn.fast import Adam, Dropout, softmax_nll
 from scriptorium.nn.transformer import FUNNEL, halved, normal_embedding, upsampled
 from scriptorium.training.fit import fit_run, learning_rate_schedule
@@ -378,7 +378,7 @@ def build(options, vocabulary, steps_per_epoch=1):
         lambda step: latent.kl_schedule("linear", step, length, options["beta"]), options["free_bits"],
         options["noise_probability"], options["mmd"], options["kernel"], options["seed"],
     )  # fmt: skip
-    model(np.full((2, 3), UNK, "int32"))
+    build_by_calling(model, np.full((2, 3), UNK, "int32"))
     return model
 
 

@@ -34,7 +34,7 @@ from scriptorium.data.vocabulary import EOS, PAD, START, UNK
 from scriptorium.decoding import language_model
 from scriptorium.decoding.language_model import LanguageModel
 from scriptorium.decoding.sampling import sampling_settings
-from scriptorium.nn.compiled import JIT, limit_ops_to_one_core
+from scriptorium.nn.compiled import JIT, build_by_calling, limit_ops_to_one_core
 from scriptorium.nn.fast import Adam, softmax_nll
 from scriptorium.nn.recurrent import RNNS, CarriedState, ResetState, states_per_layer
 from scriptorium.scores import metrics
@@ -200,7 +200,7 @@ def build(options, vocabulary):
     settings = {name: options[name] for name in names} | {"tied": tied, "carried": carried}
     dropouts = [options["input_dropout"], *[options["hidden_dropout"]] * inner, options["dropout"]]
     model = WordRNN(len(vocabulary), units, dropouts=dropouts, **settings)
-    model(np.full((options["batch_size"], 3), UNK, "int32"))
+    build_by_calling(model, np.full((options["batch_size"], 3), UNK, "int32"))
     if carried:
         carried.reset()
     return model

@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]  # the folder that holds the scripts, runs/ and pretrained/
+BACKENDS = ("tensorflow", "jax", "torch")
 
 
 class UserError(Exception):
@@ -79,6 +80,8 @@ class _QuietKeras(importlib.abc.MetaPathFinder):
                 try:
                     with _stderr_withheld():
                         execute(module)
+                    if module.backend.backend() not in BACKENDS:
+                        raise ValueError(f"it cannot train; use {', '.join(BACKENDS)}")
                 except Exception as error:
                     if hasattr(sys, "ps1") or "IPython" in sys.modules:
                         raise

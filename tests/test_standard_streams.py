@@ -78,9 +78,10 @@ def test_closed_streams():
     assert subprocess.run(command, shell=True, cwd=ROOT, check=False).returncode == 0
 
 
-def test_a_backend_that_is_not_there_is_one_line():
+@pytest.mark.parametrize("backend, reason", [("nonsense", ""), ("openvino", ""), ("numpy", "")])
+def test_a_backend_that_is_not_there_is_one_line(backend, reason):
     done = subprocess.run(
         [sys.executable, "-c", "import scriptorium, keras"],
-        cwd=ROOT, env=os.environ | {"KERAS_BACKEND": "nonsense"}, capture_output=True, text=True, check=False,
+        cwd=ROOT, env=os.environ | {"KERAS_BACKEND": backend}, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "KERAS_BACKEND=nonsense" in done.stderr
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and f"KERAS_BACKEND={backend}" in done.stderr

@@ -119,6 +119,22 @@ def rematerialized(function, *args):
     return once(*args)
 
 
+def build_by_calling(model, *inputs):
+    """Calls a model once on example inputs, so that all of its layers create their weights.
+
+    Keras would first trace every layer that has no `build` of its own, and again within each layer around it, which
+    takes several times as long.
+
+    Args:
+        model: `keras.Model` or layer whose layers all exist after its constructor.
+        inputs: arrays.
+    """
+    for layer in model._flatten_layers():
+        if type(layer).build is keras.layers.Layer.build:
+            layer.built = True
+    model(*inputs)
+
+
 def on_jax_cpu():
     return keras.backend.backend() == "jax" and jax.default_backend() == "cpu"
 

@@ -33,11 +33,9 @@ def gradient_of_sum(function, x):
         return tape.gradient(total, x)
     if BACKEND == "jax":
         return jax.grad(lambda x: ops.sum(function(x)))(x)
-    if BACKEND == "torch":
-        with torch.enable_grad():
-            x = x if x.requires_grad else x.detach().requires_grad_()
-            return torch.autograd.grad(ops.sum(function(x)), x, create_graph=True)[0]
-    raise NotImplementedError(f"The backend {BACKEND} cannot train two players; use tensorflow, jax or torch.")
+    with torch.enable_grad():
+        x = x if x.requires_grad else x.detach().requires_grad_()
+        return torch.autograd.grad(ops.sum(function(x)), x, create_graph=True)[0]
 
 
 def loss_and_gradients(function, variables, all_variables):

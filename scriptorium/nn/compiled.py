@@ -10,7 +10,9 @@ from keras import ops
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
+    from tensorflow.python.ops import gen_math_ops
 
+    _add_n = gen_math_ops.add_n
     PARTS = min(2, cores())
 else:
     PARTS = 1
@@ -117,6 +119,23 @@ def rematerialized(function, *args):
         return (function(*args), *(tf.identity(arg) for arg in args)), gradient
 
     return once(*args)
+
+
+def add_in_order():
+    """Makes TensorFlow add gradients in a fixed order, so that training can be repeated bit for bit.
+
+    TensorFlow sums three tensors or more with AddN, which begins with the first one whose memory it may overwrite.
+    Which one that is depends on the timing of threads. A sum of two is the same in either order.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return
+    gen_math_ops.add_n = _add_n_in_order
+    # It would turn sums of two into AddN again.
+    tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
+
+
+def _add_n_in_order(inputs, name=None):
+    return functools.reduce(tf.add, inputs) if len(inputs) > 2 else _add_n(inputs, name=name)
 
 
 def build_by_calling(model, *inputs):

@@ -5,6 +5,7 @@ import shlex
 import time
 
 from scriptorium import ROOT, UserError
+from scriptorium.nn.compiled import add_in_order
 from scriptorium.training import storage, weights
 from scriptorium.training.console import readable
 
@@ -104,6 +105,7 @@ class Session(State):
     """
 
     def __init__(self, run, model, train, total, epochs, monitor, max_steps, save_minutes):
+        add_in_order()
         super().__init__(model)
         self.run, self.train, self.total, self.epochs = run, train, total, epochs
         self.monitor, self.max_steps = monitor, max_steps

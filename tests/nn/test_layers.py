@@ -7,7 +7,7 @@ import sys
 
 from scriptorium.data.vocabulary import PAD
 from scriptorium.nn import recurrent
-from scriptorium.nn.compiled import Compiled, in_halves, xla_fused
+from scriptorium.nn.compiled import Compiled, add_in_order, build_by_calling, in_halves, xla_fused
 from scriptorium.nn.fast import Adam, Dropout, softmax_nll
 from scriptorium.nn.recurrent import GRU, LSTM
 
@@ -422,3 +422,37 @@ def test_fused_computes_with_the_weights_of_now():
         dense.kernel.assign(np.full((2, 3), scale, "float32"))
         wanted = np.tile(np.tanh(scale * x.sum(1, keepdims=True)), (1, 3))
         assert np.allclose(function.predict_on_batch(x), wanted, atol=1e-6)
+
+
+@tensorflow_only
+def test_gradients_are_added_in_one_order_whatever_the_threads_do():
+    import tensorflow as tf
+
+    add_in_order()
+    tensors = [tf.constant(normal(64, 64, seed=seed)) for seed in range(4)]
+
+    @tf.function
+    def gradient(*values):
+        with tf.GradientTape() as tape:
+            tape.watch(values[0])
+            # Three products send gradients to the first value; further ones read the gradients of the first two.
+            parts = [tf.matmul(tf.tanh(values[0] * k), value) for k, value in enumerate(values[1:], 1)]
+            total = tf.add_n([tf.reduce_sum(part**2) for part in parts])
+        return tape.gradient(total, values[0]), tf.add_n(parts), [tf.matmul(part, part) for part in parts[:2] * 2]
+
+    seen = {b"".join(x.numpy().tobytes() for x in gradient(*tensors)[:2]) for _ in range(1500)}
+    assert len(seen) == 1
+
+
+def test_building_by_calling_makes_the_weights_that_keras_makes():
+    def make():
+        keras.utils.set_random_seed(2)
+        block = keras.Sequential([keras.layers.Dense(3), keras.layers.LayerNormalization()])
+        return keras.Sequential([keras.layers.Embedding(5, 4), block, LSTM(2)])
+
+    plain, ours = make(), make()
+    plain(np.ones((2, 3), "int32"))
+    build_by_calling(ours, np.ones((2, 3), "int32"))
+    assert len(plain.weights) == len(ours.weights) == 8
+    for ours_weight, weight in zip(ours.weights, plain.weights, strict=True):
+        np.testing.assert_array_equal(ours_weight.numpy(), weight.numpy())

@@ -167,7 +167,9 @@ def test_a_tensorboard_server_shows_it_all(tmp_path):
         assert {"neg_elbo", "perplexity"} <= set(tags[valid_run]) and "kl_weight" not in tags[valid_run]
         points = ask(f"plugin/scalars/scalars?run={valid_run}&tag=neg_elbo")
         assert [step for _, step, _ in points] == [1, 2]
-        assert sorted(ask("plugin/text/tags")[train_run]) == ["run", "samples"]
+        # The server reads while it answers: scores first, texts and pictures a moment later.
+        wait_for(lambda: sorted(ask("plugin/text/tags").get(train_run, [])) == ["run", "samples"])
+        wait_for(lambda: list(ask("plugin/histograms/tags").get(train_run, [])) == ["z_mean"])
         assert ask("plugin/text/tags")[test_run] == ["test"]
         about, tested = (
             json.dumps(ask(f"plugin/text/text?run={run}&tag={tag}"))

@@ -10,7 +10,7 @@ import random
 from collections.abc import Sequence
 
 from scriptorium import UserError
-from scriptorium.data import digits, files
+from scriptorium.data import digits, files, scenes
 from scriptorium.data.sources import SPLITS, Source, read_source
 from scriptorium.data.tasks import TASKS, read_task
 from scriptorium.data.textfiles import Lines
@@ -134,6 +134,9 @@ def _of_task(task, limit, level, layout, rows, direction):
     if layout != "auto":
         raise UserError(f"--format {layout} is for text files of your own (-D), not for the task {task}.")
     level = level or ("char" if task in ("pylines", "names", "digits") else "space" if task == "sinica" else "word")
+    if task == "scenes":
+        splits = {split: texts[: _within(texts, limit)] for split, texts in scenes.read().items()}
+        return Source(splits, None, ["independent draws, so some are repeated"]), level
     return _of_one(*read_task(task, rows, direction), limit), level
 
 

@@ -23,6 +23,7 @@ TASKS = {
     "pydocs": "English sentences from the documentation of Python and its packages (no download)",
     "pylines": "single lines of Python code, 60 characters at most (no download)",
     "names": "first names of 31 languages, as characters, labeled (no download)",
+    "scenes": "everyday sentences from a grammar, the same everywhere, of known probability (no download)",
     "alice": "sentences of Alice in Wonderland (NLTK)",
     "shakespeare": "sentences of eight plays by Shakespeare (NLTK)",
     "treebank": "sentences of the Wall Street Journal, a tenth of the Penn Treebank (NLTK)",
@@ -32,7 +33,7 @@ TASKS = {
     "sinica": "Chinese sentences, split into words (NLTK)",
     "digits": "handwritten digits drawn in characters, labeled (MNIST, downloaded once by Keras)",
 }
-BUILT_IN = ("pydocs", "pylines", "names")
+BUILT_IN = ("pydocs", "pylines", "names", "scenes")
 
 
 def read_task(task, rows=9, direction="down"):

@@ -4,7 +4,7 @@ import collections
 import itertools
 import math
 
-from scriptorium.data import scenes
+from scriptorium.data import running_text, scenes
 from scriptorium.data.corpora import load
 from scriptorium.data.scenes import english
 from scriptorium.data.scenes.grammar import Grammar, Random, read_rules, read_words
@@ -106,6 +106,10 @@ def test_the_corpus_is_the_same_everywhere():
     words = {word for text in corpus.train for word in english.split(text)}
     assert len(words) >= 3000
     assert {word for split in texts[1:] for text in split for word in english.split(text)} <= words
+
+
+def test_characters_come_in_the_same_splits():
+    assert "lines split as given" in running_text.read("scenes", limit=20_000).description
 
 
 def test_there_are_many_patterns():

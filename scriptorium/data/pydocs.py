@@ -12,6 +12,7 @@ import re
 import warnings
 
 from scriptorium.data.installed import source_files
+from scriptorium.data.scenes.english import third_person
 from scriptorium.data.textfiles import split_sentences
 
 # The requirements and their dependencies, by import name; those that are not installed are skipped.
@@ -166,12 +167,6 @@ def _candidates(docstring):
                 yield sentence
 
 
-def _third_person(verb):
-    if verb.endswith("y") and verb[-2] not in "aeiou":
-        return verb[:-1] + "ies"
-    return verb + ("es" if verb.endswith(("s", "x", "ch", "sh", "z", "o")) else "s")
-
-
 def _verbs(sentences):
     """The verbs of a corpus, found by how they are used, as (base forms, forms with -s)."""
     counts = collections.Counter()
@@ -184,9 +179,9 @@ def _verbs(sentences):
         counts.update([head[1].lower()] if head else ())
     common = {word for word, count in counts.items() if count >= 2 and not word.endswith(("ly", "ed", "ing"))} - _CLOSED
     bases = {
-        word for word in common if not (word.endswith("s") and not word.endswith("ss")) or _third_person(word) in common
+        word for word in common if not (word.endswith("s") and not word.endswith("ss")) or third_person(word) in common
     }
-    return bases, {_third_person(word) for word in bases} | (common - bases)
+    return bases, {third_person(word) for word in bases} | (common - bases)
 
 
 def _has_verb(sentence, bases, thirds):

@@ -9,27 +9,26 @@ _SOUNDS_LIKE_YOU = ("uni", "use", "ukulele", "eu", "one")
 
 
 def plural(noun):
-    if noun.endswith(_SIBILANT):
-        return noun + "es"
-    return noun[:-1] + "ies" if noun[-1] == "y" and noun[-2] not in "aeiou" else noun + "s"
+    return _ending(noun, "s", "es" if noun.endswith(_SIBILANT) else "s")
 
 
 def third_person(verb):
     first, _, rest = verb.partition("_")
-    if first.endswith((*_SIBILANT, "o")):
-        first += "es"
-    else:
-        first = first[:-1] + "ies" if first[-1] == "y" and first[-2] not in "aeiou" else first + "s"
-    return first + (f"_{rest}" if rest else "")
+    return _with(_ending(first, "s", "es" if first.endswith((*_SIBILANT, "o")) else "s"), rest)
 
 
 def past(verb):
     first, _, rest = verb.partition("_")
-    if first.endswith("e"):
-        first += "d"
-    else:
-        first = first[:-1] + "ied" if first[-1] == "y" and first[-2] not in "aeiou" else first + "ed"
-    return first + (f"_{rest}" if rest else "")
+    return _with(_ending(first, "d", "d" if first.endswith("e") else "ed"), rest)
+
+
+def _ending(word, letter, ending):
+    """Returns a word with an ending; after a consonant, "y" becomes "ie" and the ending one letter."""
+    return f"{word[:-1]}ie{letter}" if word[-1] == "y" and word[-2] not in "aeiou" else word + ending
+
+
+def _with(verb, rest):
+    return f"{verb}_{rest}" if rest else verb
 
 
 def gerund(verb, past_form):
@@ -40,18 +39,14 @@ def gerund(verb, past_form):
         first = first[:-2] + "y"
     elif first.endswith("e") and not first.endswith(("ee", "oe", "ye")):
         first = first[:-1]
-    return first + "ing" + (f"_{rest}" if rest else "")
-
-
-def comparative(adjective):
-    return f"more_{adjective}"
+    return _with(f"{first}ing", rest)
 
 
 def begins_with_vowel(word):
     """Whether "an" stands before a word."""
     if word.startswith(_SILENT_H):
         return True
-    return word[0] in "aeiou8" and not (word.startswith(_SOUNDS_LIKE_YOU) and not word.startswith(("unim", "unin")))
+    return word[0] in "aeiou" and not (word.startswith(_SOUNDS_LIKE_YOU) and not word.startswith(("unim", "unin")))
 
 
 def join(tokens):

@@ -16,6 +16,7 @@ from fractions import Fraction
 from scriptorium.data.scenes import english
 
 _PART = re.compile(r"(?:(\w+|\*|-):)?(.+)")
+_VARIABLE = re.compile(r"(?<=[(,])[a-z](?=[,)])")
 _MASK = 2**64 - 1
 
 
@@ -76,7 +77,7 @@ def _forms(kind, entry):
     if kind == "noun":
         return {"sg": base, "pl": others[0] if others else english.plural(base)}
     if kind == "adj":
-        compared = others[0] if others and others[0] != "-" else english.comparative(base)
+        compared = others[0] if others and others[0] != "-" else f"more_{base}"
         return {None: base, "more": compared}
     if kind == "verb":
         past = others[0] if others else english.past(base)
@@ -100,8 +101,8 @@ def read_rules(text):
         elif line:
             head, _, tail = line.partition(" = ")
             symbol, total = head.split()
-            names = sorted({name for name in re.findall(r"(?<=[(,])[a-z](?=[,)])", line) if name in values})
-            bound = set(re.findall(r"(?<=[(,])[a-z](?=[,)])", symbol))
+            names = sorted({name for name in _VARIABLE.findall(line) if name in values})
+            bound = set(_VARIABLE.findall(symbol))
             for choice in itertools.product(*(values[name] for name in names)):
                 chosen = {name: value for name, (value, _) in zip(names, choice, strict=True)}
                 free = [(weight, name) for name, (_, weight) in zip(names, choice, strict=True) if name not in bound]
@@ -118,7 +119,7 @@ def read_rules(text):
 
 
 def _replaced(symbol, chosen):
-    return re.sub(r"(?<=[(,])[a-z](?=[,)])", lambda found: chosen.get(found[0], found[0]), symbol)
+    return _VARIABLE.sub(lambda found: chosen.get(found[0], found[0]), symbol)
 
 
 class Grammar:

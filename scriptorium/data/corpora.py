@@ -35,7 +35,8 @@ class Corpus:
         fingerprint: SHA-256 of all texts, hexadecimal.
         read: number of texts that were read.
         repeated: how many of them were left out because they had been read before.
-        how: for people: how the corpus was split, what a token is, and what else to know.
+        cut: for people: how the splits were made.
+        how: for people: the same, what a token is, and what else to know.
         description: one line for people, see `describe`.
     """
 
@@ -49,6 +50,7 @@ class Corpus:
     fingerprint: str
     read: int
     repeated: int
+    cut: str
     how: str
     description: str = ""
 
@@ -96,7 +98,7 @@ def load(
     how = f"split by seed {seed}" if len(given) == 1 else "split as given"
     if 1 < len(given) < 3:
         how += f", {' and '.join(s for s in SPLITS if s not in given)} cut from train by seed {seed}"
-    how = "; ".join([f"({how}), {TOKENS[level]}", *source.notes])
+    about = "; ".join([f"({how}), {TOKENS[level]}", *source.notes])
     corpus = Corpus(
         name,
         **splits,
@@ -106,7 +108,8 @@ def load(
         fingerprint=_fingerprint(splits),
         read=read,
         repeated=read - kept,
-        how=how,
+        cut=how,
+        how=about,
     )
     corpus.description = describe(corpus, splits)
     return corpus

@@ -84,7 +84,7 @@ def read(task=None, path=None, *, limit=None, level="char", size=None, vocabular
             corpus = corpora.load(task, limit=limit)
             sources = {s: "\n".join(getattr(corpus, s)) + "\n" for s in SPLITS}
             repeated = f"{corpus.repeated:,} repeated lines left out; " if corpus.repeated else ""
-            how = f"{repeated}lines {corpus.how.removeprefix('(').partition(')')[0]}"
+            how = f"{repeated}lines {corpus.cut}"
         else:
             sources = {"train": text[:limit]}
     return RunningText(name, _cut(sources, name), how, level, vocabulary, size)

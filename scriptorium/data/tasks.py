@@ -40,7 +40,7 @@ def read_task(task, rows=9, direction="down"):
     """Reads a named corpus.
 
     Args:
-        task: key of TASKS.
+        task: key of TASKS; but `scenes.read` reads the task scenes, which has splits of its own.
         rows, direction: of the texts of `digits`.
 
     Returns:

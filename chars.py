@@ -28,8 +28,9 @@ import argparse
 import time
 
 from scriptorium.command_line import Parser, bounded, command
-from scriptorium.data import running_text
+from scriptorium.data import running_text, scenes
 from scriptorium.data.batches import Batches, Streams, windows
+from scriptorium.data.scenes import scores as scenes_scores
 from scriptorium.data.vocabulary import EOS, PAD, START
 from scriptorium.decoding import language_model
 from scriptorium.decoding.language_model import LanguageModel
@@ -171,6 +172,11 @@ def evaluate(run, ids):
     started = time.monotonic()
     nats = float(language_model.score(run.model, ids[:1000] if run.dry_run else ids))
     scores = {"nats_per_char": nats, "bits_per_char": nats / float(np.log(2)), "characters": len(ids)}
+    if scenes.are_text_of(run.options):
+        sentences = run.vocabulary.decode(ids).splitlines()
+        samples = open_language_model(run).sample(20 if run.dry_run else 1000, length=200, temperature=1.0)
+        samples = [sample.split("\n")[0] for sample in samples]
+        scores |= scenes_scores.of_language_model(sentences, nats * len(ids) / len(sentences), samples)
     return run.save_scores(f"test split of {run.name}", scores, time.monotonic() - started)
 
 

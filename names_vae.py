@@ -515,7 +515,7 @@ def use(run, args):
         print_names(NamesCodec(run), args)
     else:
         splits = load(run, args, lambda corpus: codec.classes_of(run, corpus))[2]
-        report.evaluate_and_save(run, splits["test"], args.iw_samples, scores.evaluate)
+        report.evaluate_and_save(NamesCodec(run), splits["test"], args.iw_samples, scores.evaluate)
 
 
 def main(args):
@@ -542,7 +542,7 @@ def main(args):
         report.log_projector(run, splits["valid"], means=codec.mean_latents)
         fit_run(run, train, valid, args, "val_neg_elbo" if model.has_latent else "val_nll", callbacks)
         report.log_projector(run, splits["valid"], means=codec.mean_latents, title=f"{run.name}: codes of names")
-        report.evaluate_and_save(run, splits["test"], evaluate=scores.evaluate)
+        report.evaluate_and_save(NamesCodec(run), splits["test"], evaluate=scores.evaluate)
 
 
 if __name__ == "__main__":

@@ -15,10 +15,10 @@ Try:
     python homotopy.py "one sentence." "another one."           interpolate between two sentences
 
 Departures from the paper (details in docs/sentences.md):
-    1. Normalized posterior means (BN-VAE, Zhu et al. 2020) prevent posterior collapse, with a short ramp of the KL
-       weight. The paper's way: `--posterior-norm 0 --kl-schedule logistic --annealing-pivot 10000 -d 0.3`.
+    1. The weight of the KL term adapts until the KL is that of `--rate` (Rezende and Viola 2018), which also prevents
+       posterior collapse. The paper's way: `--kl-schedule logistic --annealing-pivot 10000 -d 0.3`.
     2. Encoder, decoder and softmax share one word embedding (`--untied` keeps the softmax apart).
-    3. Adam with a learning rate that decays to 0. The decoder gets z at every word as well as in its initial state.
+    3. Adam with a learning rate that decays to 0. The decoder gets z in its inputs and output as well as in its state.
     4. The end token is counted in every likelihood; the paper does not count it.
     5. Generated sentences never contain `<unk>`, `<pad>` or `<start>`.
 """
@@ -48,7 +48,11 @@ from keras import layers, ops
 from util import add_data_options, add_sampling_options, batches, extra_layers, load
 
 SCRIPT = "sentences"
-ADVICE = "--posterior-norm 0.6, or --free-bits 8 --pretrain-epochs 3, or --beta 0.4, or -d 0.4"  # against collapse
+RATE = 24.0  # default of --rate
+ADVICE = "--rate 24, or --posterior-norm 0.6, or --free-bits 8 --pretrain-epochs 3, or -d 0.4"  # against collapse
+# Options for a weight of the KL term by schedule, or for the KL that follows from it: without a rate.
+SCHEDULED = ("beta", "kl_schedule", "annealing_epochs", "annealing_pivot", "posterior_norm", "free_bits")
+SCHEDULED += ("pretrain_epochs", "aggressive_encoder")
 
 
 class Encoder(layers.Layer):
@@ -107,7 +111,7 @@ class Decoder(layers.Layer):
         vocab_size: number of words.
         units, num_layers, rnn_type: of the recurrent layers.
         latent_dim: dimensions of z; 0 for a language model without z.
-        latent_input: where z enters: "state", "inputs" or "both".
+        latent_input: where z enters: "state", "inputs", "both" of these, or "all": the output, too.
         tied: whether embedding and softmax share their weights.
         word_dropout: share of the input words to hide; 1 also hides them outside training.
         dropout: rate on inputs and outputs.
@@ -115,21 +119,22 @@ class Decoder(layers.Layer):
     """
 
     def __init__(
-        self, embedding, vocab_size, units, num_layers=1, rnn_type="lstm", latent_dim=0, latent_input="both",
+        self, embedding, vocab_size, units, num_layers=1, rnn_type="lstm", latent_dim=0, latent_input="all",
         tied=True, word_dropout=0.0, dropout=0.0, seed=1,
     ):  # fmt: skip
         super().__init__()
         self.embedding, self.vocab_size, self.tied, self.word_dropout = embedding, vocab_size, tied, word_dropout
-        self.joined = latent_dim if latent_input in ("inputs", "both") else 0
+        self.joined = latent_dim if latent_input != "state" else 0
         self.recurrences = [RNNS[rnn_type](units, return_sequences=True) for _ in range(num_layers)]
         self.units, self.states_per_layer = units, states_per_layer(rnn_type)
         self.num_states = self.states_per_layer * num_layers
-        from_z = latent_dim and latent_input in ("state", "both")
+        from_z = latent_dim and latent_input != "inputs"
         self.z_to_state = layers.Dense(self.num_states * units) if from_z else None
         self.dropouts = [layers.Dropout(dropout) for _ in range(1 + num_layers)]
         self.seed = keras.random.SeedGenerator(seed)
         self.width = embedding.output_dim if tied else units
         self.project = layers.Dense(self.width) if self.width != units else None
+        self.z_to_output = layers.Dense(self.width, use_bias=False) if latent_dim and latent_input == "all" else None
 
     def build(self, *shapes):
         self.bias = self.add_weight(shape=(self.vocab_size,), initializer="zeros", name="bias")
@@ -151,6 +156,15 @@ class Decoder(layers.Layer):
         if len(x.shape) == 3:
             z = ops.broadcast_to(z[:, None], (*ops.shape(x)[:2], self.joined))
         return ops.concatenate([x, ops.cast(z, x.dtype)], axis=-1)
+
+    def to_output(self, x, z):
+        """Turns recurrent outputs x (batch, [time,] units) into the inputs of the softmax, (batch, [time,] width)."""
+        x = self.project(x) if self.project else x
+        if not self.z_to_output:
+            return x
+        # This term makes some words of the whole sentence likelier than others, wherever they stand.
+        shift = ops.cast(self.z_to_output(z), x.dtype)
+        return x + (shift[:, None] if len(x.shape) == 3 else shift)
 
     def last_output(self, x, mask):
         """Reads a sentence with the decoder's recurrent layers and z = 0; returns the last output, (batch, units)."""
@@ -178,7 +192,7 @@ class Decoder(layers.Layer):
         for i, recurrence in enumerate(self.recurrences):
             x = recurrence(x, initial_state=state[i * size : (i + 1) * size])
             x = self.dropouts[1 + i](x, training=training)
-        x = self.project(x) if self.project else x
+        x = self.to_output(x, z)
         kernel = self.embedding.embeddings if self.tied else self.kernel
         flat = ops.reshape(x, (-1, self.width)), ops.reshape(ids, (-1,))
         nll = softmax_nll(flat[0], kernel, self.bias, flat[1], mask=flat[1] != PAD, transposed=self.tied)
@@ -195,7 +209,7 @@ class Decoder(layers.Layer):
         for i, recurrence in enumerate(self.recurrences):
             x, states = recurrence.step(x, state[i * size : (i + 1) * size])
             after += states
-        x = self.project(x) if self.project else x
+        x = self.to_output(x, z)
         kernel = ops.transpose(self.embedding.embeddings) if self.tied else self.kernel
         logits = ops.matmul(x, ops.cast(kernel, x.dtype))
         after = [ops.cast(new, old.dtype) for new, old in zip(after, state, strict=True)]
@@ -213,17 +227,21 @@ class SentenceVAE(keras.Model):
         free_bits: nats of KL per sentence that cost nothing.
         mmd_weight: weight of the MMD between codes and prior, 0 for none.
         aggressive: whether the encoder trains ahead of the decoder, see `collapse.AggressiveSchedule`.
+        rate: nats of KL per sentence to aim for; the weight of the KL term then adapts, see `latent.RateControl`.
+            0 keeps to `kl_weight`.
         seed: int, for sampling z.
     """
 
     def __init__(
-        self, encoder, decoder, latent_dim, kl_weight, free_bits=0.0, mmd_weight=0.0, aggressive=False, seed=1
-    ):
+        self, encoder, decoder, latent_dim, kl_weight, free_bits=0.0, mmd_weight=0.0, aggressive=False, rate=0.0,
+        seed=1,
+    ):  # fmt: skip
         super().__init__()
         self.embedding, self.decoder, self.encoder = decoder.embedding, decoder, encoder
         self.kl_weight, self.free_bits, self.mmd_weight = kl_weight, free_bits, mmd_weight
         self.seed = keras.random.SeedGenerator(seed)
         self.aggressive = collapse.AggressiveSchedule() if aggressive and encoder else None
+        self.control = latent.RateControl(rate) if rate and encoder else None
         names = ["nll"]
         if encoder:
             names += ["kl", "neg_elbo"] + (["mmd"] if mmd_weight else [])
@@ -238,7 +256,9 @@ class SentenceVAE(keras.Model):
         return [*self.means.values(), self.perplexity, *([self.active_units] if self.encoder else [])]
 
     def kl_weight_now(self):
-        return float(self.kl_weight(int(self.steps_done))) if self.encoder else None
+        if not self.encoder:
+            return None
+        return float(self.control.weight() if self.control else self.kl_weight(int(self.steps_done)))
 
     def call(self, ids, training=False):
         if not self.encoder:
@@ -260,7 +280,8 @@ class SentenceVAE(keras.Model):
         self.perplexity.update_state(nll + kl, x != PAD)
         self.active_units.update_state(y_pred["z_mean"])
         bounded_kl = latent.free_bits(each, self.free_bits) if self.free_bits else ops.mean(kl)
-        loss = ops.mean(nll) + self.kl_weight(self.steps_done) * bounded_kl
+        weight = self.control.weight() if self.control else self.kl_weight(self.steps_done)
+        loss = ops.mean(nll) + weight * bounded_kl
         if self.mmd_weight:
             prior = keras.random.normal(ops.shape(y_pred["z"]), seed=self.seed)
             mmd = latent.mmd(y_pred["z"], prior)
@@ -268,6 +289,8 @@ class SentenceVAE(keras.Model):
             loss = loss + self.mmd_weight * mmd
         if training:
             self.steps_done.assign(self.steps_done + 1)
+            if self.control:
+                self.control.update(ops.mean(kl))
             if self.aggressive:
                 self.aggressive.update(loss)
         return loss
@@ -312,7 +335,7 @@ def build(options, vocabulary, steps_per_epoch=1):
         encoder = Encoder(options["encoder_units"], **settings)
     model = SentenceVAE(
         encoder, decoder, options["latent_dim"], kl_schedule(options, steps_per_epoch), options["free_bits"],
-        options["mmd"], options["aggressive_encoder"], options["seed"] + 1,
+        options["mmd"], options["aggressive_encoder"], options["rate"] or 0.0, options["seed"] + 1,
     )  # fmt: skip
     build_by_calling(model, np.full((2, 3), UNK, "int32"))
     return model
@@ -348,9 +371,40 @@ def compile_for(model, args, steps):
 # Command line ---------------------------------------------------------------------------------------------------------
 
 
+def add_objective(parser, latents):
+    """Adds the group "objective"; `latents` is the requirement of options that need z."""
+    weight, share = bounded(float, 0), bounded(float, 0, 1)
+    add = parser.group("objective")
+    about = f"KL per sentence to aim for: the weight of the KL term adapts to it (default: {RATE:g});"
+    about += " 0, or an option below that sets weight or KL otherwise, turns this off"
+    add("--rate", type=weight, metavar="NATS", help=about, requires=latents)
+    about = "share of the decoder's input words that are hidden; 1: inputless"
+    add("-d", "--word-dropout", type=share, default=0.0, help=about)
+    add("--keep_prob", type=bounded(float, 0, 1), default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    add("--dropout", type=bounded(float, 0, 0.99), default=0.5, help="dropout of the decoder's inputs and outputs")
+    add("--beta", type=weight, default=1.0, help="final weight of the KL term; 1 gives the bound", requires=latents)
+    about = "how the weight of the KL term rises"
+    choices = ("none", "linear", "logistic", "cyclical")
+    add("--kl-schedule", choices=choices, default="linear", help=about, requires=latents)
+    rises = "--kl-schedule", lambda args: args.kl_schedule != "none"
+    about = "epochs until the weight of the KL term reaches --beta"
+    add("--annealing-epochs", type=weight, default=2.0, help=about, requires=rises)
+    about = "step at which the logistic schedule reaches half of --beta"
+    add("--annealing-pivot", type=bounded(int, 1), help=about, older=["--annealing_pivot"])
+    about = "standard deviation of z_mean over the data; 0: free"
+    add("--posterior-norm", type=weight, default=0.0, metavar="GAMMA", help=about, requires=latents)
+    about = "KL per sentence that costs nothing"
+    add("--free-bits", type=weight, default=0.0, metavar="NATS", help=about, requires=latents)
+    about = "weight of the MMD between codes and prior"
+    add("--mmd", type=weight, default=0.0, metavar="WEIGHT", help=about, requires=latents)
+    about = "pre-train this many epochs as an autoencoder, then reset the decoder"
+    add("--pretrain-epochs", type=bounded(int, 0), default=0, help=about, requires=latents)
+    about = "update the encoder many times per decoder update while mutual information grows"
+    add("--aggressive-encoder", action="store_true", help=about, older=["--aggressive"], requires=latents)
+
+
 def parse_args(argv=None):
-    size, weight, share = bounded(int, 1), bounded(float, 0), bounded(float, 0, 1)
-    parser = Parser(SCRIPT, __doc__)
+    size, parser = bounded(int, 1), Parser(SCRIPT, __doc__)
     add_data_options(parser, task="pydocs", max_length=100, top_words=10_000)
     add = parser.group("model")
     older = ["--embedding_size", "--embedding-size"]
@@ -366,36 +420,14 @@ def parse_args(argv=None):
     add("--unidirectional", action="store_true", help="the encoder reads forward only", older=["--one-way"])
     add("--share-rnn", action="store_true", help="encoder and decoder share recurrent layers, which read forward")
     add("--softplus", action="store_true", help="output a standard deviation, softplus(x - 3), not a log variance")
-    about, latents = "where the decoder receives z", ("z; leave out --no-latent", lambda args: not args.no_latent)
-    choices = ("state", "inputs", "both")
-    add("--latent-input", choices=choices, default="both", help=about, older=["--z-to"], requires=latents)
+    about = "where the decoder receives z; all: in its state, inputs and output"
+    latents = ("z; leave out --no-latent", lambda args: not args.no_latent)
+    choices = ("state", "inputs", "both", "all")
+    add("--latent-input", choices=choices, default="all", help=about, older=["--z-to"], requires=latents)
     add("--untied", action="store_true", help="separate weights for word embedding and softmax")
     add("--embeddings", metavar="FILE", help="start from word vectors: text (word v1 v2 ...) or .npy in id order")
     add("--no-latent", action="store_true", help="no encoder and no z: the decoder alone, a language model")
-    add = parser.group("objective")
-    about = "share of the decoder's input words that are hidden; 1: inputless"
-    add("-d", "--word-dropout", type=share, default=0.0, help=about)
-    add("--keep_prob", type=bounded(float, 0, 1), default=argparse.SUPPRESS, help=argparse.SUPPRESS)
-    add("--dropout", type=bounded(float, 0, 0.99), default=0.5, help="dropout of the decoder's inputs and outputs")
-    add("--beta", type=weight, default=1.0, help="final weight of the KL term; 1 gives the bound", requires=latents)
-    about = "how the weight of the KL term rises"
-    choices = ("none", "linear", "logistic", "cyclical")
-    add("--kl-schedule", choices=choices, default="linear", help=about, requires=latents)
-    rises = "--kl-schedule", lambda args: args.kl_schedule != "none"
-    about = "epochs until the weight of the KL term reaches --beta"
-    add("--annealing-epochs", type=weight, default=2.0, help=about, requires=rises)
-    about = "step at which the logistic schedule reaches half of --beta"
-    add("--annealing-pivot", type=size, help=about, older=["--annealing_pivot"])
-    about = "standard deviation of z_mean over the data; 0: free"
-    add("--posterior-norm", type=weight, default=0.6, metavar="GAMMA", help=about, requires=latents)
-    about = "KL per sentence that costs nothing"
-    add("--free-bits", type=weight, default=0.0, metavar="NATS", help=about, requires=latents)
-    about = "weight of the MMD between codes and prior"
-    add("--mmd", type=weight, default=0.0, metavar="WEIGHT", help=about, requires=latents)
-    about = "pre-train this many epochs as an autoencoder, then reset the decoder"
-    add("--pretrain-epochs", type=bounded(int, 0), default=0, help=about, requires=latents)
-    about = "update the encoder many times per decoder update while mutual information grows"
-    add("--aggressive-encoder", action="store_true", help=about, older=["--aggressive"], requires=latents)
+    add_objective(parser, latents)
     add_training_options(parser, epochs=20, batch_size=64, learning_rate=4e-3)
     add_sampling_options(parser, temperature=0.5, num_samples=5, gen_length=60)
     add_run_options(parser)
@@ -427,6 +459,11 @@ def settle(parser, args):
         args.kl_schedule = "logistic"
         args.given.add("kl_schedule")
     args.unidirectional = args.unidirectional or args.share_rnn
+    scheduled = [parser.flags[dest] for dest in SCHEDULED if dest in args.given]
+    if args.rate and scheduled:
+        parser.error(f"--rate adapts the weight of the KL term to a KL; leave it out, or {scheduled[0]}")
+    if args.rate is None:
+        args.rate = 0.0 if scheduled or args.no_latent else RATE
     return args
 
 
@@ -442,7 +479,7 @@ def use(run, args):
             note(f"The text of {run.name} cannot be made again here, so there is no corpus.")
         report.interact(codec, corpus)
     else:
-        report.evaluate_and_save(run, load(run, args)[2]["test"], args.iw_samples)
+        report.evaluate_and_save(codec, load(run, args)[2]["test"], args.iw_samples)
 
 
 def main(args):
@@ -464,7 +501,7 @@ def main(args):
         callbacks.append(report.EpochReport(run, Codec(run), splits["valid"], args.output_every, epochs, ADVICE))
         monitor = "val_neg_elbo" if model.has_latent else "val_nll"
         fit_run(run, train, valid, args, monitor, callbacks, more_epochs=args.pretrain_epochs)
-        report.evaluate_and_save(run, splits["test"])
+        report.evaluate_and_save(Codec(run), splits["test"])
         report.log_projector(run, splits["valid"])
         if args.interactive:
             report.interact(Codec(run), corpus)

@@ -706,7 +706,7 @@ def use(run, args):
     else:
         corpus, _, splits = read(run, args)
         likelihood = evaluation.load_likelihood_generator(run, build)
-        evaluation.evaluate(run, corpus, splits["train"], args, args.eval_samples, likelihood)
+        evaluation.evaluate(run, corpus, splits, args, args.eval_samples, likelihood)
 
 
 def read(run, args):
@@ -741,7 +741,7 @@ def main(args):
         monitor = "val_nll" if args.mode == "mle" else "val_reverse_lm_score"
         fit_run(run, train, valid, args, monitor, [evaluation.EpochReport(run, judge, args.epochs)])
         likelihood = evaluation.load_likelihood_generator(run, build)
-        evaluation.evaluate(run, corpus, splits["train"], args, 2000, likelihood)
+        evaluation.evaluate(run, corpus, splits, args, 2000, likelihood)
 
 
 if __name__ == "__main__":

@@ -507,7 +507,7 @@ def evaluate(run, args, kind, splits, iw_samples):
     settings = {"check": kind.check, "noise_level": args.noise_level, "quick": run.dry_run}
     score = functools.partial(scores.evaluate, vocabulary=run.vocabulary, **settings)
     more = functools.partial(kind.scores, run, splits)
-    return report.evaluate_and_save(run, splits["test"], iw_samples, score, more)
+    return report.evaluate_and_save(TransformerCodec(run), splits["test"], iw_samples, score, more)
 
 
 def main(args):

@@ -27,7 +27,9 @@ import argparse
 import time
 
 from scriptorium.command_line import Parser, bounded, command
+from scriptorium.data import scenes
 from scriptorium.data.batches import Streams, encode_texts
+from scriptorium.data.scenes import scores as scenes_scores
 from scriptorium.data.textfiles import lines_of
 from scriptorium.data.vectors import start_from_vectors
 from scriptorium.data.vocabulary import EOS, PAD, START, UNK
@@ -243,6 +245,10 @@ def evaluate(run, test, args):
     if stream and args.cache:
         nats = language_model.score_with_cache(model, ids, args.cache, args.cache_share, args.cache_sharpness)
         scores["perplexity_with_cache"] = float(np.exp(nats))
+    if scenes.are_text_of(run.options):
+        sentences = [run.vocabulary.decode(test[i]) for i in range(len(test))]
+        samples = open_language_model(run).sample(20 if run.dry_run else 1000, temperature=1.0)
+        scores |= scenes_scores.of_language_model(sentences, scores["nll"], samples)
     scores |= {"texts": len(test), "tokens": len(ids)}
     return run.save_scores(f"test split of {run.name}", scores, time.monotonic() - started)
 

@@ -38,7 +38,7 @@ def made(*argv, steps_per_epoch=1):
 
 @pytest.fixture(scope="module")
 def vae():
-    return made()
+    return made("--posterior-norm", "0.6")
 
 
 def by_steps(model, ids, z):
@@ -57,6 +57,7 @@ def by_steps(model, ids, z):
     [
         (),
         ("-R", "gru", "--latent-input", "state"),
+        ("--latent-input", "both", "-E", "12"),
         ("--untied", "--num-layers", "2", "--latent-input", "inputs"),
         ("--share-rnn",),
         ("-d", "1"),
@@ -135,6 +136,7 @@ def test_without_kl_the_bound_is_a_language_models_nll():
             weight.assign(np.zeros(weight.shape))
     # A decoder that does not look at z is a language model.
     model.decoder.z_to_state.kernel.assign(np.zeros(model.decoder.z_to_state.kernel.shape))
+    model.decoder.z_to_output.kernel.assign(np.zeros(model.decoder.z_to_output.kernel.shape))
     kernel = model.decoder.recurrences[0].cell.kernel
     kernel.assign(np.concatenate([kernel.numpy()[:8], np.zeros((4, kernel.shape[1]))]))
     scores = inference.evaluate(model, sequences, 12, 7)
@@ -144,6 +146,30 @@ def test_without_kl_the_bound_is_a_language_models_nll():
         assert scores[name] == pytest.approx(nll, rel=1e-5)
     assert scores["mutual_information"] == pytest.approx(0, abs=1e-6)
     assert scores["active_units"] == 0
+
+
+def test_training_adapts_the_weight_of_the_kl():
+    model, _, sequences = made("--rate", "4", "--dropout", "0")
+    model.compile(keras.optimizers.Adam(0.01), jit_compile=False)
+    weight, ids = model.kl_weight_now(), sequences.padded(np.arange(len(sequences)))
+    assert weight == pytest.approx(0.1)
+    for _ in range(3):
+        kl = model.train_on_batch(ids, return_dict=True)["kl"]
+        model.reset_metrics()
+        weight *= np.exp(0.02 * np.clip(kl / 4 - 1, -1, 1))
+        assert model.kl_weight_now() == pytest.approx(weight, rel=1e-5)
+
+
+def test_a_rate_or_a_weight_by_schedule(capsys):
+    assert sentences.parse_args([]).rate == sentences.RATE
+    for argv in (["--beta", "0.3"], ["--posterior-norm", "0.6"], ["--pretrain-epochs", "1"], ["--no-latent"]):
+        assert sentences.parse_args(argv).rate == 0
+        assert sentences.build(options_of(*argv), Vocabulary.build(TEXTS, "space")).control is None
+    with pytest.raises(SystemExit):
+        sentences.parse_args(["--rate", "12", "--free-bits", "8"])
+    assert "--rate" in capsys.readouterr().err
+    # A run from before there were rates.
+    assert sentences.build(options_of() | {"rate": None}, Vocabulary.build(TEXTS, "space")).control is None
 
 
 def test_word_dropout_hides_whole_words_and_nothing_else():
@@ -206,7 +232,8 @@ def test_a_collapsed_posterior_is_warned_of_once(vae):
     said = []
     console = SimpleNamespace(say=said.append)
     model, vocabulary, sequences = vae
-    run = SimpleNamespace(options=options_of(), seed=1, vocabulary=vocabulary, console=console, model=model)
+    options = options_of("--posterior-norm", "0.6")
+    run = SimpleNamespace(options=options, seed=1, vocabulary=vocabulary, console=console, model=model)
     callback = report.EpochReport(run, Codec(run), sequences, every=0, last=9, advice=sentences.ADVICE)
     callback.set_model(model)
     model.steps_done.assign(0)
@@ -217,6 +244,14 @@ def test_a_collapsed_posterior_is_warned_of_once(vae):
     callback.on_epoch_end(2, {"val_kl": 0.05})
     callback.on_epoch_end(3, {"val_kl": 0.05})
     assert len(said) == 1 and "--posterior-norm" in said[0] and "--free-bits" in said[0]
+    # With a rate, the weight must have fallen as far as it goes.
+    model, run.options, callback.warned = made("--rate", "2")[0], options_of("--rate", "2"), False
+    callback.set_model(model)
+    callback.on_epoch_end(0, {"val_kl": 0.01})
+    assert len(said) == 1
+    model.control.log_weight.assign(-8.0)
+    callback.on_epoch_end(1, {"val_kl": 0.01})
+    assert len(said) == 2
 
 
 def test_one_text_and_one_word(vae):

@@ -7,7 +7,10 @@ import csv
 import io
 import time
 
+from scriptorium.data import scenes
+from scriptorium.data.scenes import scores as scenes_scores
 from scriptorium.data.vocabulary import strip_special
+from scriptorium.nn.compiled import Compiled
 from scriptorium.pictures import figure_of
 from scriptorium.scores.samples import Bleu, Judge
 from scriptorium.text_gan.samples import as_text, settings_of, temperature_of, write
@@ -122,13 +125,25 @@ def picture(title, curves, point):
     return figure
 
 
-def evaluate(run, corpus, train, args, n, likelihood=None):
+def scores_on_scenes(run, test, lines):
+    """Returns the scores of a run on the scenes, see `scenes.scores`; the excess is that of -log p given the noise."""
+    model = run.model
+    nll = Compiled(lambda ids: model.nll_of(ids, model.sampling_generator), model)
+    test = test.first(40) if run.dry_run else test
+    parts = [
+        nll.predict_on_batch(test.padded(rows)) for rows in np.array_split(np.arange(len(test)), -(-len(test) // 128))
+    ]
+    sentences = [run.vocabulary.decode(test[i]) for i in range(len(test))]
+    return scenes_scores.of_language_model(sentences, float(np.concatenate(parts).mean()), lines)
+
+
+def evaluate(run, corpus, splits, args, n, likelihood=None):
     """Scores n sentences of a run against the test split; prints and writes eval.json, curve.csv and curve.png.
 
     Args:
         run: opened `Run` with its model.
         corpus: `corpora.Corpus`.
-        train: the `Sequences` of the training split.
+        splits: dict of split -> `Sequences`.
         args: options, including those for sampling.
         n: number of sentences, also at each temperature of the curve.
         likelihood: the same generator trained by likelihood only, to compare with, or None.
@@ -136,10 +151,13 @@ def evaluate(run, corpus, train, args, n, likelihood=None):
     Returns:
         dict of scores.
     """
-    started, judge = time.monotonic(), make_judge(run, corpus, train, "test")
+    started, judge = time.monotonic(), make_judge(run, corpus, splits["train"], "test")
     settings = settings_of(args)
     samples = write(run, n, seed=run.seed, **settings)
-    scores = judge.scores(samples, *as_text(run, samples)) | style_effect(run, max(2, n // 50))
+    tokens, lines = as_text(run, samples)
+    scores = judge.scores(samples, tokens, lines) | style_effect(run, max(2, n // 50))
+    if scenes.are_text_of(run.options):
+        scores |= scores_on_scenes(run, splits["test"], lines)
     # A language model counted on more samples scores better, so point and curve use equally many.
     point, curves = (scores["lm_score"], scores["reverse_lm_score"]), {}
     if run.options["feedback"] != "argmax" or run.options["mode"] == "mle":

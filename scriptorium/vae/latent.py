@@ -67,6 +67,33 @@ def free_bits(kl, nats):
     return ops.sum(ops.maximum(ops.mean(kl, axis=0), nats / kl.shape[-1]))
 
 
+class RateControl(layers.Layer):
+    """The weight of the KL term that keeps the mean KL at a rate: a Lagrange multiplier (Rezende and Viola 2018).
+
+    As long as the KL is below the rate, the weight falls, and the encoder says more; above it, the weight rises.
+
+    Args:
+        nats: the rate, mean KL per sequence.
+        initial_weight: weight at the first step.
+        speed: largest change of the weight's logarithm in a step.
+    """
+
+    def __init__(self, nats, initial_weight=0.1, speed=0.02, **kwargs):
+        super().__init__(dtype="float32", **kwargs)
+        self.nats, self.speed = nats, speed
+        start = keras.initializers.Constant(math.log(initial_weight))
+        self.log_weight = self.add_weight(shape=(), initializer=start, trainable=False, name="log_weight")
+
+    def weight(self):
+        """Returns the present weight, a scalar tensor."""
+        return ops.exp(self.log_weight)
+
+    def update(self, kl):
+        """Adapts the weight to the mean KL of a batch in nats, a scalar tensor."""
+        change = self.speed * ops.clip(ops.cast(kl, "float32") / self.nats - 1.0, -1.0, 1.0)
+        self.log_weight.assign(ops.clip(self.log_weight + change, math.log(1e-4), math.log(100.0)))
+
+
 class PosteriorNorm(layers.Layer):
     """Batch normalization of posterior means with a fixed scale: BN-VAE (Zhu et al. 2020).
 

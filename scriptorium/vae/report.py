@@ -6,10 +6,11 @@ import sys
 import time
 
 from scriptorium import UserError, pictures
+from scriptorium.data import scenes
 from scriptorium.decoding.sampling import sampling_settings
 from scriptorium.streams import note, note_unknown
 from scriptorium.training.fit import is_reporting_epoch
-from scriptorium.vae import inference, latent
+from scriptorium.vae import inference, latent, truth
 
 import keras
 import numpy as np
@@ -74,9 +75,10 @@ class EpochReport(keras.callbacks.Callback):
         self.run.bars("kl_per_dimension", kl.reshape(len(kl), -1).mean(axis=0), epoch)
 
     def warn_of_collapse(self, logs):
-        """Warns once if the decoder ignores its code although the KL term has reached half of its weight."""
-        ramped = self.model.kl_weight_now() >= 0.5 * self.run.options["beta"]
-        if not self.warned and ramped and logs.get("val_kl", 1.0) < 0.1:
+        """Warns once if the decoder ignores its code although the KL term has its weight, or none to speak of."""
+        weight, options = self.model.kl_weight_now(), self.run.options
+        settled = weight < 0.001 if options.get("rate") else weight >= 0.5 * options["beta"]
+        if not self.warned and settled and logs.get("val_kl", 1.0) < 0.1:
             self.warned = True
             self.run.console.say(
                 "warning: the posterior has collapsed onto the prior (kl below 0.1 nats): the decoder ignores z."
@@ -84,11 +86,11 @@ class EpochReport(keras.callbacks.Callback):
             )
 
 
-def evaluate_and_save(run, test, iw_samples=0, evaluate=inference.evaluate, also=dict):
+def evaluate_and_save(codec, test, iw_samples=0, evaluate=inference.evaluate, also=dict):
     """Scores a run on its test split, prints the scores and writes them to eval.json.
 
     Args:
-        run: opened `Run` with its model.
+        codec: `Codec` of the run.
         test: `Sequences`.
         iw_samples: K of iw_nll; 0 leaves it out.
         evaluate: function that scores a model, called as `inference.evaluate` is.
@@ -97,7 +99,7 @@ def evaluate_and_save(run, test, iw_samples=0, evaluate=inference.evaluate, also
     Returns:
         dict of scores, see `inference.evaluate`.
     """
-    started = time.monotonic()
+    started, run = time.monotonic(), codec.run
     if run.dry_run:
         test = test.first(2 * run.options["batch_size"])
     length = run.options["gen_length"]
@@ -105,6 +107,10 @@ def evaluate_and_save(run, test, iw_samples=0, evaluate=inference.evaluate, also
         run.model, test, length, iw_samples, run.seed, lambda done: run.console.live(f"  iw_nll: {done:.0%}")
     )
     scores |= also()
+    if scenes.are_text_of(run.options):
+        sentences = [run.vocabulary.decode(test[i]) for i in range(len(test))]
+        bound = scores.get("iw_nll", scores.get("neg_elbo", scores["nll"]))
+        scores |= truth.scores(codec, sentences, bound, run.dry_run)
     scores |= {"texts": len(test), "tokens": int(test.lengths.sum())}
     return run.save_scores(f"test split of {run.name} (nats per text)", scores, time.monotonic() - started)
 

@@ -7,6 +7,7 @@ import math
 from scriptorium.data import running_text, scenes
 from scriptorium.data.corpora import load
 from scriptorium.data.scenes import english
+from scriptorium.data.scenes import scores as scenes_scores
 from scriptorium.data.scenes.grammar import Grammar, Random, read_rules, read_words
 
 import pytest
@@ -49,6 +50,21 @@ def test_factors(small):
     found = scenes.grammar().factors("the old man is eating an apple in the kitchen.")
     wanted = {"who": "man", "verb": "eat", "object": "apple", "place": "kitchen", "tense": "progressive"}
     assert found == wanted
+
+
+def test_scores_of_a_perfect_model_and_of_a_careless_one():
+    grammar, random = scenes.grammar(), Random(7)
+    sentences = [grammar.sample(random) for _ in range(50)]
+    nll = -sum(map(grammar.log_prob, sentences)) / 50
+    assert scenes_scores.excess_nll(sentences, nll) == pytest.approx(0)
+    assert scenes_scores.excess_nll(sentences, nll + 1.5) == pytest.approx(1.5)
+    assert scenes_scores.grammatical([*sentences, "the old man eat an apple.", ""]) == pytest.approx(50 / 52)
+    assert set(scenes_scores.kept(sentences, sentences).values()) == {1.0}
+    # The first keeps tense and verb of (who, tense, verb, object); the second says something else; the third nothing.
+    again = ["she watered the flowers.", "mary is happy.", "x"]
+    kept = scenes_scores.kept(["irene watered a rose.", "ben is tired.", "he slept."], again)
+    assert kept["kept"] == pytest.approx((2 + 1 + 0) / (4 + 2 + 3))
+    assert kept["kept_tense"] == pytest.approx(2 / 3) and kept["kept_object"] == kept["kept_who"] == 0
 
 
 def test_random_numbers_are_those_of_the_paper():

@@ -30,6 +30,19 @@ def test_free_bits_stop_the_gradient_below_the_share():
     assert float(latent.free_bits(kl, 0.2)) == pytest.approx(0.2 + 2.0)
 
 
+def test_the_weight_of_the_kl_follows_the_rate():
+    control = latent.RateControl(10.0, initial_weight=0.5, speed=0.02)
+    for kl, change in ((10.0, 0.0), (5.0, -0.01), (0.0, -0.02), (15.0, 0.01), (1e6, 0.02)):
+        before = float(control.weight())
+        control.update(kl)
+        assert np.log(float(control.weight()) / before) == pytest.approx(change, abs=1e-6)
+    # If the KL is 5 / weight, it reaches the rate at a weight of 0.5.
+    control = latent.RateControl(10.0, initial_weight=0.1)
+    for _ in range(500):
+        control.update(5 / float(control.weight()))
+    assert float(control.weight()) == pytest.approx(0.5, rel=0.01)
+
+
 def test_posterior_norm_has_a_floor_of_kl():
     norm = latent.PosteriorNorm(0.6)
     z_mean = np.random.default_rng(1).normal(3.0, 0.01, (512, 8)).astype("float32")

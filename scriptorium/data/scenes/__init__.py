@@ -11,6 +11,11 @@ from scriptorium.data.scenes.grammar import Grammar, Random, read_rules, read_wo
 SIZES = {"train": 100_000, "valid": 5_000, "test": 5_000}
 
 
+def are_text_of(options):
+    """Whether the text of a run with these options is the scenes."""
+    return options["task"] == "scenes" and options["data"] is None
+
+
 @functools.cache
 def grammar():
     """Returns the `Grammar` of the scenes, which draws sentences and knows their probabilities."""

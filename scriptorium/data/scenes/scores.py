@@ -1,0 +1,51 @@
+"""Scores that only a corpus of known probabilities allows; all are computed with the grammar of the scenes.
+
+excess_nll     nats per sentence above the best possible model: mean of log p_true - log p_model
+grammatical    share of sentences that the grammar can write
+kept_*         share of the sentences with a factor (who, verb, tense, ...) whose reconstruction has the same one
+"""
+
+import collections
+import math
+
+from scriptorium.data import scenes
+
+import numpy as np
+
+
+def excess_nll(sentences, nll):
+    """Returns the excess of a model whose mean -log p of these sentences is `nll`, in nats per sentence."""
+    grammar = scenes.grammar()
+    return float(nll + np.mean([grammar.log_prob(sentence) for sentence in sentences]))
+
+
+def grammatical(sentences):
+    """Returns the share of sentences that the grammar can write."""
+    grammar = scenes.grammar()
+    return float(np.mean([grammar.is_grammatical(sentence) for sentence in sentences]))
+
+
+def kept(sentences, again):
+    """Returns what reconstructions keep: dict of kept_FACTOR -> share, and kept, their mean over all factors.
+
+    Args:
+        sentences, again: two lists of n str, the sentences and their reconstructions.
+    """
+    grammar, found = scenes.grammar(), collections.defaultdict(list)
+    for sentence, other in zip(sentences, again, strict=True):
+        others = grammar.factors(other)
+        for name, value in grammar.factors(sentence).items():
+            found[name].append(others.get(name) == value)
+    shares = {f"kept_{name}": float(np.mean(found[name])) for name in sorted(found)}
+    return {"kept": float(np.mean([flag for flags in found.values() for flag in flags]))} | shares
+
+
+def of_language_model(sentences, nll, samples):
+    """Returns the scores of a model that has a likelihood: excess_nll and sample_grammatical.
+
+    Args:
+        sentences, nll: see `excess_nll`. There is no excess if the model reads some of their words as `<unk>`.
+        samples: list of str, drawn at temperature 1.
+    """
+    excess = excess_nll(sentences, nll)
+    return ({"excess_nll": excess} if math.isfinite(excess) else {}) | {"sample_grammatical": grammatical(samples)}

@@ -133,6 +133,16 @@ def test_both_ways_to_install_ask_for_the_same():
     assert project["dependencies"] == wanted and project["name"] == "scriptorium"
 
 
+def test_what_the_package_reads_is_installed_with_it():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]["package-data"]
+    installed = {
+        path for package, patterns in settings.items() for pattern in patterns
+        for path in ROOT.joinpath(*package.split(".")).glob(pattern)
+    }  # fmt: skip
+    read = {path for path in (ROOT / "scriptorium").rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
+    assert read == installed
+
+
 def test_pages_are_not_too_long():
     for path in (ROOT / "scriptorium" / "web" / "page").iterdir():
         assert path.read_text("utf-8").count("\n") <= SCRIPT_LINES, named(path)

@@ -73,12 +73,12 @@ class Encoder(layers.Layer):
     ):  # fmt: skip
         super().__init__()
         self.read, self.softplus = read, softplus
-        self.forward, self.backward = [], []
+        self.forward_layers, self.backward_layers = [], []
         for layer in range(0 if read else num_layers):
             arguments = {"units": units, "return_sequences": layer < num_layers - 1}
-            self.forward.append(RNNS[rnn_type](**arguments))
+            self.forward_layers.append(RNNS[rnn_type](**arguments))
             if bidirectional:
-                self.backward.append(RNNS[rnn_type](go_backwards=True, **arguments))
+                self.backward_layers.append(RNNS[rnn_type](go_backwards=True, **arguments))
         self.z_mean = layers.Dense(latent_dim, dtype="float32")
         self.z_spread = layers.Dense(latent_dim, dtype="float32")
         self.norm = latent.PosteriorNorm(posterior_norm) if posterior_norm else None
@@ -88,7 +88,7 @@ class Encoder(layers.Layer):
             h = self.read(x, mask)
         else:
             h = x
-            for forward, backward in itertools.zip_longest(self.forward, self.backward):
+            for forward, backward in itertools.zip_longest(self.forward_layers, self.backward_layers):
                 sides = [forward(h, mask=mask)]
                 if backward:
                     reversed_side = backward(h, mask=mask)

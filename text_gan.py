@@ -45,7 +45,7 @@ from scriptorium.data.vocabulary import PAD, START, UNK, read_vocabulary
 from scriptorium.decoding import sampling
 from scriptorium.nn import transformer
 from scriptorium.nn.compiled import JIT, build_by_calling, in_halves, limit_ops_to_one_core, xla_fused
-from scriptorium.nn.fast import Adam, Dropout
+from scriptorium.nn.fast import Adam, Dropout, LayerNormalization
 from scriptorium.text_gan import diffusion, evaluation, feedback, players, samples
 from scriptorium.text_gan.counts import init_from_counts, ppmi_vectors
 from scriptorium.text_gan.feedback import sentence_mask
@@ -313,7 +313,7 @@ class Critic(layers.Layer):
             for _ in range(blocks + output_blocks)
         ]
         self.blocks = [block for group in self.groups for block in group]  # names them in saved weights
-        self.norm, self.out = layers.LayerNormalization(epsilon=1e-5), layers.Dense(1, dtype="float32")
+        self.norm, self.out = LayerNormalization(epsilon=1e-5), layers.Dense(1, dtype="float32")
         self.depth_embedding = layers.Dense(2 * width) if with_depth else None
 
     def vectors(self):
@@ -364,12 +364,12 @@ class Critic(layers.Layer):
             mask: bool (batch, positions), False after the end.
             depth: of diffusion, float (batch,) between 0 and 1, or None.
         """
-        count = ops.shape(embedded)[0]
+        count, longest = ops.shape(embedded)[0], ops.max(ops.sum(ops.cast(mask, "int32"), axis=1))
+        # Positions after the longest sentence do not count. Only JAX, whose shapes are fixed, computes them.
         if keras.backend.backend() != "jax":
-            # Positions after the longest sentence need not be computed.
-            longest = ops.max(ops.sum(ops.cast(mask, "int32"), axis=1))
             embedded, mask = embedded[:, :longest], mask[:, :longest]
-        mask = mask if self.hide_after_end else ops.ones_like(mask)
+        if not self.hide_after_end:
+            mask = ops.broadcast_to(ops.arange(ops.shape(mask)[1])[None] < longest, ops.shape(mask))
         positions = ops.cast(self.position_kernel, embedded.dtype)[None, : ops.shape(embedded)[1]]
         positions = ops.broadcast_to(positions, ops.shape(embedded))
         x = ops.cast(ops.concatenate([embedded, positions], axis=-1), self.compute_dtype)

@@ -176,7 +176,8 @@ class CarriedState(layers.Layer):
 
     def read(self, training=False):
         """Returns the states, float32 (batch_size, width) each."""
-        states = [state.value for state in self.states]
+        # Copies, because torch writes the next states over these while the gradient still needs them.
+        states = [ops.copy(state.value) for state in self.states]
         if training and self.reset_probability:
             kept = keras.random.uniform((states[0].shape[0], 1), seed=self.seed) >= self.reset_probability
             states = [state * ops.cast(kept, state.dtype) for state in states]

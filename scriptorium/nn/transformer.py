@@ -6,7 +6,7 @@ True where a query may attend.
 
 import math
 
-from scriptorium.nn.fast import Dropout
+from scriptorium.nn.fast import Dropout, LayerNormalization
 
 import keras
 import numpy as np
@@ -109,7 +109,7 @@ class _Residual(layers.Layer):
         self.dropouts = [Dropout(dropout) for _ in range(2)]
 
     def norm(self):
-        return layers.RMSNormalization(epsilon=1e-6) if self.t5 else layers.LayerNormalization(epsilon=1e-5)
+        return layers.RMSNormalization(epsilon=1e-6) if self.t5 else LayerNormalization(epsilon=1e-5)
 
     def dense(self, units, **kwargs):
         return layers.Dense(units, use_bias=not self.t5, **kwargs)

@@ -32,7 +32,9 @@ def variables_of(model):
     variables, named, seen, queue = {}, set(), {id(model)}, collections.deque([("", model)])
     while queue:
         path, layer = queue.popleft()
-        attributes = sorted((name, value) for name, value in vars(layer).items() if not name.startswith("_"))
+        # On torch the attributes that are layers are in a dict of their own.
+        attributes = vars(layer) | vars(layer).get("_modules", {})
+        attributes = sorted((name, value) for name, value in attributes.items() if not name.startswith("_"))
         parts = [part for name, value in attributes for part in _parts(name, value)]
         layers = [(name, part) for name, part in parts if isinstance(part, keras.layers.Layer)]
         own_names = {id(part.state): name for name, part in parts if isinstance(part, keras.random.SeedGenerator)}

@@ -1,0 +1,94 @@
+"""What every backend must do: train as TensorFlow does, stop and go on as if nothing had happened, and be used.
+
+Run it once per backend, after `first_losses.py` has run on TensorFlow:
+
+    KERAS_BACKEND=jax FIRST_LOSSES=FOLDER python -m pytest -m backends
+"""
+
+import importlib
+import json
+import os
+from pathlib import Path
+from unittest import mock
+
+from scriptorium.training import callbacks, storage
+
+import numpy as np
+import pytest
+from backends.first_losses import SCRIPTS, losses, write_texts
+from helpers import run_here
+
+pytestmark = pytest.mark.backends
+SIZES = "-b 16 -o 0"
+STEPS = 16  # steps per epoch of 270 texts
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory):
+    return write_texts(tmp_path_factory.mktemp("texts"))
+
+
+@pytest.fixture(scope="module")
+def trained(texts, tmp_path_factory):
+    """Returns a function of a script's name: (folder of the runs, run of two epochs, the same run stopped once)."""
+    made = {}
+
+    def train(script):
+        if script not in made:
+            logdir, module = tmp_path_factory.mktemp(script), importlib.import_module(script)
+            argv = ["-D", texts, "-T", logdir, "-e", 2, *SIZES.split(), *SCRIPTS[script].split()]
+            run_here(module, *argv, "--name", "straight")
+            steps, on_batch_end = [], callbacks.Checkpoint.on_train_batch_end
+
+            def stop_in_the_middle(self, batch, logs=None):
+                on_batch_end(self, batch, logs)
+                steps.append(batch)
+                if len(steps) == STEPS + 5:
+                    raise KeyboardInterrupt
+
+            with mock.patch.object(callbacks.Checkpoint, "on_train_batch_end", stop_in_the_middle):
+                run_here(module, *argv, "--name", "stopped", status=130)
+            run_here(module, "--resume", "stopped", "-T", logdir)
+            made[script] = logdir, *(logdir / script / name for name in ("straight", "stopped"))
+        return made[script]
+
+    return train
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_stop_changes_nothing(script, trained):
+    _, straight, stopped = trained(script)
+    arrays = [storage.load_arrays(run / "last.safetensors")[1] for run in (straight, stopped)]
+    assert arrays[0].keys() == arrays[1].keys() and len(arrays[0]) > 10
+    for name, array in arrays[0].items():
+        np.testing.assert_array_equal(array, arrays[1][name], err_msg=name)
+    scores = [json.loads((run / "eval.json").read_text()) | {"seconds": 0} for run in (straight, stopped)]
+    assert scores[0] == scores[1]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_run_is_used(script, trained):
+    logdir, straight, _ = trained(script)
+    module = importlib.import_module(script)
+    before = (straight / "eval.json").read_text()
+    assert "test split" in run_here(module, "--eval", "straight", "-T", logdir).stdout
+    assert json.loads(before).keys() <= json.loads((straight / "eval.json").read_text()).keys()
+    written = run_here(module, "--sample", "straight", "-T", logdir, text="the red cat\n\n").stdout
+    assert written.strip()
+    if script in ("sentences", "names_vae", "transformer_vae"):
+        ends = "the red cat saw it up", "the old man hit us in"
+        walk = run_here(importlib.import_module("homotopy"), *ends, "--run", straight, "-T", logdir).stdout
+        assert walk.count("\n") >= 5
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.skipif("FIRST_LOSSES" not in os.environ, reason="the losses on TensorFlow are not known")
+def test_the_first_losses_are_those_of_tensorflow(script, tmp_path):
+    folder = Path(os.environ["FIRST_LOSSES"])
+    wanted = json.loads((folder / f"{script}-tensorflow.json").read_text())
+    found = losses(script, folder, tmp_path)
+    assert len(found) == len(wanted) == 20
+    for mine, theirs in zip(found, wanted, strict=True):
+        for name, value in theirs.items():
+            # The norms of gradients are sums of squares of small numbers.
+            assert mine[name] == pytest.approx(value, rel=2e-3 if name.endswith("norm") else 1e-4, abs=1e-4), name

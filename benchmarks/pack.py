@@ -24,7 +24,7 @@ FACTS = (
     *("format", "script", "options", "seed", "versions", "backend", "started", "corpus", "parameters", "device"),
     *("epochs_done", "minutes"),
 )
-MAX_BYTES = 5_000_000
+MAX_BYTES = 10_000_000
 
 
 def command_of(config):

@@ -19,4 +19,4 @@ make() {
 make sentences pydocs --top-words 5500 -e 20
 make names_vae names -e 20
 make transformer_vae pylines -L 144 -e 14
-make chars pydocs
+make chars pydocs --num-layers 2 --dropout 0.25 -e 16 -l 3e-3

@@ -418,7 +418,7 @@ class TransformerCodec(Codec):
             return super().near(text, normal)
         level = self.run.options["noise_level"] if noise_level is None else noise_level
         level, z_mean = np.full(len(normal), level / 2, "float32"), self.encode([text])[0]
-        z = with_noise(np.repeat(z_mean, len(normal), axis=0), level, normal)
+        z = with_noise(*map(ops.convert_to_tensor, (np.repeat(z_mean, len(normal), axis=0), level, normal)))
         return ops.convert_to_numpy(z), {"noise_level": level}
 
     def walk_settings(self, shares, drawn=False, noise_level=None):

@@ -126,6 +126,22 @@ def test_nothing_is_too_long(path):
             assert lines <= FUNCTION_LINES, f"{named(path)}: {node.name} has {lines} lines, more than {FUNCTION_LINES}"
 
 
+@pytest.mark.parametrize("path", [*SCRIPTS, *PACKAGE], ids=named)
+def test_no_layer_hides_what_torch_calls(path):
+    # On torch a layer is a torch.nn.Module, whose methods these are.
+    taken = {"forward", "train", "eval", "to", "type", "float", "half", "double", "parameters", "modules", "children"}
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ClassDef) and any(
+            ast.unparse(base).endswith(("Layer", "Model")) for base in node.bases
+        ):
+            stored = {part.attr for part in ast.walk(node) if isinstance(part, ast.Attribute) and _is_stored(part)}
+            assert not stored & taken, f"{named(path)}: {node.name} has an attribute {stored & taken}"
+
+
+def _is_stored(node):
+    return isinstance(node.ctx, ast.Store) and isinstance(node.value, ast.Name) and node.value.id == "self"
+
+
 def test_both_ways_to_install_ask_for_the_same():
     lines = (ROOT / "requirements.txt").read_text("utf-8").splitlines()
     wanted = [line for line in lines if line and not line.startswith("#")]

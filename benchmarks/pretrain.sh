@@ -16,7 +16,7 @@ make() {
   python "$script.py" --eval "pretrained/$script/$name"
 }
 
-make sentences pydocs --top-words 5500 -e 20
+make sentences pydocs -e 20
 make names_vae names -e 20
 make transformer_vae pylines -L 144 -e 14
 make chars pydocs --num-layers 2 --dropout 0.25 -e 16 -l 3e-3

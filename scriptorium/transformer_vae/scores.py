@@ -82,7 +82,7 @@ def walks(z, pairs, points=POINTS):
 
 def walk_noise(shares, level):
     """Returns the noise level at shares of a walk between two texts: 0 at the ends, `level` in the middle."""
-    return 2 * level * np.sqrt(shares * (1 - shares))
+    return 4 * level * shares * (1 - shares)
 
 
 def write(model, z, max_length, noise_level=0.0, beam=1):

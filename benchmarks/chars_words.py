@@ -21,11 +21,11 @@ def words(text):
     return re.findall(r"[^\W\d_]+", text.lower())
 
 
-def share_unknown(text, known):
-    """Returns the share of the words of a text that are not in the set `known`, and the unknown words."""
+def counted(what, text, known):
+    """Returns a row of the table for a text, and its words that are not in the set `known`."""
     found = words(text)
     unknown = [word for word in found if word not in known]
-    return len(unknown) / max(1, len(found)), unknown
+    return {"text": what, "words": len(found), "unknown": len(unknown) / max(1, len(found))}, unknown
 
 
 def main():
@@ -39,17 +39,17 @@ def main():
     model = trained.load(args.run, args.logdir, ("chars",))
     options = model.run.options
     text = running_text.read(options["task"], options["data"], limit=options["limit"], level=options["level"])
-    train, *others = (text.vocabulary.decode(ids) for ids in (text.train, text.valid, text.test))
-    known, rows = set(words(train)).union(*map(words, others)), []
+    train, valid, test = (text.vocabulary.decode(ids) for ids in (text.train, text.valid, text.test))
+    trained_on, rows = set(words(train)), []
+    known = trained_on.union(words(valid), words(test))
     for temperature in args.temperature:
         samples = model.sample(args.characters // SAMPLE, length=SAMPLE, temperature=temperature, seed=1)
         # The last word of a sample may be cut.
         written = "\n".join(sample[: sample.rfind(" ")] for sample in samples)
-        share, unknown = share_unknown(written, known)
+        row, unknown = counted(f"samples, temperature {temperature}", written, known)
         print(f"temperature {temperature}:", *unknown[:40])
-        rows.append({"text": f"samples, temperature {temperature}", "words": len(words(written)), "unknown": share})
-    share, _ = share_unknown(others[1], set(words(train)))
-    rows.append({"text": "test split, against the training text", "words": len(words(others[1])), "unknown": share})
+        rows.append(row)
+    rows.append(counted("test split, against the training text", test, trained_on)[0])
     title = f"Words that chars.py makes up: {model.run.name}, trained on {text.name}"
     common.append(title, common.table(rows), time.monotonic() - started)
 

@@ -37,7 +37,7 @@ def replacing(path, keep=None):
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         if keep is not None and path.exists():
-            os.replace(path, keep)
+            _keep(path, keep)
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except BaseException as error:
@@ -46,6 +46,18 @@ def replacing(path, keep=None):
         if isinstance(error, OSError) and error.filename2 is None:
             error.filename = str(path)  # for the message: a failed write names no file
         raise
+
+
+def _keep(path, keep):
+    """Makes `keep` another name of a file; under its own name it is missing only where a disk has no hard links."""
+    link = path.with_name(f"{TEMPORARY}{os.getpid()}-{Path(keep).name}")
+    try:
+        os.link(path, link)
+    except OSError:
+        os.replace(path, keep)
+    else:
+        os.replace(link, keep)
+        link.unlink(missing_ok=True)  # a rename does nothing where `keep` was a name of the file before
 
 
 def _sync_folder(path):

@@ -1,3 +1,4 @@
+import os
 import signal
 import subprocess
 import sys
@@ -30,6 +31,34 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path):
     with pytest.raises(UnicodeEncodeError):
         storage.write_text(path, "new \ud800")
     assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_file_whose_old_version_is_kept_is_never_missing(tmp_path, monkeypatch):
+    path, keep = tmp_path / "last", tmp_path / "previous"
+    storage.write_bytes(path, b"1")
+    seen, replace = [], os.replace
+
+    def watched(source, target):
+        seen.append(path.exists())
+        replace(source, target)
+        seen.append(path.exists())
+
+    monkeypatch.setattr(os, "replace", watched)
+    storage.write_bytes(path, b"2", keep)
+    assert (path.read_bytes(), keep.read_bytes()) == (b"2", b"1") and len(seen) == 4 and all(seen)
+    # A kill between the two renames leaves both names on one file.
+    keep.unlink()
+    os.link(path, keep)
+    storage.write_bytes(path, b"3", keep)
+    assert (path.read_bytes(), keep.read_bytes()) == (b"3", b"2") and len(list(tmp_path.iterdir())) == 2
+    # Some disks have no hard links.
+    monkeypatch.setattr(os, "link", fail)
+    storage.write_bytes(path, b"4", keep)
+    assert (path.read_bytes(), keep.read_bytes()) == (b"4", b"3") and len(list(tmp_path.iterdir())) == 2
+
+
+def fail(source, target):
+    raise OSError("This disk has no hard links.")
 
 
 def test_arrays_come_back_as_they_were(tmp_path):

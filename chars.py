@@ -34,7 +34,7 @@ from scriptorium.data.scenes import scores as scenes_scores
 from scriptorium.data.vocabulary import EOS, PAD, START
 from scriptorium.decoding import language_model
 from scriptorium.decoding.language_model import LanguageModel
-from scriptorium.decoding.sampling import sampling_settings
+from scriptorium.decoding.settings import sampling_settings
 from scriptorium.nn.compiled import JIT, build_by_calling, limit_ops_to_one_core
 from scriptorium.nn.fast import Adam, Dropout, softmax_nll
 from scriptorium.nn.recurrent import RNNS, CarriedState, ResetState, states_per_layer

@@ -19,11 +19,10 @@ import socket
 from scriptorium import ROOT, UserError
 from scriptorium.command_line import Parser, bounded, command
 from scriptorium.data import corpora
-from scriptorium.names_vae.scores import TrainingNames
 from scriptorium.training import finding, storage, trained
 from scriptorium.training.console import readable
 from scriptorium.training.finding import bundled
-from scriptorium.vae import latent
+from scriptorium.vae import paths
 from scriptorium.web import server
 from scriptorium.web.listener import Listener
 
@@ -84,7 +83,7 @@ class Latent:
         fields.nothing_else()
         unknown = [word for text in texts for word in self.unknown_words(text)]
         ends = [self.code_of(text) for text in texts]
-        z = latent.lerp(*ends, np.array([share]))
+        z = paths.lerp(*ends, np.array([share]))
         return {"text": self.write(z, np.array([share]))[0], "unknown": list(dict.fromkeys(unknown))}
 
     def walk(self, fields):
@@ -94,7 +93,7 @@ class Latent:
         fields.nothing_else()
         unknown = [word for text in texts for word in self.unknown_words(text)]
         shares = np.linspace(0, 1, points + 2)
-        decoded = self.write(latent.lerp(*map(self.code_of, texts), shares), shares)
+        decoded = self.write(paths.lerp(*map(self.code_of, texts), shares), shares)
         steps = [{"share": round(float(s), 4), "text": text} for s, text in zip(shares, decoded, strict=True)]
         return {"walk": steps, "unknown": list(dict.fromkeys(unknown))}
 
@@ -184,6 +183,8 @@ class Names(Latent):
 
     @functools.cached_property
     def known(self):
+        from scriptorium.names_vae.scores import TrainingNames
+
         return TrainingNames(self.corpus.train) if self.corpus else None
 
     def names(self, fields):

@@ -29,11 +29,11 @@ from pathlib import Path
 from scriptorium import UserError, pictures
 from scriptorium.command_line import Parser, bounded, command, seed, temperature
 from scriptorium.data import corpora
-from scriptorium.decoding.sampling import sampling_settings
+from scriptorium.decoding.settings import sampling_settings
 from scriptorium.streams import note, note_unknown
 from scriptorium.training import storage, trained
 from scriptorium.training.console import readable
-from scriptorium.vae import latent
+from scriptorium.vae import paths
 
 import numpy as np
 
@@ -78,7 +78,7 @@ def walk(codec, texts, args, n, seed):
     """
     ends = codec.encode(texts)[0] if texts else codec.sample_prior(2, seed)
     shares, draws = np.linspace(0, 1, n + 2), args.draws_per_point
-    z = {"linear": latent.lerp, "slerp": latent.slerp}[args.mode](*ends, shares).astype("float32")
+    z = {"linear": paths.lerp, "slerp": paths.slerp}[args.mode](*ends, shares).astype("float32")
     decoded = slice(1, -1) if texts else slice(None)
     settings = sampling_settings(args, "beam") | {"seed": seed, "max_length": args.gen_length, "scores": True}
     settings |= codec.walk_settings(np.repeat(shares[decoded], draws), drawn=not texts, **extra_settings(codec, args))

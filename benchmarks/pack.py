@@ -16,7 +16,7 @@ from pathlib import Path
 import common
 from scriptorium.command_line import command
 from scriptorium.training import opening, storage, weights
-from scriptorium.training.run import BEST, FORMAT
+from scriptorium.training.finding import BEST, FORMAT
 
 import numpy as np
 

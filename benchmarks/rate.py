@@ -49,7 +49,7 @@ def likelihoods(directory, logdir):
     from scriptorium.data import corpora
     from scriptorium.data.batches import encode_texts
     from scriptorium.training import trained
-    from scriptorium.vae import inference, latent
+    from scriptorium.vae import inference, paths
 
     codec = trained.load(str(directory), str(logdir), ("sentences",))
     run, options = codec.run, codec.run.options
@@ -78,7 +78,7 @@ def likelihoods(directory, logdir):
     z = inference.posteriors(run.model, splits[1])[0]
     pairs = np.random.default_rng(1).integers(len(test), size=(PAIRS, 2))
     shares = np.linspace(0, 1, POINTS + 2)[1:-1]
-    points = write(np.concatenate([latent.lerp(z[a], z[b], shares) for a, b in pairs]))
+    points = write(np.concatenate([paths.lerp(z[a], z[b], shares) for a, b in pairs]))
     ends = write(z[pairs.reshape(-1)])
     new, distinct = [], []
     for i, (a, b) in enumerate(pairs):

@@ -23,7 +23,7 @@ def likelihoods(directory):
     from scriptorium.training import trained
     from scriptorium.transformer_vae import scores as code_scores
     from scriptorium.transformer_vae.experiments import is_python
-    from scriptorium.vae import inference, latent
+    from scriptorium.vae import inference, paths
 
     import numpy as np
 
@@ -55,7 +55,7 @@ def likelihoods(directory):
         first, second = one[: round(share * len(one))], other[round(share * len(other)) :]
         splices.append(vocabulary.decode(np.concatenate([first, second])))
     lines_of["splices of test lines, in tokens"] = splices
-    middle = [latent.slerp(z[a], z[b], [0.5])[0] for a, b in pairs]
+    middle = [paths.slerp(z[a], z[b], [0.5])[0] for a, b in pairs]
     prior = random.standard_normal((code_scores.SAMPLES, *run.model.latent_shape))
     for noise in sorted({0.0, run.options["noise_level"]}):
         for beam in (1, code_scores.BEAM):

@@ -11,7 +11,7 @@ from unittest import mock
 from scriptorium import ROOT
 from scriptorium.command_line import command
 from scriptorium.training import storage, weights
-from scriptorium.training.run import BEST, FORMAT
+from scriptorium.training.finding import BEST, FORMAT
 
 import keras
 import numpy as np

@@ -14,7 +14,7 @@ from scriptorium.command_line import ADDED
 from scriptorium.data import corpora
 from scriptorium.data.vocabulary import Vocabulary
 from scriptorium.training import finding, storage
-from scriptorium.vae import latent
+from scriptorium.vae import paths
 
 import numpy as np
 import pytest
@@ -80,7 +80,7 @@ def test_collapse_counts_equal_neighbours_and_keeps_the_ends(walk):
 def test_arc_keeps_lengths_and_goes_token_by_token(script, walk, monkeypatch):
     walk(TEXTS[0], TEXTS[2], "-n", "1", "--mode", "slerp")
     ends = np.array([[0, 1], [2, 1]], "float32")
-    np.testing.assert_allclose(script.asked[-1][0], latent.slerp(*ends, [0.5]), rtol=1e-6)
+    np.testing.assert_allclose(script.asked[-1][0], paths.slerp(*ends, [0.5]), rtol=1e-6)
 
     tokens = np.random.default_rng(1).normal(size=(2, 3, 4)).astype("float32")
     monkeypatch.setattr(LineCodec, "encode", lambda codec, texts: (tokens, None))
@@ -88,7 +88,7 @@ def test_arc_keeps_lengths_and_goes_token_by_token(script, walk, monkeypatch):
         LineCodec, "decode", lambda codec, z, **_: (codec.asked.append((z, _)), (["a"] * len(z), [0.0] * len(z)))[1]
     )
     walk(TEXTS[0], TEXTS[2], "-n", "2", "--mode", "slerp")
-    each = np.stack([latent.slerp(*tokens[:, i], [1 / 3, 2 / 3]) for i in range(3)], axis=1)
+    each = np.stack([paths.slerp(*tokens[:, i], [1 / 3, 2 / 3]) for i in range(3)], axis=1)
     np.testing.assert_allclose(script.asked[-1][0], each, rtol=1e-5)
 
 

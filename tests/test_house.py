@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 import tomllib
 
 from scriptorium import ROOT
@@ -78,6 +80,15 @@ def test_the_package_imports_downwards(path):
             there = room(module)
             allowed = there == here or FLOOR[there] < FLOOR[here]
             assert allowed, f"{named(path)} imports {module}, which is not below {here}"
+
+
+@pytest.mark.parametrize("script", sorted(TOOLS))
+def test_a_wrong_option_is_refused_before_keras_is_loaded(script):
+    command = [sys.executable, "-X", "importtime", str(ROOT / f"{script}.py"), "--nope"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2 and "there is no option --nope" in done.stderr
+    loaded = {line.split("|")[-1].strip().split(".")[0] for line in done.stderr.splitlines() if "|" in line}
+    assert "scriptorium" in loaded and not loaded & {"keras", "tensorflow", "jax", "torch"}
 
 
 def test_no_module_imports_itself_by_way_of_others():

@@ -6,8 +6,7 @@ from types import SimpleNamespace
 
 from scriptorium import UserError, load
 from scriptorium.training import finding, storage, trained
-from scriptorium.training.finding import PRETRAINED, bundled
-from scriptorium.training.run import BEST
+from scriptorium.training.finding import BEST, PRETRAINED, bundled
 
 import numpy as np
 import pytest

@@ -12,7 +12,6 @@ import zipfile
 from scriptorium import UserError
 from scriptorium.data import files
 
-import keras
 import numpy as np
 
 SIDES = (9, 14, 28)
@@ -27,6 +26,8 @@ def fetch():
     Raises:
         UserError: it is not on this machine and cannot be downloaded.
     """
+    import keras
+
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(20)
     try:

@@ -14,6 +14,7 @@ import sys
 
 from scriptorium.data.vocabulary import EOS, START
 from scriptorium.decoding import sampling
+from scriptorium.decoding.settings import sampling_settings
 from scriptorium.nn.compiled import Compiled
 from scriptorium.streams import note_unknown
 
@@ -277,7 +278,7 @@ def talk(language_model, args):
         args: options, including those for sampling.
     """
     run, typed = language_model.run, sys.stdin.isatty()
-    writer = language_model.writer(**sampling.sampling_settings(args))
+    writer = language_model.writer(**sampling_settings(args))
     for turn in itertools.count():
         try:
             prompt = input("> " if typed else "")

@@ -13,17 +13,6 @@ RULED_OUT = -1e9  # the logit of a token that must not be drawn
 BLOCK = 64  # with many tokens, a block of this many is drawn first
 
 
-def sampling_settings(options, *more):
-    """Returns the sampling settings among the options, a dict: temperature, top_k, top_p, and further names.
-
-    Args:
-        options: dict of a run's options, or the attributes of a command line.
-        more: names of further options to include, such as "beam".
-    """
-    options = options if isinstance(options, dict) else vars(options)
-    return {name: options[name] for name in ("temperature", "top_k", "top_p", *more)}
-
-
 def filter_logits(logits, temperature=1.0, top_k=0, top_p=1.0):
     """Scales logits by 1 / temperature and sets those outside top_k and top_p to `RULED_OUT`.
 

@@ -1,6 +1,6 @@
 """Reports of names_vae.py: names with their nearest training names, and the latent space by position."""
 
-from scriptorium.decoding.sampling import sampling_settings
+from scriptorium.decoding.settings import sampling_settings
 from scriptorium.names_vae.codec import draw, in_batches
 from scriptorium.names_vae.scores import training_names
 from scriptorium.streams import note, note_unknown

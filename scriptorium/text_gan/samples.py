@@ -7,6 +7,7 @@ from scriptorium.data.batches import Sequences
 from scriptorium.data.corpora import describe
 from scriptorium.data.vocabulary import UNK, strip_special
 from scriptorium.decoding import sampling
+from scriptorium.decoding.settings import sampling_settings
 from scriptorium.nn.compiled import Compiled
 from scriptorium.text_gan.noise import numpy_noise
 
@@ -45,7 +46,7 @@ def temperature_of(options):
 
 def settings_of(options):
     """Returns the arguments of `write` from options, a dict; options as for `sampling_settings`."""
-    settings = sampling.sampling_settings(options, "gen_length")
+    settings = sampling_settings(options, "gen_length")
     return settings | {"length": settings.pop("gen_length")}
 
 

@@ -9,6 +9,8 @@ from scriptorium.training.console import readable
 
 # Bundled runs hold only their weights, in half precision.
 PRETRAINED = ROOT / "pretrained"
+FORMAT = 1  # of a saved run; increased when older runs can no longer be opened
+BEST, LAST = "best.safetensors", "last.safetensors"
 
 
 def bundled(scripts=None):
@@ -74,3 +76,8 @@ def say_unfinished(run):
         others = [path.name for path in bundled((run.script,))]
         other = f" The bundled run {others[0]} is trained in full." if others else ""
         note(f"{readable(run.directory)} was trained for {done} of {epochs} epochs.{other}")
+
+
+def another_format(config):
+    """Returns the end of a message about a run in another format."""
+    return f"was saved by another version of the scripts (format {config.get('format', 0)}, not {FORMAT})"

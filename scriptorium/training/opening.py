@@ -20,9 +20,9 @@ from scriptorium.nn.device import device, set_dtype
 from scriptorium.streams import note
 from scriptorium.training import storage
 from scriptorium.training.console import readable
-from scriptorium.training.finding import PRETRAINED, find, say_unfinished
+from scriptorium.training.finding import BEST, FORMAT, LAST, PRETRAINED, another_format, find, say_unfinished
 from scriptorium.training.options import ACTION_OPTIONS, CHANGEABLE, DTYPES, FIXED_GROUPS, TEXT
-from scriptorium.training.run import BEST, FORMAT, LAST, Run, another_format, name_is_taken
+from scriptorium.training.run import Run, name_is_taken
 
 import keras
 

@@ -15,11 +15,11 @@ from pathlib import Path
 from scriptorium import UserError
 from scriptorium.training import storage, weights
 from scriptorium.training.console import Console, readable
+from scriptorium.training.finding import BEST, FORMAT, LAST
 from scriptorium.training.outputs import Outputs
 from scriptorium.training.tensorboard import Board
 
-FORMAT = 1  # of a saved run; increased when older runs can no longer be opened
-BEST, LAST, PREVIOUS = "best.safetensors", "last.safetensors", "previous.safetensors"
+PREVIOUS = "previous.safetensors"
 BEST_OF_EPOCHS = "best-of-epochs.safetensors"  # the best weights before --max-steps ended training within an epoch
 
 
@@ -256,11 +256,6 @@ class Run(Outputs):
         if state is None:
             raise UserError(f"{readable(self.directory)} has no weights yet: training has not reached the first save.")
         weights.assign(weights.variables_of(model), storage.within("model", state[1]))
-
-
-def another_format(config):
-    """Returns the end of a message about a run in another format."""
-    return f"was saved by another version of the scripts (format {config.get('format', 0)}, not {FORMAT})"
 
 
 def name_is_taken(directory):

@@ -8,9 +8,7 @@ from scriptorium import ROOT, UserError
 from scriptorium.data import files
 from scriptorium.training import storage
 from scriptorium.training.console import readable
-from scriptorium.training.finding import bundled, find, newest_first, say_bundled
-from scriptorium.training.opening import check_options, open_for_use
-from scriptorium.training.run import BEST, FORMAT, LAST, another_format
+from scriptorium.training.finding import BEST, FORMAT, LAST, another_format, bundled, find, newest_first, say_bundled
 
 # The scripts whose runs can be opened for use, and the class or function in each that opens one. A run can name no
 # other module.
@@ -102,7 +100,7 @@ def load_codec_from_args(args):
     Raises:
         UserError: there is no run, none matches, or it is damaged.
     """
-    run = open_for_use(args.run or newest(args), args.logdir, VAES)
+    run = _open(args.run or newest(args), args.logdir, VAES)
     reason = mismatch(run.directory, run.config, args)
     if reason:
         raise UserError(f"{run.name} {reason}.")
@@ -124,16 +122,24 @@ def load(which, logdir=None, scripts=tuple(SCRIPTS)):
     logdir = ROOT / "runs" if logdir is None else logdir
     if which in SCRIPTS:
         which = str(find("", logdir, (which,), to_use=True))
-    return _load(open_for_use(str(which), str(logdir), scripts))
+    return _load(_open(str(which), str(logdir), scripts))
+
+
+def _open(which, logdir, scripts):
+    from scriptorium.training import opening  # loads Keras, which a wrong option does not wait for
+
+    return opening.open_for_use(which, logdir, scripts)
 
 
 def _load(run):
+    from scriptorium.training import opening
+
     if str(ROOT) not in sys.path:
         sys.path.append(str(ROOT))  # so that the scripts can be imported from any folder
     try:
         script = importlib.import_module(run.script)
     except ModuleNotFoundError as error:
         raise UserError(f"{run.name} needs {error.name}, which is not installed.") from error
-    check_options(run, script.parse_args([]))
+    opening.check_options(run, script.parse_args([]))
     run.load_model(script.build)
     return getattr(script, SCRIPTS[run.script])(run)

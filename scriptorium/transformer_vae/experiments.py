@@ -16,7 +16,7 @@ from scriptorium.nn.transformer import FUNNEL
 from scriptorium.transformer_vae import probes
 from scriptorium.transformer_vae import scores as code_scores
 from scriptorium.transformer_vae.digit_judge import Classifier, strip
-from scriptorium.vae import inference, latent
+from scriptorium.vae import inference, paths
 
 import numpy as np
 
@@ -174,7 +174,7 @@ class Digits(Labeled):
         walks, shares = [], np.linspace(0, 1, 11)
         for a, b in zip(range(0, len(z) - 1, 2), range(1, len(z), 2), strict=True):
             noise = code_scores.walk_noise(shares, run.options["noise_level"])
-            ids = code_scores.write(run.model, latent.slerp(z[a], z[b], shares), run.options["positions"], noise)
+            ids = code_scores.write(run.model, paths.slerp(z[a], z[b], shares), run.options["positions"], noise)
             written = [run.vocabulary.decode(row) for row in ids]
             titles = [f"{label} {sure:.0%}" for label, sure in zip(*self.judge.classify(written), strict=True)]
             ends = [(run.vocabulary.decode(texts[i]), "given") for i in (a, b)]

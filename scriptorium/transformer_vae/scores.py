@@ -7,7 +7,7 @@ import math
 
 from scriptorium.data.vocabulary import PAD, strip_special
 from scriptorium.scores import metrics
-from scriptorium.vae import inference, latent
+from scriptorium.vae import inference, latent, paths
 
 import numpy as np
 from keras import ops
@@ -76,7 +76,7 @@ def walks(z, pairs, points=POINTS):
     Shapes: float32 (pairs * points, *latent_shape) and (pairs * points,).
     """
     shares = np.linspace(0, 1, points + 2)[1:-1]
-    between = np.concatenate([latent.slerp(z[a], z[b], shares) for a, b in pairs])
+    between = np.concatenate([paths.slerp(z[a], z[b], shares) for a, b in pairs])
     return between.astype("float32"), np.tile(shares, len(pairs))
 
 

@@ -4,7 +4,7 @@ import math
 
 from scriptorium import UserError
 from scriptorium.data.batches import encode_texts
-from scriptorium.vae import inference, latent
+from scriptorium.vae import inference, latent, paths
 
 import numpy as np
 
@@ -96,5 +96,5 @@ class Codec:
             list of points + 2 str: the first text, the decoded points, the second text.
         """
         shares = np.linspace(0, 1, points + 2)[1:-1]
-        z = {"linear": latent.lerp, "slerp": latent.slerp}[mode](*self.encode([first, second])[0], shares)
+        z = {"linear": paths.lerp, "slerp": paths.slerp}[mode](*self.encode([first, second])[0], shares)
         return [first, *self.decode(z, **self.walk_settings(shares) | settings), second]

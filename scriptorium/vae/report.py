@@ -7,10 +7,10 @@ import time
 
 from scriptorium import UserError, pictures
 from scriptorium.data import scenes
-from scriptorium.decoding.sampling import sampling_settings
+from scriptorium.decoding.settings import sampling_settings
 from scriptorium.streams import note, note_unknown
 from scriptorium.training.fit import is_reporting_epoch
-from scriptorium.vae import inference, latent, truth
+from scriptorium.vae import inference, paths, truth
 
 import keras
 import numpy as np
@@ -60,7 +60,7 @@ class EpochReport(keras.callbacks.Callback):
         z_mean, _ = self.codec.encode(self.texts)
         self.show_reconstructions(z_mean, epoch)
         if len(self.texts) > 1:
-            walk = self.codec.decode(latent.lerp(z_mean[0], z_mean[1], np.linspace(0, 1, 5)))
+            walk = self.codec.decode(paths.lerp(z_mean[0], z_mean[1], np.linspace(0, 1, 5)))
             self.run.log_texts("walk", [self.texts[0], *(f"   {text}" for text in walk), self.texts[1]], epoch)
         self.show_posterior(epoch)
 

@@ -1,7 +1,7 @@
 """What a VAE makes of the scenes, the corpus whose truth is known: its excess, and whether it writes sentences."""
 
 from scriptorium.data.scenes import scores as scenes_scores
-from scriptorium.vae import latent
+from scriptorium.vae import paths
 
 import numpy as np
 
@@ -29,7 +29,7 @@ def scores(codec, sentences, nll, quick=False):
     again = codec.decode(z)
     pairs = np.random.default_rng(codec.run.seed).integers(len(sentences), size=(4 if quick else PAIRS, 2))
     shares = np.linspace(0, 1, POINTS + 2)[1:-1]
-    between = np.concatenate([latent.lerp(z[a], z[b], shares) for a, b in pairs])
+    between = np.concatenate([paths.lerp(z[a], z[b], shares) for a, b in pairs])
     points = codec.decode(between, **codec.walk_settings(np.tile(shares, len(pairs))))
     ends = [{sentences[a], sentences[b], again[a], again[b]} for a, b in pairs]
     found["reconstruction_grammatical"] = scenes_scores.grammatical(again)

@@ -4,7 +4,7 @@ from scriptorium.data.batches import Sequences
 from scriptorium.transformer_vae import scores as code_scores
 from scriptorium.transformer_vae.experiments import is_json, is_python
 from scriptorium.transformer_vae.report import CodesReport
-from scriptorium.vae import latent
+from scriptorium.vae import latent, paths
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ def test_walks_leave_the_ends_out():
     z = np.random.default_rng(1).normal(size=(3, 2, 4)).astype("float32")
     between, shares = code_scores.walks(z, [(0, 1), (2, 2)], points=3)
     assert between.shape == (6, 2, 4) and shares.tolist() == [0.25, 0.5, 0.75] * 2
-    np.testing.assert_allclose(between[1], latent.slerp(z[0], z[1], [0.5])[0], atol=1e-6)
+    np.testing.assert_allclose(between[1], paths.slerp(z[0], z[1], [0.5])[0], atol=1e-6)
     np.testing.assert_allclose(between[3:], np.repeat(z[2:], 3, axis=0), atol=1e-5)
 
 

@@ -1,6 +1,6 @@
 """The pieces of a latent space against their closed forms."""
 
-from scriptorium.vae import latent
+from scriptorium.vae import latent, paths
 
 import keras
 import numpy as np
@@ -99,12 +99,12 @@ def test_schedules_at_their_ends():
 
 def test_lerp_and_slerp_keep_their_ends():
     start, end = np.array([3.0, 0.0], "float32"), np.array([0.0, 1.0], "float32")
-    for way in (latent.lerp, latent.slerp):
+    for way in (paths.lerp, paths.slerp):
         walk = way(start, end, [0, 0.5, 1])
         np.testing.assert_allclose(walk[[0, 2]], [start, end], atol=1e-6)
-    np.testing.assert_allclose(latent.lerp(start, end, [0.5]), [[1.5, 0.5]])
-    np.testing.assert_allclose(latent.slerp(start, end, [0.5]), [[2**0.5, 2**0.5]], rtol=1e-5)
-    np.testing.assert_allclose(latent.slerp(start, 2 * start, [0.5]), [[4.5, 0]])
-    np.testing.assert_allclose(latent.slerp(0 * start, end, [0.5]), [[0, 0.5]])
-    tokens = latent.slerp(np.stack([start, end]), np.stack([end, start]), [0.5])
+    np.testing.assert_allclose(paths.lerp(start, end, [0.5]), [[1.5, 0.5]])
+    np.testing.assert_allclose(paths.slerp(start, end, [0.5]), [[2**0.5, 2**0.5]], rtol=1e-5)
+    np.testing.assert_allclose(paths.slerp(start, 2 * start, [0.5]), [[4.5, 0]])
+    np.testing.assert_allclose(paths.slerp(0 * start, end, [0.5]), [[0, 0.5]])
+    tokens = paths.slerp(np.stack([start, end]), np.stack([end, start]), [0.5])
     np.testing.assert_allclose(tokens, np.full((1, 2, 2), 2**0.5), rtol=1e-5)

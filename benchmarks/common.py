@@ -77,15 +77,20 @@ def medians(commands, rounds):
 
 
 def torch_training(model, dtype):
-    """Returns a function of ids, integers (batch, time), that runs one training step of a torch model with Adam."""
+    """Returns a function of ids, integers (batch, time), that runs one training step of a torch model with Adam.
+
+    The model is moved to the GPU if there is one.
+    """
     import torch
 
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model.to(device)
     optimizer = torch.optim.Adam(model.parameters(), 1e-3, fused=True)
 
     def step(batch):
-        ids = torch.from_numpy(batch).long()
+        ids = torch.from_numpy(batch).long().to(device)
         optimizer.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", torch.bfloat16, enabled=dtype != "float32"):
+        with torch.autocast(device, torch.bfloat16, enabled=dtype != "float32"):
             loss = model(ids)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
@@ -93,6 +98,28 @@ def torch_training(model, dtype):
         return loss.item()
 
     return step
+
+
+def backend_workers(backends):
+    """Returns the implementations that a table of training speeds compares: dict of name -> (kind, dtype, backend).
+
+    Args:
+        backends: the backends of Keras to time this project's models on; the first one also gets plain Keras layers.
+    """
+    names = {"float32": "float32", "mixed_bfloat16": "bfloat16"}
+    workers = {"torch": ("torch", "float32", "torch"), "torch, bfloat16 autocast": ("torch", "mixed_bfloat16", "torch")}
+    for dtype in names:
+        workers[f"plain Keras on {backends[0]}, {names[dtype]}"] = ("keras", dtype, backends[0])
+    for backend in backends:
+        for dtype in names:
+            workers[f"this project on {backend}, {names[dtype]}"] = ("own", dtype, backend)
+    return workers
+
+
+def choose_backend(backend):
+    """Chooses the backend of Keras in a worker process, before Keras is imported."""
+    # Several processes share the memory of a GPU.
+    os.environ |= {"KERAS_BACKEND": backend, "XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_FORCE_GPU_ALLOW_GROWTH": "1"}
 
 
 def options_of(args):

@@ -1,6 +1,6 @@
 """Speed of training: the scripts' recurrent models compared with the same models in torch and in plain Keras.
 
-    python benchmarks/speed_rnn.py [--rounds 15] [--only CASE ...] [--peer PYTHON]
+    python benchmarks/speed_rnn.py [--rounds 15] [--only CASE ...] [--backends BACKEND ...] [--peer PYTHON]
 
 Each implementation runs in its own process, which builds the model and times one training step (forward, backward,
 clipping, Adam) on request. The processes take turns, so that other load on the machine affects all of them equally. A
@@ -33,14 +33,6 @@ CASES = {
         10_000,
     ),
 }
-WORKERS = {
-    "torch": ("torch", "float32"),
-    "torch, bfloat16 autocast": ("torch", "mixed_bfloat16"),
-    "keras.layers.LSTM": ("keras", "float32"),
-    "keras.layers.LSTM, mixed_bfloat16": ("keras", "mixed_bfloat16"),
-    "this project, float32": ("own", "float32"),
-    "this project, mixed_bfloat16": ("own", "mixed_bfloat16"),
-}
 
 
 def batch_of(case, step):
@@ -57,6 +49,7 @@ def keras_step(case, kind, dtype):
     sys.path.insert(0, str(common.ROOT))
     import importlib
 
+    from scriptorium.nn.compiled import JIT
     from scriptorium.nn.device import set_dtype
 
     import keras
@@ -71,7 +64,7 @@ def keras_step(case, kind, dtype):
         module.softmax_nll = plain_nll
     values = common.options_of(module.parse_args([]))
     model = module.build(values | options, range(vocabulary))
-    model.compile(module.Adam(1e-3, global_clipnorm=5.0), jit_compile=False)
+    model.compile(module.Adam(1e-3, global_clipnorm=5.0), jit_compile=JIT)
     return model.train_on_batch
 
 
@@ -134,8 +127,9 @@ def torch_step(case, dtype):
     return common.torch_training(model, dtype)
 
 
-def work(case, kind, dtype):
+def work(case, kind, dtype, backend):
     """Times one step per line of input, after three warm-up steps."""
+    common.choose_backend(backend)
     step = torch_step(case, dtype) if kind == "torch" else keras_step(case, kind, dtype)
     for number in range(3):
         step(batch_of(case, number))
@@ -146,17 +140,18 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--only", nargs="*", choices=CASES)
+    parser.add_argument("--backends", nargs="+", choices=("tensorflow", "jax", "torch"), default=["tensorflow"])
     parser.add_argument("--peer", default=sys.executable, metavar="PYTHON", help="a Python that has torch")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
         return work(*json.loads(args.worker))
-    started, rows = time.monotonic(), []
+    started, rows, workers = time.monotonic(), [], common.backend_workers(args.backends)
     for case in args.only or CASES:
         commands = {}
-        for name, (kind, dtype) in WORKERS.items():
+        for name, (kind, dtype, backend) in workers.items():
             python = args.peer if kind == "torch" else sys.executable
-            commands[name] = [python, __file__, "--worker", json.dumps([case, kind, dtype])]
+            commands[name] = [python, __file__, "--worker", json.dumps([case, kind, dtype, backend])]
         times = common.medians(commands, args.rounds)
         _, options, time_steps, _ = CASES[case]
         speeds = {name: options["batch_size"] * time_steps / t for name, t in times.items()}
@@ -169,7 +164,7 @@ def main():
             }
             for name, speed in speeds.items()
         ]
-        print(common.table(rows[-len(WORKERS) :]), flush=True)
+        print(common.table(rows[-len(workers) :]), flush=True)
     common.append(f"Speed of training, median of {args.rounds} steps", common.table(rows), time.monotonic() - started)
     return None
 

@@ -1,6 +1,6 @@
 """Speed of training: this project's transformers compared with the same models in torch and in plain Keras layers.
 
-    python benchmarks/speed_transformer.py [--rounds 15] [--only CASE ...] [--peer PYTHON]
+    python benchmarks/speed_transformer.py [--rounds 15] [--only CASE ...] [--backends BACKEND ...] [--peer PYTHON]
 
 Each implementation runs in its own process and takes turns with the others, one training step (forward, backward,
 clipping, Adam) at a time, as in speed_rnn.py. The torch models use scaled_dot_product_attention. A score is the median
@@ -19,14 +19,6 @@ CASES = {
     # name: sequences, tokens per sequence, vocabulary
     "language model, 4 blocks of 192": (128, 32, 1000),
     "transformer_vae.py's default": (64, 12, 4000),
-}
-WORKERS = {
-    "torch": ("torch", "float32"),
-    "torch, bfloat16 autocast": ("torch", "mixed_bfloat16"),
-    "Keras's layers, float32": ("keras", "float32"),
-    "Keras's layers, mixed_bfloat16": ("keras", "mixed_bfloat16"),
-    "this project, float32": ("own", "float32"),
-    "this project, mixed_bfloat16": ("own", "mixed_bfloat16"),
 }
 
 
@@ -90,6 +82,7 @@ def keras_language_model(kind, vocabulary, tokens):
 def keras_step(case, kind, dtype):
     """Returns a function of a batch that runs one training step."""
     sys.path.insert(0, str(common.ROOT))
+    from scriptorium.nn.compiled import JIT
     from scriptorium.nn.device import set_dtype
 
     import keras
@@ -107,7 +100,7 @@ def keras_step(case, kind, dtype):
         model = transformer_vae.build(common.options_of(transformer_vae.parse_args([])), range(vocabulary))
     else:
         return None
-    model.compile(Adam(1e-3, global_clipnorm=5.0), jit_compile=False)
+    model.compile(Adam(1e-3, global_clipnorm=5.0), jit_compile=JIT)
     return model.train_on_batch
 
 
@@ -216,8 +209,9 @@ def torch_step(case, dtype):
     return common.torch_training(model, dtype)
 
 
-def work(case, kind, dtype):
+def work(case, kind, dtype, backend):
     """Times one step per line of input, after three warm-up steps."""
+    common.choose_backend(backend)
     step = torch_step(case, dtype) if kind == "torch" else keras_step(case, kind, dtype)
     for number in range(3):
         step(batch_of(case, number))
@@ -228,31 +222,29 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--only", nargs="*", choices=CASES)
-    parser.add_argument("--who", nargs="*", choices=WORKERS, default=list(WORKERS))
+    parser.add_argument("--backends", nargs="+", choices=("tensorflow", "jax", "torch"), default=["tensorflow"])
     parser.add_argument("--peer", default=sys.executable, metavar="PYTHON", help="a Python that has torch")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
         return work(*json.loads(args.worker))
-    started, rows = time.monotonic(), []
+    started, rows, workers = time.monotonic(), [], common.backend_workers(args.backends)
     for case in args.only or CASES:
         commands = {}
-        for name in args.who:
-            kind, dtype = WORKERS[name]
+        for name, (kind, dtype, backend) in workers.items():
             if kind == "keras" and not case.startswith("language"):
                 continue  # Keras has no layers for this model
             python = args.peer if kind == "torch" else sys.executable
-            commands[name] = [python, __file__, "--worker", json.dumps([case, kind, dtype])]
+            commands[name] = [python, __file__, "--worker", json.dumps([case, kind, dtype, backend])]
         times = common.medians(commands, args.rounds)
         sequences, tokens, _ = CASES[case]
         speeds = {name: sequences * tokens / t for name, t in times.items()}
-        torch = speeds.get("torch", float("nan"))
         rows += [
             {
                 "model": case,
                 "implementation": name,
                 "tokens/s": f"{speed:,.0f}",
-                "relative to torch": f"{speed / torch:.2f}",
+                "relative to torch": f"{speed / speeds['torch']:.2f}",
             }
             for name, speed in speeds.items()
         ]

@@ -2,9 +2,10 @@
 
 Run it once per backend, after `first_losses.py` has run on TensorFlow:
 
-    KERAS_BACKEND=jax FIRST_LOSSES=FOLDER python -m pytest -m backends
+    KERAS_BACKEND=jax FIRST_LOSSES=FOLDER python -m pytest -m backends --dist loadgroup tests/backends
 """
 
+import gc
 import importlib
 import json
 import os
@@ -13,6 +14,7 @@ from unittest import mock
 
 from scriptorium.training import callbacks, storage
 
+import keras
 import numpy as np
 import pytest
 from backends.first_losses import SCRIPTS, losses, write_texts
@@ -28,36 +30,40 @@ def texts(tmp_path_factory):
     return write_texts(tmp_path_factory.mktemp("texts"))
 
 
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in SCRIPTS])
+def script(request):
+    """The name of a script, whose tests follow each other in one process."""
+    yield request.param
+    keras.utils.clear_session()
+    gc.collect()
+    if keras.backend.backend() == "jax":
+        import jax
+
+        jax.clear_caches()  # XLA ends with a segmentation fault when a process has compiled too many programs
+
+
 @pytest.fixture(scope="module")
-def trained(texts, tmp_path_factory):
-    """Returns a function of a script's name: (folder of the runs, run of two epochs, the same run stopped once)."""
-    made = {}
+def trained(script, texts, tmp_path_factory):
+    """Returns the folder of the runs, a run of two epochs, and the same run stopped in the middle and resumed."""
+    logdir, module = tmp_path_factory.mktemp(script), importlib.import_module(script)
+    argv = ["-D", texts, "-T", logdir, "-e", 2, *SIZES.split(), *SCRIPTS[script].split()]
+    run_here(module, *argv, "--name", "straight")
+    steps, on_batch_end = [], callbacks.Checkpoint.on_train_batch_end
 
-    def train(script):
-        if script not in made:
-            logdir, module = tmp_path_factory.mktemp(script), importlib.import_module(script)
-            argv = ["-D", texts, "-T", logdir, "-e", 2, *SIZES.split(), *SCRIPTS[script].split()]
-            run_here(module, *argv, "--name", "straight")
-            steps, on_batch_end = [], callbacks.Checkpoint.on_train_batch_end
+    def stop_in_the_middle(self, batch, logs=None):
+        on_batch_end(self, batch, logs)
+        steps.append(batch)
+        if len(steps) == STEPS + 5:
+            raise KeyboardInterrupt
 
-            def stop_in_the_middle(self, batch, logs=None):
-                on_batch_end(self, batch, logs)
-                steps.append(batch)
-                if len(steps) == STEPS + 5:
-                    raise KeyboardInterrupt
-
-            with mock.patch.object(callbacks.Checkpoint, "on_train_batch_end", stop_in_the_middle):
-                run_here(module, *argv, "--name", "stopped", status=130)
-            run_here(module, "--resume", "stopped", "-T", logdir)
-            made[script] = logdir, *(logdir / script / name for name in ("straight", "stopped"))
-        return made[script]
-
-    return train
+    with mock.patch.object(callbacks.Checkpoint, "on_train_batch_end", stop_in_the_middle):
+        run_here(module, *argv, "--name", "stopped", status=130)
+    run_here(module, "--resume", "stopped", "-T", logdir)
+    return logdir, *(logdir / script / name for name in ("straight", "stopped"))
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
-def test_a_stop_changes_nothing(script, trained):
-    _, straight, stopped = trained(script)
+def test_a_stop_changes_nothing(trained):
+    _, straight, stopped = trained
     arrays = [storage.load_arrays(run / "last.safetensors")[1] for run in (straight, stopped)]
     assert arrays[0].keys() == arrays[1].keys() and len(arrays[0]) > 10
     for name, array in arrays[0].items():
@@ -66,9 +72,8 @@ def test_a_stop_changes_nothing(script, trained):
     assert scores[0] == scores[1]
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
 def test_a_run_is_used(script, trained):
-    logdir, straight, _ = trained(script)
+    logdir, straight, _ = trained
     module = importlib.import_module(script)
     before = (straight / "eval.json").read_text()
     assert "test split" in run_here(module, "--eval", "straight", "-T", logdir).stdout
@@ -81,7 +86,6 @@ def test_a_run_is_used(script, trained):
         assert walk.count("\n") >= 5
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
 @pytest.mark.skipif("FIRST_LOSSES" not in os.environ, reason="the losses on TensorFlow are not known")
 def test_the_first_losses_are_those_of_tensorflow(script, tmp_path):
     folder = Path(os.environ["FIRST_LOSSES"])

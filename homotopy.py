@@ -180,7 +180,8 @@ def parse_args(argv=None):
     add("--noise-level", type=bounded(float, 0, 1), metavar="LEVEL", help=about, older=["--noise"])
     about = "texts sampled at each point"
     add("--draws-per-point", type=count, default=1, metavar="N", help=about, older=["--samples"])
-    add("--beam", type=count, default=1, metavar="B", help="hypotheses of beam search; 1: no beam search")
+    about = "hypotheses of beam search; 1: no beam search; default: the run's, 4 for runs of transformer_vae.py"
+    add("--beam", type=count, metavar="B", help=about)
     about = "0 is greedy; default 0, or 1 with --draws-per-point, --top-k or --top-p"
     add("--temperature", type=temperature, help=about)
     add("--top-k", type=bounded(int, 0), default=0, help="sample from the k most likely tokens; 0: all")
@@ -201,7 +202,7 @@ def check(args):
         args.temperature = 1.0 if drawn else 0.0
     elif drawn and args.temperature == 0:
         raise UserError("--temperature 0 is greedy; leave it out with --draws-per-point, --top-k or --top-p.")
-    if args.beam > 1 and args.temperature > 0:
+    if (args.beam or 1) > 1 and args.temperature > 0:
         raise UserError("--beam does not sample; leave out --temperature, --draws-per-point, --top-k and --top-p.")
     if len(args.texts) == 1 and Path(args.texts[0]).exists() and not args.data:
         args.data = args.texts.pop()
@@ -277,6 +278,8 @@ def main(args):
     check(args)
     codec = trained.load_codec_from_args(args)
     run = codec.run
+    if args.beam is None:
+        args.beam = 1 if args.temperature else run.options.get("beam", 1)
     note(f"{readable(run.directory)}, trained on {run.config['corpus'].get('description')}")
     if not args.json:
         note("columns: log p(text | z) in nats, * if the text changed, the text")

@@ -142,10 +142,14 @@ def main():
     parser.add_argument("--only", nargs="*", choices=CASES)
     parser.add_argument("--backends", nargs="+", choices=("tensorflow", "jax", "torch"), default=["tensorflow"])
     parser.add_argument("--peer", default=sys.executable, metavar="PYTHON", help="a Python that has torch")
+    parser.add_argument("--json", action="store_true", help="print JSON, and leave RESULTS.md alone")
+    parser.add_argument("--list", action="store_true", help="print the names of the cases as JSON")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
         return work(*json.loads(args.worker))
+    if args.list:
+        return print(json.dumps(list(CASES)))
     started, rows, workers = time.monotonic(), [], common.backend_workers(args.backends)
     for case in args.only or CASES:
         commands = {}
@@ -165,6 +169,8 @@ def main():
             for name, speed in speeds.items()
         ]
         print(common.table(rows[-len(workers) :]), flush=True)
+    if args.json:
+        return print(json.dumps(rows))
     common.append(f"Speed of training, median of {args.rounds} steps", common.table(rows), time.monotonic() - started)
     return None
 

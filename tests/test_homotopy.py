@@ -102,6 +102,14 @@ def test_draws_at_each_point(walk, script):
     assert script.asked[1][1] | {"beam": 4, "max_length": 7, "temperature": 0.0} == script.asked[1][1]
 
 
+def test_beam_search_is_as_wide_as_for_the_samples_of_the_run(walk, script, tmp_path):
+    make_run(tmp_path, name="wide", beam=3)
+    walk(TEXTS[0], TEXTS[4], "--run", "wide")
+    walk(TEXTS[0], TEXTS[4], "--run", "wide", "--beam", "1")
+    walk(TEXTS[0], TEXTS[4], "--run", "wide", "--temperature", "0.5")
+    assert [settings["beam"] for _, settings in script.asked] == [3, 1, 1]
+
+
 def test_ends_from_the_prior_depend_on_the_seed_alone(walk):
     def first(*argv):
         return walk("--random", "-n", "1", "--json", *argv)[0]

@@ -47,15 +47,15 @@ def _zeros(model, batch):
 def _in_pieces(length, row, warm):
     """Yields the indices of a running text that are read together, int (rows, 1 + tokens), and which of them count.
 
-    Indices start at -1; the first column is the token before the others. See `score`.
+    Indices start at -1, for `START`; the first column is the token before the others. See `score`.
     """
     places = max(1, min(64, length // row))
     cuts = np.linspace(0, length, places + 1).astype(int)
-    longest = int(np.diff(cuts).max()) + (warm if places > 1 else 0)
+    longest = min(length, int(np.diff(cuts).max()) + (warm if places > 1 else 0))
+    begins = np.maximum(cuts[1:] - longest, 0)[:, None]  # no row reads anything before the text
     for start in range(0, longest, PIECE):
-        # Row i ends at cuts[i + 1].
-        where = cuts[1:, None] - longest + np.arange(start - 1, min(start + PIECE, longest))[None]
-        yield where, where >= cuts[:-1, None]
+        where = begins + np.arange(start - 1, min(start + PIECE, longest))[None]
+        yield where, (where >= cuts[:-1, None]) & (where < cuts[1:, None])
 
 
 def score(model, ids, row=20_000, warm=1_000):

@@ -69,7 +69,7 @@ class AggressiveSchedule(layers.Layer):
         steps, total = self.steps + 1.0, self.sum + ops.cast(loss, "float32")
         full = ops.equal(ops.mod(steps, self.window), 0.0)
         caught_up = ops.logical_or(ops.logical_and(full, total >= self.last_sum), steps >= self.longest)
-        last_sum = ops.where(full, total, self.last_sum)
+        last_sum = ops.where(full, total, ops.convert_to_tensor(self.last_sum))
         self.decoder_moves.assign(moves)
         self.next_moves.assign(ops.cast(caught_up, "float32"))
         # After a step that updates both, the encoder starts over.

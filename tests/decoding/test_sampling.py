@@ -102,9 +102,8 @@ def test_a_sequence_ends_and_is_padded():
 
 
 def test_what_is_ruled_out_stays_so_at_any_temperature():
-    logits = sampling.mask_special_tokens(np.zeros((1, 8), "float32"))
+    logits = ops.repeat(sampling.mask_special_tokens(ops.zeros((1, 8))), 400, axis=0)
     for temperature in (0.001, 1, 1000, 1e9):
-        drawn = sampling.sample_logits(
-            np.repeat(logits, 400, axis=0), np.linspace(0, 1, 400, endpoint=False, dtype="float32"), temperature
-        )
-        assert set(np.array(drawn).tolist()) == {EOS, 4, 5, 6, 7}
+        uniform = np.linspace(0, 1, 400, endpoint=False, dtype="float32")
+        drawn = sampling.sample_logits(logits, uniform, temperature)
+        assert set(ops.convert_to_numpy(drawn).tolist()) == {EOS, 4, 5, 6, 7}

@@ -2,6 +2,7 @@
 
 import gc
 import importlib
+import os
 import sys
 
 import pytest
@@ -13,6 +14,16 @@ def rare_garbage_collection():
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 50, 50)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tensors_of_torch_become_arrays():
+    """Lets numpy read tensors of torch that have a gradient, as it reads those of the other backends."""
+    if os.environ.get("KERAS_BACKEND") == "torch":
+        import torch
+
+        as_array = torch.Tensor.__array__
+        torch.Tensor.__array__ = lambda self, dtype=None, copy=None: as_array(self.detach(), dtype)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -172,7 +172,8 @@ def test_gradient_of_the_penalty_by_finite_differences():
         model.critic.blocks[0].norms[0].beta,
         model.critic.blocks[0].norms[1].beta,
     ]
-    _, _, gradients = players.loss_and_gradients(lambda: (penalty(), 0.0), variables, players.all_variables(model))
+    nothing = ops.zeros(())
+    _, _, gradients = players.loss_and_gradients(lambda: (penalty(), nothing), variables, players.all_variables(model))
     for variable, gradient in zip(variables, gradients, strict=True):
         before, sign = numpy(variable), np.sign(numpy(gradient))
         step = 1e-3 / np.sqrt(sign.size)

@@ -56,15 +56,15 @@ def made(*argv):
 def test_the_funnel_halves_the_length(time, lengths):
     x = np.random.default_rng(1).normal(size=(2, time, 3)).astype("float32")
     for length in lengths:
-        before, x = x, ops.convert_to_numpy(halved(x, np.ones(x.shape[:2], bool)))
+        before, x = x, ops.convert_to_numpy(halved(ops.convert_to_tensor(x), ops.ones(x.shape[:2], bool)))
         assert x.shape[1] == length
         np.testing.assert_allclose(x[:, 0], before[:, 0], atol=1e-6)
         np.testing.assert_allclose(x[:, 2], before[:, 3:5].mean(axis=1), atol=1e-6)
 
 
 def test_padding_has_no_part_in_a_mean():
-    x = np.arange(5, dtype="float32").reshape(1, 5, 1)
-    found = halved(x, np.array([[True, True, True, True, False]]))
+    x = ops.reshape(ops.arange(5, dtype="float32"), (1, 5, 1))
+    found = halved(x, ops.convert_to_tensor([[True, True, True, True, False]]))
     np.testing.assert_allclose(ops.convert_to_numpy(found)[0, :, 0], [0, 1.5, 3])
 
 
@@ -187,7 +187,8 @@ def test_noise_does_not_care_for_the_size_of_a_code():
     random = np.random.default_rng(1)
     z, normal = (random.normal(size=(3, 2, 50)).astype("float32") for _ in range(2))
     noise = np.array([0, 0.36, 1], "float32")
-    found, larger = (ops.convert_to_numpy(transformer_vae.with_noise(a, noise, normal)) for a in (z, 7 * z))
+    arguments = [list(map(ops.convert_to_tensor, (codes, noise, normal))) for codes in (z, 7 * z)]
+    found, larger = (ops.convert_to_numpy(transformer_vae.with_noise(*given)) for given in arguments)
     np.testing.assert_allclose(found, larger, atol=1e-5)
     unit = z / np.sqrt(np.mean(z**2, axis=-1, keepdims=True))
     np.testing.assert_allclose(found[0], unit[0], atol=1e-5)
@@ -198,10 +199,10 @@ def test_noise_does_not_care_for_the_size_of_a_code():
 def test_some_codes_are_read_through_noise_in_training_alone():
     model, _, _ = made("--noise-probability", "0.3")
     z = np.random.default_rng(1).normal(size=(2000, *model.latent_shape)).astype("float32")
-    given, noise = map(ops.convert_to_numpy, model.read_through_noise(z, training=True))
+    given, noise = map(ops.convert_to_numpy, model.read_through_noise(ops.convert_to_tensor(z), training=True))
     assert np.mean(noise > 0) == pytest.approx(0.3, abs=0.03) and 0.9 < noise.max() <= 1
     assert ((given == z).all(axis=(1, 2)) == (noise == 0)).all()
-    given, noise = map(ops.convert_to_numpy, model.read_through_noise(z, training=False))
+    given, noise = map(ops.convert_to_numpy, model.read_through_noise(ops.convert_to_tensor(z), training=False))
     assert (given == z).all() and not noise.any()
 
 
@@ -213,7 +214,8 @@ def test_lines_near_a_line_are_its_code_through_half_of_the_noise():
     normal = np.random.default_rng(1).normal(size=(3, *model.latent_shape)).astype("float32")
     z, how = codec.near("pass", normal, noise_level=0.8)
     mean = codec.encode(["pass"])[0]
-    wanted = transformer_vae.with_noise(np.repeat(mean, 3, axis=0), np.full(3, 0.4, "float32"), normal)
+    given = np.repeat(mean, 3, axis=0), np.full(3, 0.4, "float32"), normal
+    wanted = transformer_vae.with_noise(*map(ops.convert_to_tensor, given))
     np.testing.assert_allclose(z, ops.convert_to_numpy(wanted), atol=1e-5)
     assert how["noise_level"].tolist() == pytest.approx([0.4] * 3)
     assert len(codec.decode(z, **how)) == 3

@@ -4,7 +4,7 @@ from scriptorium.data.batches import Sequences
 from scriptorium.data.vocabulary import strip_special
 from scriptorium.scores import metrics
 from scriptorium.transformer_vae.scores import mmd_test, teacher_forced, walk_noise, write
-from scriptorium.vae import inference, latent
+from scriptorium.vae import inference, latent, paths
 from scriptorium.vae.report import EpochReport
 
 import numpy as np
@@ -38,7 +38,7 @@ class CodesReport(EpochReport):
         self.show_reconstructions(z_mean, epoch)
         for mode in ("slerp", "lerp") if len(self.texts) > 1 else ():
             shares = np.linspace(0, 1, 11)
-            points = getattr(latent, mode)(z_mean[0], z_mean[1], shares)
+            points = getattr(paths, mode)(z_mean[0], z_mean[1], shares)
             walk = self.codec.decode(points, noise_level=walk_noise(shares, run.options["noise_level"]))
             checked = self.kind.check(walk) if self.kind.check else []
             marks = ["ok " if valid else "-- " for valid in checked] or [""] * len(walk)

@@ -37,7 +37,7 @@ def test_steps_with_caches_equal_the_whole_at_once():
     x = random.normal(size=(2, 5, 12)).astype("float32")
     whole, caches = array(block(x, transformer.causal_mask(5))), block.caches(2, 7)
     for i in range(5):
-        step, caches = block.step(x[:, i], caches, ops.full((2,), i, "int32"))
+        step, caches = block.step(ops.convert_to_tensor(x[:, i]), caches, ops.full((2,), i, "int32"))
         np.testing.assert_allclose(array(step), whole[:, i], atol=1e-5)
 
 

@@ -37,6 +37,8 @@ def nothing_is_kept():
     if "keras" in sys.modules:
         sys.modules["keras"].utils.clear_session()
     gc.collect()
+    if "jax" in sys.modules and os.environ.get("KERAS_BACKEND") == "jax":
+        sys.modules["jax"].clear_caches()  # XLA crashes in a process that holds too many compiled programs
 
 
 @pytest.fixture(scope="module")

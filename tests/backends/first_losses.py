@@ -107,6 +107,7 @@ def one_length(batches, *arguments, **settings):
 
 if __name__ == "__main__":
     target = Path(sys.argv[1])
+    target.mkdir(parents=True, exist_ok=True)
     for name in sys.argv[2:] or SCRIPTS:
         with tempfile.TemporaryDirectory() as logs:
             result = losses(name, target, Path(logs))

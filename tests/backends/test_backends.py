@@ -39,7 +39,7 @@ def script(request):
     if keras.backend.backend() == "jax":
         import jax
 
-        jax.clear_caches()  # XLA ends with a segmentation fault when a process has compiled too many programs
+        jax.clear_caches()  # see conftest.py
 
 
 @pytest.fixture(scope="module")

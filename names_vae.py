@@ -31,11 +31,12 @@ Departures from the original, the unpublished "namegen" (details in docs/names_v
 """
 
 from scriptorium.command_line import Parser, bounded, command
+from scriptorium.data.alphabets import alphabets_of
 from scriptorium.data.labels import UNKNOWN
 from scriptorium.data.vocabulary import PAD, START, UNK
 from scriptorium.names_vae import codec, scores
 from scriptorium.names_vae.codec import NamesCodec
-from scriptorium.names_vae.layers import MADE, LabelHead, label_loss
+from scriptorium.names_vae.layers import MADE, LabelHead, label_loss, of_another_alphabet, tile_batch
 from scriptorium.names_vae.report import NamesReport, print_names
 from scriptorium.nn import transformer
 from scriptorium.nn.compiled import JIT, build_by_calling
@@ -123,10 +124,12 @@ class Decoder(layers.Layer):
     Args:
         vocab_size, positions, classes, units, num_heads, num_layers, dropout: see `Encoder`.
         latent_dim: width of a key latent and of a value latent; 0 for a language model without z.
+        alphabets: int (vocab_size,), see `alphabets_of`: a name is written in one alphabet; 0 leaves a token free.
     """
 
-    def __init__(self, vocab_size, positions, classes, units, num_heads, num_layers, latent_dim=0, dropout=0.0):
+    def __init__(self, vocab_size, positions, classes, units, num_heads, num_layers, latent_dim, dropout, alphabets):
         super().__init__()
+        self.alphabets = alphabets
         self.inputs = Inputs(vocab_size, positions, classes, units)
         self.blocks = [transformer.Block(units, num_heads, dropout) for _ in range(num_layers)]
         self.has_latent, self.positions = latent_dim > 0, positions
@@ -162,11 +165,11 @@ class Decoder(layers.Layer):
         batch = ops.shape(labels)[0]
         given = self.keys_and_values(z) if self.has_latent else ()
         caches = [cache for block in self.blocks for cache in block.caches(batch, self.positions)]
-        return (ops.zeros((batch,), "int32"), forced, labels, *given, *caches)
+        return (ops.zeros((batch,), "int32"), ops.zeros((batch,), "int32"), forced, labels, *given, *caches)
 
     def step(self, token, state):
         """Returns logits (batch, vocab_size) for the character after a token (batch,), and the new state."""
-        position, forced, labels, *state = state
+        position, alphabet, forced, labels, *state = state
         x = self.inputs(token[:, None], labels, position[:, None])[:, 0]
         given, caches = (state[:2], state[2:]) if self.has_latent else ([], state)
         after = []
@@ -180,9 +183,10 @@ class Decoder(layers.Layer):
             x = self.look_up(x, *given, seen[:, None])[:, 0]
         logits = self.to_logits(self.norm(x))
         target = ops.take_along_axis(forced, position[:, None], axis=1)
-        here = ops.equal(ops.arange(logits.shape[-1])[None], target)
-        logits = ops.where(ops.logical_and(target != PAD, ops.logical_not(here)), -1e9, logits)
-        return logits, (ops.minimum(position + 1, self.positions - 1), forced, labels, *given, *after)
+        alphabet, strange = of_another_alphabet(self.alphabets, alphabet, token)
+        ruled_out = ops.where(target != PAD, ops.arange(logits.shape[-1]) != target, strange)
+        state = ops.minimum(position + 1, self.positions - 1), alphabet, forced, labels, *given, *after
+        return ops.where(ruled_out, -1e9, logits), state
 
 
 class Prior(layers.Layer):
@@ -410,11 +414,6 @@ class NamesVAE(keras.Model):
         return self.decoder.step(token, state)
 
 
-def tile_batch(values, times):
-    """Repeats a batch, one copy after another."""
-    return ops.tile(values, (times, *[1] * (values.ndim - 1))) if times > 1 else values
-
-
 def build(options, vocabulary, steps_per_epoch=1):
     """Builds the untrained model of a run from its options (plain JSON values) and its vocabulary.
 
@@ -426,7 +425,8 @@ def build(options, vocabulary, steps_per_epoch=1):
     has_latent, classes = not options["no_latent"], [1 + len(kind) for kind in kinds]
     names = ("positions", "units", "num_heads", "num_layers", "dropout")
     sizes = {"vocab_size": len(vocabulary), "classes": classes} | {name: options[name] for name in names}
-    decoder = Decoder(**sizes, latent_dim=latent_dim if has_latent else 0)
+    alphabets = alphabets_of(vocabulary.tokens) * options.get("one_alphabet", False)
+    decoder = Decoder(**sizes, latent_dim=latent_dim if has_latent else 0, alphabets=alphabets)
     encoder = prefix_encoder = prior = None
     if has_latent:
         encoder, prefix_encoder = (Encoder(**sizes, latent_dim=latent_dim) for _ in range(2))

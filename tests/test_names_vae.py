@@ -5,6 +5,7 @@ import json
 from types import SimpleNamespace
 
 from scriptorium import UserError
+from scriptorium.data import alphabets
 from scriptorium.data.batches import encode_texts
 from scriptorium.data.vocabulary import SPECIAL_TOKENS, START, Vocabulary
 from scriptorium.names_vae import codec
@@ -62,6 +63,25 @@ def test_weights_of_the_reference(tokens, longest):
     # Ours are the positions of the keys, and the path from a position's own latents.
     added = positions * width + 2 * width**2
     assert model.decoder.count_params() - added == reads + 10 * width**2 + 11 * width + 2 * width + width * tokens
+
+
+def test_a_name_is_written_in_one_alphabet():
+    letters = ["a", "b", "б", "д", "-", "\u0301", "あ", "ア", "漢"]
+    assert [alphabets.alphabet(c) for c in letters] == ["LATIN"] * 2 + ["CYRILLIC"] * 2 + [""] * 2 + ["JAPANESE"] * 3
+    vocabulary = Vocabulary([*SPECIAL_TOKENS, *letters], "char")
+    for one in (True, False):
+        options = options_of("-L", "8", "-m", "12", labels={}) | {"one_alphabet": one}
+        model = names_vae.build(options, vocabulary)
+        names_codec = codec_of(model, vocabulary, **options)
+        z = draws(model, 200)
+        names = names_codec.decode(z, temperature=1.0)
+        assert (max(len(alphabets.alphabets(name)) for name in names) == 1) == one
+        # What is asked for comes first, whatever its alphabet; then the name keeps to it.
+        names = names_codec.decode(z, temperature=1.0, prefix="-б")
+        assert all(name.startswith("-б") for name in names)
+        assert all(alphabets.alphabets(name) == {"CYRILLIC"} for name in names) == one
+        mixed = names_codec.decode(z, temperature=1.0, prefix="aб")
+        assert all(name.startswith("aб") for name in mixed)
 
 
 @pytest.mark.parametrize("argv", [(), ("--prior", "normal"), ("--no-latent",)])

@@ -5,6 +5,7 @@ Shapes of the numpy arrays: labels (n, kinds), z (n, positions, 2 * latent_dim).
 
 from scriptorium import UserError
 from scriptorium.data import corpora
+from scriptorium.data.alphabets import alphabets
 from scriptorium.data.batches import encode_texts
 from scriptorium.data.labels import UNKNOWN, Labels
 from scriptorium.data.vocabulary import PAD, UNK
@@ -14,6 +15,7 @@ from scriptorium.vae.codec import Codec
 import keras
 import numpy as np
 
+MOST_MIXED = 0.001  # share of training names of several alphabets, up to which names are written in one
 PRIOR_SCALE = 0.66  # of samples from the prior, in its standard deviations
 GUIDANCE = 0.5  # for samples with a label
 SEARCH_STEPS, STEP_SIZE = 128, 0.2  # random steps to a name's best code, and their size in deviations of the posterior
@@ -24,7 +26,10 @@ def labels_of(run):
 
 
 def classes_of(run, corpus):
-    """Returns the classes of every text, dict of split -> int32 (texts, kinds); a new run collects its labels here."""
+    """Returns the classes of every text, dict of split -> int32 (texts, kinds).
+
+    A new run collects its labels here, and notes whether each name keeps to one alphabet.
+    """
     train = corpus.labels and corpus.labels["train"]
     if run.is_new and "labels" not in run.options:
         run.options["labels"] = Labels.of(train).kinds
@@ -32,6 +37,8 @@ def classes_of(run, corpus):
         classes, counts = np.unique(rows, axis=0, return_counts=True)
         rows_and_counts = zip(classes.tolist(), counts.tolist(), strict=True)
         run.options["label_counts"] = [[*row, count] for row, count in rows_and_counts]
+        mixed = sum(len(alphabets(name)) > 1 for name in corpus.train)
+        run.options["one_alphabet"] = mixed <= MOST_MIXED * len(corpus.train)
     labels = corpus.labels or {}
     return {
         split: labels_of(run).encode_all(labels.get(split), len(getattr(corpus, split))) for split in corpora.SPLITS

@@ -132,3 +132,26 @@ def label_loss(logits, labels):
         right += ops.sum(known * ops.cast(ops.equal(ops.argmax(part, axis=-1), labels[:, i]), "float32"))
         given += ops.sum(known)
     return loss, right / ops.maximum(given, 1.0)
+
+
+def tile_batch(values, times):
+    """Repeats a batch, one copy after another."""
+    return ops.tile(values, (times, *[1] * (values.ndim - 1))) if times > 1 else values
+
+
+def of_another_alphabet(alphabets, alphabet, token):
+    """Finds the tokens that a name in one alphabet cannot go on with.
+
+    Args:
+        alphabets: int (vocab_size,), the alphabet of each token, 0 for one of none.
+        alphabet: int (batch,), the alphabet of the name so far, 0 if it has no letter yet.
+        token: int (batch,), what comes next in the name.
+
+    Returns:
+        The alphabet of the name with this token, and the tokens of other alphabets, bool (batch, vocab_size).
+    """
+    alphabets = ops.convert_to_tensor(alphabets)
+    own = ops.take(alphabets, token)
+    alphabet = ops.where(own > 0, own, alphabet)
+    each = alphabet[:, None]
+    return alphabet, ops.logical_and(alphabets * each > 0, alphabets != each)

@@ -28,6 +28,7 @@ Departures from the original, the unpublished "namegen" (details in docs/names_v
     7. The first `--free-bits` nats of the KL cost nothing, but the prior is still trained below them.
     8. Samples from the prior are computed number by number, exactly.
     9. Names are sampled narrower than the prior; near an anchor, a search finds the code that reconstructs it best.
+    10. A name is written in one alphabet if the training names are.
 """
 
 from scriptorium.command_line import Parser, bounded, command

@@ -47,9 +47,9 @@ class Judge:
             for one in self.languages
         }
         # A character that a language has never seen is equally unlikely in all of them.
-        characters = set().union(*(model.characters for model in self.models.values()))
+        characters = set().union(*(model.tokens for model in self.models.values()))
         for model in self.models.values():
-            model.characters = characters
+            model.tokens = characters
 
     def __call__(self, name):
         return min(self.languages, key=lambda one: self.models[one].nll(name))

@@ -1,0 +1,65 @@
+"""Names near a name: are they in its alphabet, in its language, and how far away, for a run on the built-in names.
+
+    python benchmarks/names_near.py [--run RUN] [-T LOGDIR] [--anchors 500]
+
+Around each held-out name and at each radius, four names are written as `--sample --anchor NAME` writes them: their
+label is the one that the supervisor reads from the anchor. "in its alphabet": all letters are of the anchor's alphabet.
+"language": a judge that is trained apart, one character n-gram model for each language, finds the anchor's true
+language in the name. The first row judges the anchors themselves.
+"""
+
+import argparse
+import time
+
+import common
+from scriptorium.data import corpora
+from scriptorium.data.alphabets import alphabets
+from scriptorium.training import trained
+
+import numpy as np
+from names_languages import Judge
+from rapidfuzz.distance import Levenshtein
+
+RADII = (0.5, 1.0, 1.5, 2.0)
+EACH = 4  # names around an anchor
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--run", default=str(common.ROOT / "pretrained" / "names_vae" / "names"))
+    parser.add_argument("-T", "--logdir", default=None)
+    parser.add_argument("--anchors", type=int, default=500)
+    args = parser.parse_args()
+    started, codec = time.monotonic(), trained.load(args.run, args.logdir, ("names_vae",))
+    corpus = corpora.load("names", level="char", seed=1, labeled=True)
+    judge = Judge(corpus.train, corpus.labels["train"])
+    pairs = list(zip(corpus.test, corpus.labels["test"], strict=True))
+    chosen = np.random.default_rng(1).permutation(len(pairs))[: args.anchors]
+    anchors = [pairs[i] for i in chosen if len(pairs[i][0]) <= codec.run.options["max_length"]]
+    real = np.mean([judge(name) == language for name, language in anchors])
+    rows = [{"radius": "the anchor itself", "in its alphabet": 1.0, "several alphabets": 0.0, "language": real}]
+    for radius in RADII:
+        inside, mixed, right, distances = [], [], [], []
+        for seed, (anchor, language) in enumerate(anchors, 1):
+            for name in codec.sample(EACH, seed, anchor=anchor, radius=radius):
+                inside.append(bool(name) and alphabets(name) <= alphabets(anchor))
+                mixed.append(len(alphabets(name)) > 1)
+                right.append(judge(name) == language)
+                distances.append(Levenshtein.distance(anchor, name))
+        rows.append(
+            {
+                "radius": radius,
+                "in its alphabet": float(np.mean(inside)),
+                "several alphabets": float(np.mean(mixed)),
+                "language": float(np.mean(right)),
+                "median edit distance": float(np.median(distances)),
+                "mean edit distance": float(np.mean(distances)),
+            }
+        )
+        print(rows[-1], flush=True)
+    rows[0] |= dict.fromkeys(("median edit distance", "mean edit distance"), "")
+    common.append(f"Names near {len(anchors)} held-out names", common.table(rows), time.monotonic() - started)
+
+
+if __name__ == "__main__":
+    main()

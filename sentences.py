@@ -32,7 +32,7 @@ from scriptorium.data.vectors import start_from_vectors
 from scriptorium.data.vocabulary import PAD, START, UNK
 from scriptorium.nn.compiled import JIT, build_by_calling
 from scriptorium.nn.fast import Adam, softmax_nll
-from scriptorium.nn.recurrent import RNNS, states_per_layer
+from scriptorium.nn.recurrent import RNNS, read_padded, states_per_layer
 from scriptorium.scores import metrics
 from scriptorium.streams import note
 from scriptorium.training.fit import fit_run, learning_rate_schedule
@@ -74,11 +74,10 @@ class Encoder(layers.Layer):
         super().__init__()
         self.read, self.softplus = read, softplus
         self.forward_layers, self.backward_layers = [], []
-        for layer in range(0 if read else num_layers):
-            arguments = {"units": units, "return_sequences": layer < num_layers - 1}
-            self.forward_layers.append(RNNS[rnn_type](**arguments))
+        for _ in range(0 if read else num_layers):
+            self.forward_layers.append(RNNS[rnn_type](units, return_sequences=True))
             if bidirectional:
-                self.backward_layers.append(RNNS[rnn_type](go_backwards=True, **arguments))
+                self.backward_layers.append(RNNS[rnn_type](units, return_sequences=True, go_backwards=True))
         self.z_mean = layers.Dense(latent_dim, dtype="float32")
         self.z_spread = layers.Dense(latent_dim, dtype="float32")
         self.norm = latent.PosteriorNorm(posterior_norm) if posterior_norm else None
@@ -87,14 +86,9 @@ class Encoder(layers.Layer):
         if self.read:
             h = self.read(x, mask)
         else:
-            h = x
-            for forward, backward in itertools.zip_longest(self.forward_layers, self.backward_layers):
-                sides = [forward(h, mask=mask)]
-                if backward:
-                    reversed_side = backward(h, mask=mask)
-                    # The outputs of a backward pass are in reverse order.
-                    sides.append(ops.flip(reversed_side, axis=1) if len(reversed_side.shape) == 3 else reversed_side)
-                h = ops.concatenate(sides, axis=-1)
+            for directions in itertools.zip_longest(self.forward_layers, self.backward_layers):
+                read = [read_padded(layer, x, mask) for layer in directions if layer]
+                x, h = (ops.concatenate(sides, axis=-1) for sides in zip(*read, strict=True))
         z_mean, z_spread = self.z_mean(h), self.z_spread(h)
         if self.norm:
             z_mean = self.norm(z_mean, training=training)
@@ -170,8 +164,8 @@ class Decoder(layers.Layer):
         """Reads a sentence with the decoder's recurrent layers and z = 0; returns the last output, (batch, units)."""
         x = self.join(x, ops.zeros((ops.shape(x)[0], self.joined), x.dtype))
         for recurrence in self.recurrences:
-            x = recurrence(x, mask=mask)
-        return x[:, -1]
+            x, last = read_padded(recurrence, x, mask)
+        return last
 
     def hide(self, ids, training):
         """Replaces input words by `<unk>`, each with probability word_dropout; at 1 also outside training."""

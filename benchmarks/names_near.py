@@ -4,8 +4,9 @@
 
 Around each held-out name and at each radius, four names are written as `--sample --anchor NAME` writes them: their
 label is the one that the supervisor reads from the anchor. "in its alphabet": all letters are of the anchor's alphabet.
-"language": a judge that is trained apart, one character n-gram model for each language, finds the anchor's true
-language in the name. The first row judges the anchors themselves.
+A judge that is trained apart, one character n-gram model for each of the languages, reads the language of each name:
+"true language" is the share in which it finds that of the anchor, "same language" the share in which it reads in the
+name what it reads in the anchor. The first row judges the anchors themselves.
 """
 
 import argparse
@@ -37,21 +38,26 @@ def main():
     chosen = np.random.default_rng(1).permutation(len(pairs))[: args.anchors]
     anchors = [pairs[i] for i in chosen if len(pairs[i][0]) <= codec.run.options["max_length"]]
     real = np.mean([judge(name) == language for name, language in anchors])
-    rows = [{"radius": "the anchor itself", "in its alphabet": 1.0, "several alphabets": 0.0, "language": real}]
+    rows = [{"radius": "the anchor itself", "in its alphabet": 1.0, "several alphabets": 0.0}]
+    rows[0] |= {"true language": float(real), "same language": 1.0}
     for radius in RADII:
-        inside, mixed, right, distances = [], [], [], []
+        inside, mixed, right, same, distances = [], [], [], [], []
         for seed, (anchor, language) in enumerate(anchors, 1):
+            read = judge(anchor)
             for name in codec.sample(EACH, seed, anchor=anchor, radius=radius):
                 inside.append(bool(name) and alphabets(name) <= alphabets(anchor))
                 mixed.append(len(alphabets(name)) > 1)
-                right.append(judge(name) == language)
+                found = judge(name)
+                right.append(found == language)
+                same.append(found == read)
                 distances.append(Levenshtein.distance(anchor, name))
         rows.append(
             {
                 "radius": radius,
                 "in its alphabet": float(np.mean(inside)),
                 "several alphabets": float(np.mean(mixed)),
-                "language": float(np.mean(right)),
+                "true language": float(np.mean(right)),
+                "same language": float(np.mean(same)),
                 "median edit distance": float(np.median(distances)),
                 "mean edit distance": float(np.mean(distances)),
             }

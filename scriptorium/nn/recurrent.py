@@ -150,6 +150,35 @@ class GRU(_OwnLoop, layers.GRU):
 RNNS = {"lstm": LSTM, "gru": GRU}
 
 
+def read_padded(layer, x, mask):
+    """Runs a recurrent layer over rows that are padded at their ends.
+
+    Where Keras's own layer would run, no mask reaches it, because with one it leaves the fast kernels of torch and
+    cuDNN: the padding is read too, and rows are reversed one by one, up to their ends, for a layer that goes backward.
+
+    Args:
+        layer: `LSTM` or `GRU` with `return_sequences=True`.
+        x: (batch, time, features).
+        mask: bool (batch, time), True up to the end of each row, which has at least one step.
+
+    Returns:
+        All outputs, (batch, time, units) in the order of time; what they are at padding is not defined. The output
+        after the last step that the layer reads of each row, (batch, units).
+    """
+    if layer._runs_own_loop():
+        outputs = layer(x, mask=mask)
+        return ops.flip(outputs, axis=1) if layer.go_backwards else outputs, outputs[:, -1]
+    lengths, steps = ops.sum(ops.cast(mask, "int32"), axis=1), ops.arange(ops.shape(x)[1])
+    last = (lengths - 1)[:, None, None]
+    if not layer.go_backwards:
+        outputs = layer(x)
+        return outputs, ops.take_along_axis(outputs, last, axis=1)[:, 0]
+    mirrored = ops.where(mask, lengths[:, None] - 1 - steps[None], steps[None])[..., None]
+    # The layer reads from the end, so what it is to read first is put there.
+    outputs = layer(ops.flip(ops.take_along_axis(x, mirrored, axis=1), axis=1))
+    return ops.take_along_axis(outputs, mirrored, axis=1), ops.take_along_axis(outputs, last, axis=1)[:, 0]
+
+
 def states_per_layer(rnn_type):
     """Returns how many states a layer of a kind of `RNNS` has: h and, for an LSTM, c."""
     return {"lstm": 2, "gru": 1}[rnn_type]

@@ -206,6 +206,31 @@ def test_bidirectional(kind, sequences):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("backward", [False, True])
+@pytest.mark.parametrize("own", [True, False])
+def test_padding_is_read_without_a_mask(kind, backward, own, monkeypatch):
+    reference, layer = pair(kind, return_sequences=True, go_backwards=backward)
+    if not own:
+        monkeypatch.setattr(layer, "_runs_own_loop", lambda: False)
+        monkeypatch.setattr(layer, "inner_loop", no_mask(layer.inner_loop))
+    x, lengths = normal(BATCH, TIME, FEATURES), np.array([6, 1, 3, 2, 5])
+    outputs, last = recurrent.read_padded(layer, *map(ops.convert_to_tensor, (x, np.arange(TIME) < lengths[:, None])))
+    for row, length in enumerate(lengths):
+        wanted = ops.convert_to_numpy(reference(ops.convert_to_tensor(x[row : row + 1, :length])))[0]
+        np.testing.assert_allclose(ops.convert_to_numpy(last)[row], wanted[-1], atol=1e-5)
+        in_order = wanted[::-1] if backward else wanted
+        np.testing.assert_allclose(ops.convert_to_numpy(outputs)[row, :length], in_order, atol=1e-5)
+
+
+def no_mask(inner_loop):
+    def run(sequences, initial_state, mask, training=False):
+        assert mask is None
+        return inner_loop(sequences, initial_state, mask, training)
+
+    return run
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_bfloat16_is_near_float32(kind):
     arguments = {"return_state": True, "return_sequences": True}
     reference = pair(kind, **arguments)[0]

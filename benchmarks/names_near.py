@@ -21,6 +21,8 @@ import numpy as np
 from names_languages import Judge
 from rapidfuzz.distance import Levenshtein
 
+import names_vae
+
 RADII = (0.5, 1.0, 1.5, 2.0)
 EACH = 4  # names around an anchor
 
@@ -44,7 +46,7 @@ def main():
         inside, mixed, right, same, distances = [], [], [], [], []
         for seed, (anchor, language) in enumerate(anchors, 1):
             read = judge(anchor)
-            for name in codec.sample(EACH, seed, anchor=anchor, radius=radius):
+            for name in codec.sample(EACH, seed, anchor=anchor, radius=radius, temperature=names_vae.TEMPERATURE):
                 inside.append(bool(name) and alphabets(name) <= alphabets(anchor))
                 mixed.append(len(alphabets(name)) > 1)
                 found = judge(name)

@@ -22,7 +22,6 @@ from scriptorium.streams import note
 
 CACHE_NAME = "scriptorium"
 _TESTS = {"test", "tests", "testing", "idle_test"}
-_SOURCE = pathlib.Path(__file__).read_text("utf-8")
 
 
 def code_lines(longest=60):
@@ -121,18 +120,20 @@ def _cache_folder():
     return None
 
 
-def cached(name, packages, make):
+def cached(name, packages, make, *modules):
     """Returns the texts of `make()`, from the cache if they were read with the same versions of all packages.
 
     Args:
         name: str, for the file's name.
         packages: import names of the packages that `make` reads, in addition to the standard library.
         make: function without arguments that returns a list of one-line str; its source file is part of the key.
+        modules: other modules of the project that it uses; so are theirs.
 
     Returns:
         list of str. A damaged cache is rebuilt; if none can be written, the texts are read again each time.
     """
-    key = [name, *_versions(packages), pathlib.Path(make.__code__.co_filename).read_text("utf-8"), _SOURCE]
+    sources = [make.__code__.co_filename, __file__, *(module.__file__ for module in modules)]
+    key = [name, *_versions(packages), *(pathlib.Path(source).read_text("utf-8") for source in sources)]
     folder = _cache_folder()
     path = folder and folder / f"{name}-{hashlib.sha256(repr(key).encode()).hexdigest()[:16]}.txt"
     try:

@@ -17,6 +17,7 @@ import zipfile
 
 from scriptorium import UserError
 from scriptorium.data import digits, installed, pydocs
+from scriptorium.data.scenes import english
 from scriptorium.data.textfiles import split_sentences
 
 TASKS = {
@@ -50,7 +51,7 @@ def read_task(task, rows=9, direction="down"):
         UserError: a corpus that cannot be downloaded, or is damaged.
     """
     if task == "pydocs":
-        return installed.cached("pydocs", pydocs.PACKAGES, pydocs.sentences), None
+        return installed.cached("pydocs", pydocs.PACKAGES, pydocs.sentences, english), None
     if task == "pylines":
         return installed.cached("pylines", (), installed.code_lines), None
     if task == "names":

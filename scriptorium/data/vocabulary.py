@@ -129,6 +129,10 @@ class Vocabulary:
             return "".join(tokens)
         return " ".join(tokens) if self.level == "space" else _treebank()[1].detokenize(_with_quotes(tokens))
 
+    def decode_all(self, sequences):
+        """Returns the text of each of `Sequences`, a list."""
+        return [self.decode(sequences[i]) for i in range(len(sequences))]
+
     def to_json(self):
         """Returns plain JSON values, in which the special tokens are a list of their own."""
         values = {"level": self.level, "language": self.language, "special": list(SPECIAL_TOKENS)}

@@ -133,7 +133,7 @@ def scores_on_scenes(run, test, lines):
     parts = [
         nll.predict_on_batch(test.padded(rows)) for rows in np.array_split(np.arange(len(test)), -(-len(test) // 128))
     ]
-    sentences = [run.vocabulary.decode(test[i]) for i in range(len(test))]
+    sentences = run.vocabulary.decode_all(test)
     return scenes_scores.of_language_model(sentences, float(np.concatenate(parts).mean()), lines)
 
 

@@ -138,7 +138,7 @@ class Labeled(Texts):
         texts, z = (
             {split: read(splits[split]) for split in ("train", "test")}
             for read in (
-                lambda sequences: [run.vocabulary.decode(sequences[i]) for i in range(len(sequences))],
+                run.vocabulary.decode_all,
                 lambda sequences: inference.posteriors(run.model, sequences)[0].reshape(len(sequences), -1),
             )
         )
@@ -150,14 +150,14 @@ class Digits(Labeled):
 
     def __init__(self, classes, names, run, train):
         super().__init__(classes, names, None)
-        texts = [run.vocabulary.decode(train[i]) for i in range(len(train))]
+        texts = run.vocabulary.decode_all(train)
         run.console.say("Training a small network that classifies digits ...")
         self.judge = Classifier(texts, self.labels_of("train"), run.seed)
         self.check = lambda texts: (self.judge.classify(texts)[1] >= SURE).tolist()
 
     def scores(self, run, splits):
         test, test_labels = splits["test"], self.labels_of("test")
-        texts = [run.vocabulary.decode(test[i]) for i in range(len(test))]
+        texts = run.vocabulary.decode_all(test)
         z = inference.posteriors(run.model, test)[0]
         again = [run.vocabulary.decode(ids) for ids in code_scores.write(run.model, z, run.options["positions"])]
         both = {"digit_accuracy_real": texts, "digit_accuracy_reconstructed": again}

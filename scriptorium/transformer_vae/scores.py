@@ -128,7 +128,7 @@ def evaluate(
     scores |= share("sequence_accuracy", whole)
     scores["mmd"], scores["mmd_threshold"] = mmd_test(z.reshape(len(z), -1), seed)
     scores["active_units"] = metrics.active_units(z_mean.reshape(len(z), -1))
-    texts = [vocabulary.decode(sequences[i]) for i in range(len(sequences))]
+    texts = vocabulary.decode_all(sequences)
     references = [strip_special(sequences[i]) for i in range(len(sequences))]
     pairs = random.integers(len(texts), size=(4 if quick else PAIRS, 2))
     between, shares = walks(z_mean, pairs)

@@ -108,7 +108,7 @@ def evaluate_and_save(codec, test, iw_samples=0, evaluate=inference.evaluate, al
     )
     scores |= also()
     if scenes.are_text_of(run.options):
-        sentences = [run.vocabulary.decode(test[i]) for i in range(len(test))]
+        sentences = run.vocabulary.decode_all(test)
         bound = scores.get("iw_nll", scores.get("neg_elbo", scores["nll"]))
         scores |= truth.scores(codec, sentences, bound, run.dry_run)
     scores |= {"texts": len(test), "tokens": int(test.lengths.sum())}
@@ -131,7 +131,7 @@ def log_projector(run, valid, most=1000, means=None, title=None):
     if not run.model.has_latent:
         return
     part = valid.first(most)
-    texts, classes = [run.vocabulary.decode(part[i]) for i in range(len(part))], None
+    texts, classes = run.vocabulary.decode_all(part), None
     z_mean, _ = inference.posteriors(run.model, part)
     points = means(z_mean, part.lengths) if means and len(part) else z_mean.reshape(len(part), -1)
     if run.options.get("labels"):

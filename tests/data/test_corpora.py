@@ -166,8 +166,10 @@ def test_the_cache_is_used_and_made_again_when_damaged_or_out_of_date(tmp_path, 
         made.append(1)
         return ["one", "zwölf"]
 
+    module = SimpleNamespace(__file__=str(write(tmp_path / "helper.py", "")))
+
     def read():
-        return installed.cached("trial", (), make)
+        return installed.cached("trial", (), make, module)
 
     assert read() == read() == ["one", "zwölf"] and len(made) == 1
     (file,) = (tmp_path / installed.CACHE_NAME).iterdir()
@@ -175,9 +177,11 @@ def test_the_cache_is_used_and_made_again_when_damaged_or_out_of_date(tmp_path, 
         file.write_bytes(damage)
         before = len(made)
         assert read() == read() == ["one", "zwölf"] and len(made) == before + 1
-    monkeypatch.setattr(installed.platform, "python_version", lambda: "9.9")
+    write(tmp_path / "helper.py", "# another version")
     before = len(made)
-    assert read() == ["one", "zwölf"] and len(made) == before + 1
+    assert read() == read() == ["one", "zwölf"] and len(made) == before + 1
+    monkeypatch.setattr(installed.platform, "python_version", lambda: "9.9")
+    assert read() == ["one", "zwölf"] and len(made) == before + 2
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, monkeypatch):

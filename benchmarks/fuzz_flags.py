@@ -147,7 +147,7 @@ class Flags:
 
         replaced = [] if whole else [name for name in ("build", "listen") if hasattr(module, name)]
         patches = [mock.patch.object(module, name, opened) for name in replaced]
-        patches += [mock.patch("scriptorium.training.trained.open_for_use", opened)] if script == "homotopy" else []
+        patches += [mock.patch("scriptorium.training.opening.open_for_use", opened)] if script == "homotopy" else []
         with fuzz.all_of(patches):
             found = fuzz.run_main(module, argv, typed)
         made = [path for path in folder.rglob("*") if path.is_file()]

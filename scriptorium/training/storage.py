@@ -56,8 +56,10 @@ def _keep(path, keep):
     except OSError:
         os.replace(path, keep)
     else:
-        os.replace(link, keep)
-        link.unlink(missing_ok=True)  # a rename does nothing where `keep` was a name of the file before
+        try:
+            os.replace(link, keep)
+        finally:
+            link.unlink(missing_ok=True)  # after an error, or where `keep` was a name of the file before
 
 
 def _sync_folder(path):

@@ -62,10 +62,16 @@ def keras_step(case, kind, dtype):
     if kind == "keras":
         module.RNNS["lstm"], module.Adam = keras.layers.LSTM, keras.optimizers.Adam
         module.softmax_nll = plain_nll
+        module.read_padded = masked
     values = common.options_of(module.parse_args([]))
     model = module.build(values | options, range(vocabulary))
     model.compile(module.Adam(1e-3, global_clipnorm=5.0), jit_compile=JIT)
     return model.train_on_batch
+
+
+def masked(layer, x, mask):
+    outputs = layer(x, mask=mask)
+    return outputs[:, ::-1] if layer.go_backwards else outputs, outputs[:, -1]
 
 
 def plain_nll(hidden, kernel, bias, targets, mask=None, transposed=False):

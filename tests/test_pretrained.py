@@ -1,12 +1,14 @@
 """The runs that come with the project: each is small, opens, writes, and knows what it was trained on."""
 
 import importlib
+import json
 import unicodedata
 from types import SimpleNamespace
 
 from scriptorium import UserError, load
 from scriptorium.training import finding, storage, trained
 from scriptorium.training.finding import BEST, PRETRAINED, bundled
+from scriptorium.transformer_vae.experiments import is_python
 
 import numpy as np
 import pytest
@@ -60,6 +62,18 @@ def test_names_and_lines_come_back_whole():
     for script, texts in (("names_vae", ["Anna", "Peter"]), ("transformer_vae", ["return None", "import os"])):
         codec = opened(script)
         assert codec.decode(codec.encode(texts)[0]) == texts
+
+
+@pytest.mark.parametrize("ends", [
+    ("for i in range(10):", "return self.name"),
+    ("return x + 1", "raise ValueError(message)"),
+])  # fmt: skip
+def test_lines_between_two_lines_parse(ends, tmp_path):
+    script = importlib.import_module("homotopy")
+    done = run_here(script, *ends, "-n", "7", "--json", "--run", folder("transformer_vae"), "-T", tmp_path)
+    texts = [row["text"] for row in json.loads(done.stdout)["walk"]]
+    between = [text for text in texts[1:-1] if text not in ends]
+    assert between and all(is_python(text) for text in between), between
 
 
 def test_names_near_a_name_are_written_in_its_script():

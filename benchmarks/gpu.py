@@ -21,10 +21,13 @@ import time
 from pathlib import Path
 
 import common
+from scriptorium import BACKENDS
+from scriptorium.training import storage
+from scriptorium.training.trained import SCRIPTS
 
-SCRIPTS = ("chars", "words", "sentences", "names_vae", "transformer_vae", "text_gan")
+import numpy as np
+
 PARTS = ("train", "resume", "sample", "speed")
-BACKENDS = {"jax": "jax", "torch": "torch", "tensorflow": "tensorflow"}  # backend -> package
 PROGRAMS = os.path.join(tempfile.gettempdir(), "scriptorium-programs")
 
 
@@ -56,10 +59,6 @@ def speed_of(directory):
 
 def difference(first, second):
     """Returns how far the last weights of two runs are apart, in words."""
-    from scriptorium.training import storage
-
-    import numpy as np
-
     arrays = [storage.load_arrays(run / "last.safetensors")[1] for run in (first, second)]
     if all(np.array_equal(array, arrays[1][name]) for name, array in arrays[0].items()):
         return "equal to the bit"
@@ -117,12 +116,12 @@ def time_steps(backends, args):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--backends", nargs="+", choices=BACKENDS, help="default: jax and torch, if installed")
-    parser.add_argument("--scripts", nargs="+", choices=SCRIPTS, default=SCRIPTS)
+    parser.add_argument("--scripts", nargs="+", choices=SCRIPTS, default=list(SCRIPTS))
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--steps", type=int, default=200, help="training steps of each script")
     parser.add_argument("--seconds", type=int, default=120, help="the longest that one command may take")
     args = parser.parse_args()
-    installed = [name for name in ("jax", "torch") if importlib.util.find_spec(BACKENDS[name])]
+    installed = [name for name in ("jax", "torch") if importlib.util.find_spec(name)]
     backends, began, rows, speeds = args.backends or installed, time.monotonic(), [], []
     if not backends:
         parser.error("neither jax nor torch is installed")

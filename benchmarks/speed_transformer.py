@@ -13,6 +13,7 @@ import sys
 import time
 
 import common
+from scriptorium import BACKENDS
 
 WIDTH, HEADS = 192, 6
 CASES = {
@@ -222,7 +223,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--only", nargs="*", choices=CASES)
-    parser.add_argument("--backends", nargs="+", choices=("tensorflow", "jax", "torch"), default=["tensorflow"])
+    parser.add_argument("--backends", nargs="+", choices=BACKENDS, default=["tensorflow"])
     parser.add_argument("--peer", default=sys.executable, metavar="PYTHON", help="a Python that has torch")
     parser.add_argument("--json", action="store_true", help="print JSON, and leave RESULTS.md alone")
     parser.add_argument("--list", action="store_true", help="print the names of the cases as JSON")

@@ -140,7 +140,7 @@ def tile_batch(values, times):
 
 
 def of_another_alphabet(alphabets, alphabet, token):
-    """Finds the tokens that a name in one alphabet cannot go on with.
+    """Finds the tokens that cannot come next in a name of one alphabet.
 
     Args:
         alphabets: int (vocab_size,), the alphabet of each token, 0 for one of none.

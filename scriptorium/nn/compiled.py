@@ -54,7 +54,7 @@ def in_halves(function, inputs):
 
 
 @functools.cache
-def _has_xla():
+def has_xla():
     """Whether this build of TensorFlow has XLA for CPUs; not all do."""
     try:
         with tf.init_scope():
@@ -73,7 +73,7 @@ def xla_fused(function, part):
         function: function of one structure of tensors.
         part: the layer whose weights the function uses.
     """
-    if not on_tensorflow_cpu() or tf.executing_eagerly() or not _has_xla():
+    if not on_tensorflow_cpu() or tf.executing_eagerly() or not has_xla():
         return function
     variables = part.variables
 

@@ -137,6 +137,19 @@ class Adam(keras.optimizers.Adam):
             grads = [None if gradient is None else tf.convert_to_tensor(gradient) for gradient in grads]
         super().apply(grads, trainable_variables)
 
+    def _clip_gradients(self, grads):
+        if not on_tensorflow_cpu() or not self.global_clipnorm:
+            return super()._clip_gradients(grads)
+        kept = [grad for grad in grads if grad is not None]
+        norm = tf.linalg.global_norm(kept)
+
+        def clipped():
+            return [grad * (self.global_clipnorm / norm) for grad in kept]
+
+        # Usually the norm is small enough, and multiplying by 1 would read and write all gradients.
+        kept = iter(tf.cond(norm <= self.global_clipnorm, lambda: kept, clipped))
+        return [None if grad is None else next(kept) for grad in grads]
+
     def update_step(self, gradient, variable, learning_rate):
         """Updates one variable in place: see `keras.optimizers.Optimizer.update_step`."""
         if not on_tensorflow_cpu() or self.amsgrad:

@@ -51,7 +51,7 @@ class _OwnLoop:
         # an encoder, whose two directions already do so.
         if PARTS == 1 or mask is not None:
             return self._loop(sequences, initial_state, mask, *weights)
-        batch = ops.shape(sequences)[0]
+        batch = ops.shape(initial_state[0])[0]
         sizes = [batch * (i + 1) // PARTS - batch * i // PARTS for i in range(PARTS)]
         parts = zip(*(tf.split(array, sizes) for array in (sequences, *initial_state)), strict=True)
         done = [self._loop(inputs, states, None, *weights) for inputs, *states in parts]
@@ -74,7 +74,7 @@ class _OwnLoop:
 
     def _loop(self, sequences, initial_state, mask, kernel, recurrent_kernel, bias):
         dtype = self.compute_dtype
-        batch, time, features = ops.shape(sequences)
+        batch, time, _ = ops.shape(sequences)
         keep = None
         if mask is not None:
             mask = mask[0] if isinstance(mask, (list, tuple)) else mask
@@ -82,14 +82,12 @@ class _OwnLoop:
         inputs = ops.transpose(sequences, (1, 0, 2))  # (time, batch, features)
         if self.go_backwards:
             inputs, keep = ops.flip(inputs, 0), None if keep is None else ops.flip(keep, 0)
-        inputs = ops.reshape(inputs, (-1, features))
         if self.use_bias:
-            inputs = ops.concatenate([inputs, ops.ones_like(inputs[:, :1])], 1)
-        projected = ops.reshape(ops.matmul(inputs, kernel), (time, batch, kernel.shape[-1]))
+            inputs = ops.concatenate([inputs, ops.ones_like(inputs[:, :, :1])], 2)
         hidden, *others = initial_state
         others = [ops.cast(state, "float32") for state in others]
-        equations = self._equations()
-        outputs, *states = scan(equations, keep, projected, recurrent_kernel, bias, ops.cast(hidden, dtype), *others)
+        states = ops.cast(hidden, dtype), *others
+        outputs, *states = scan(self._equations(), keep, inputs, kernel, recurrent_kernel, bias, *states)
         last = states[0]
         # At a masked step Keras repeats the last output, or returns zeros. Before the first unmasked step it returns
         # zeros, but on JAX the initial state.

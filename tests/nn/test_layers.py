@@ -26,6 +26,8 @@ MASKS = {
     "right": np.arange(TIME) < LENGTHS[:, None],
     "gaps": np.random.default_rng(4).random((BATCH, TIME)) < 0.6,
 }
+if ON_TENSORFLOW:
+    from scriptorium.nn.recurrence import on_tensorflow
 tensorflow_only = pytest.mark.skipif(not ON_TENSORFLOW, reason="gradients are taken with a TensorFlow tape")
 
 
@@ -111,6 +113,22 @@ def test_values_and_gradients_are_those_of_keras(kind, mask, backwards, sequence
     arguments = normal(BATCH, TIME, FEATURES), MASKS[mask], states_of(kind) if given_states else None
     assert layer._runs_own_loop() == (BACKEND != "torch")
     assert_equal(values_and_gradients(layer, *arguments), values_and_gradients(keras_layer, *arguments))
+
+
+@tensorflow_only
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("mask", MASKS)
+def test_steps_fused_by_xla(kind, mask, monkeypatch):
+    fused = []
+    monkeypatch.setattr(on_tensorflow, "has_xla", lambda: fused.append(True) or True)
+    keras_layer, layer = pair(kind, return_state=True, return_sequences=True)
+    arguments = normal(BATCH, TIME, FEATURES), MASKS[mask], states_of(kind)
+    expected = values_and_gradients(keras_layer, *arguments)
+    assert_equal(values_and_gradients(layer, *arguments), expected)
+    assert not fused  # such small states are faster without
+    monkeypatch.setattr(on_tensorflow, "FUSED_FROM", 1)
+    assert_equal(values_and_gradients(layer, *arguments), expected)
+    assert fused
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -370,6 +388,7 @@ def trained(optimizer):
     [
         {},
         {"learning_rate": 0.01, "global_clipnorm": 0.5},
+        {"learning_rate": 0.01, "global_clipnorm": 20.0},
         {"learning_rate": keras.optimizers.schedules.CosineDecay(0.01, 20), "weight_decay": 0.1},
         {"use_ema": True, "ema_overwrite_frequency": 3, "gradient_accumulation_steps": 2},
         {"amsgrad": True},

@@ -16,7 +16,7 @@ def _forward(cell, keep, projected, kernel, bias, *states):
     def step(states, inputs):
         now, kept = inputs
         inner = states[0] @ kernel if bias is None else states[0] @ kernel + bias
-        new, saved = cell.forward(now.astype("float32"), inner.astype("float32"), *states)
+        new, saved = cell.forward(-1, now.astype("float32"), inner.astype("float32"), *states)
         new = [_select(kept, *pair) for pair in zip(new, states, strict=True)]
         return new, (new[0], saved)
 
@@ -35,7 +35,7 @@ def _backward(cell, residuals, gradients):
     def step(d_states, inputs):
         d_output, kept, now = inputs
         d_states = [d_states[0] + d_output.astype("float32"), *d_states[1:]]
-        d_gates, d_recurrent, d_before = cell.gradient(now, *d_states)
+        d_gates, d_recurrent, d_before = cell.gradient(-1, now, *d_states)
         d_gates = silence(kept, d_gates)
         d_recurrent = d_gates if d_recurrent is None else silence(kept, d_recurrent)
         through = (d_recurrent @ kernel.T).astype("float32")
@@ -54,9 +54,13 @@ def _backward(cell, residuals, gradients):
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def scan(cell, *arguments):
-    """Runs a recurrence over projected inputs, time first; arguments and results as in `on_tensorflow.scan`."""
+def _recurrence(cell, *arguments):
     return _forward(cell, *arguments)[0]
 
 
-scan.defvjp(_forward, _backward)
+_recurrence.defvjp(_forward, _backward)
+
+
+def scan(cell, keep, inputs, kernel, recurrent_kernel, bias, *states):
+    """Runs a recurrence, time first; arguments and results as in `on_tensorflow.scan`."""
+    return _recurrence(cell, keep, inputs @ kernel, recurrent_kernel, bias, *states)

@@ -1,102 +1,138 @@
-"""A recurrence on TensorFlow, with the gradient of cells.py."""
+"""A recurrence on TensorFlow on a CPU, with the gradient of cells.py.
 
+Inside the loops arrays are (features, batch): a product with the large kernel on its left takes half the time, because
+oneDNN need not rearrange the kernel at every step. In wide models XLA fuses all other operations of a step.
+"""
+
+import functools
+
+from scriptorium.nn.compiled import has_xla
 from scriptorium.nn.recurrence.cells import LSTM
 
 import tensorflow as tf
 
+FUSED_FROM = 2**14  # size of a state, rows times units; operations on smaller ones are faster without XLA
+
+
+@functools.cache
+def _steps(cell, fused):
+    """Returns the functions of a step without its products, forward and backward."""
+
+    def forward(kept, projected, product, bias, states):
+        inner = tf.cast(product, tf.float32)
+        inner = inner if bias is None else inner + tf.cast(bias, tf.float32)[:, None]
+        new, saved = cell.forward(0, tf.cast(projected, tf.float32), inner, *states)
+        return _select(kept, new, states), saved
+
+    def backward(kept, saved, d_output, through, d_states):
+        d_hidden = d_states[0] + tf.cast(through, tf.float32) + tf.cast(d_output, tf.float32)
+        d_states = [d_hidden, *d_states[1:]]
+        d_gates, d_inner, d_before = cell.gradient(0, saved, *d_states)
+        if d_before[0] is None:
+            d_before[0] = tf.zeros_like(d_hidden)
+        d_gates = [tf.cast(d, d_output.dtype) for d in (d_gates, d_inner) if d is not None]
+        d_gates = _select(kept, d_gates, [tf.zeros_like(d) for d in d_gates])
+        return d_gates, _select(kept, d_before, d_states)
+
+    if not fused:
+        return forward, backward
+    return [tf.function(step, autograph=False, jit_compile=True) for step in (forward, backward)]
+
 
 def _select(kept, new, old):
-    chosen = new if kept is None else tf.raw_ops.Select(condition=kept, x=new, y=old)
-    return tf.ensure_shape(chosen, old.shape)
+    if kept is None:
+        return new
+    return [tf.where(kept, *pair) for pair in zip(new, old, strict=True)]
 
 
 def _array(kind, steps, size):
-    return tf.TensorArray(kind, steps, element_shape=(None, size), clear_after_read=False)
+    return tf.TensorArray(kind, steps, element_shape=(size, None), clear_after_read=False)
 
 
-def _forward(cell, keep, projected, kernel, bias, states):
+def _of_size(arrays, size):
+    return [tf.ensure_shape(array, (size, None)) for array in arrays]
+
+
+def _forward(step, keep, projected, kernel, bias, states):
     """Runs the loop; returns all hidden states, the last states, and what the gradient needs of each step."""
-    steps, (units, width) = tf.shape(projected)[0], kernel.shape
-    inputs = tf.cast(projected, tf.float32)
+    steps, (width, units) = tf.shape(projected)[0], kernel.shape
 
-    def step(t, states, outputs, memory):
-        inner = tf.matmul(states[0], kernel)
-        inner = inner if bias is None else tf.nn.bias_add(inner, bias)
-        new, saved = cell.forward(inputs[t], tf.cast(inner, tf.float32), *states)
+    def body(t, states, outputs, memory):
         kept = None if keep is None else keep[t]
-        new = [_select(kept, *pair) for pair in zip(new, states, strict=True)]
+        new, saved = step(kept, projected[t], tf.matmul(kernel, states[0]), bias, states)
         memory = [place.write(t, value) for place, value in zip(memory, saved, strict=True)]
-        return t + 1, new, outputs.write(t, new[0]), memory
+        return t + 1, _of_size(new, units), outputs.write(t, new[0]), memory
 
     memory = [_array(tf.float32, steps, size) for size in (width, units, units)]
     start = (0, list(states), _array(projected.dtype, steps, units), memory)
-    _, last, outputs, memory = tf.while_loop(lambda t, *_: t < steps, step, start, parallel_iterations=1)
+    _, last, outputs, memory = tf.while_loop(lambda t, *_: t < steps, body, start, parallel_iterations=1)
     return outputs.stack(), last, memory
 
 
-def _backward(cell, keep, memory, kernel, d_outputs, d_last):
-    """Runs the loop backward; returns the gradients of projected, of inner and of the first states."""
-    dtype, steps, width = kernel.dtype, tf.shape(d_outputs)[0], kernel.shape[1]
+def _backward(step, keep, memory, kernel, d_outputs, d_last):
+    """Runs the loop backward; returns the gradients of projected and of inner, and those of the first states."""
+    steps, (width, units) = tf.shape(d_outputs)[0], kernel.shape
+    kernel = tf.transpose(kernel)
 
-    def silence(kept, gradient):
-        if gradient is None:
-            return None
-        gradient = tf.cast(gradient, dtype)
-        return gradient if kept is None else _select(kept, gradient, tf.zeros_like(gradient))
-
-    def step(t, d_states, d_projected, d_inner):
-        d_states = [d_states[0] + tf.cast(d_outputs[t], tf.float32), *d_states[1:]]
-        d_gates, d_recurrent, d_before = cell.gradient([place.read(t) for place in memory], *d_states)
+    def body(t, d_states, through, arrays):
         kept = None if keep is None else keep[t]
-        d_gates, d_recurrent = silence(kept, d_gates), silence(kept, d_recurrent)
-        d_inner = d_inner if d_recurrent is None else d_inner.write(t, d_recurrent)
-        d_recurrent = d_gates if d_recurrent is None else d_recurrent
-        # In the other order the product would first transpose the large factor.
-        through = tf.transpose(tf.matmul(kernel, d_recurrent, transpose_b=True))
-        through = tf.cast(through, tf.float32)
-        d_before[0] = through if d_before[0] is None else through + d_before[0]
-        d_before = [_select(kept, *pair) for pair in zip(d_before, d_states, strict=True)]
-        return t - 1, d_before, d_projected.write(t, d_gates), d_inner
+        d_gates, d_before = step(kept, [place.read(t) for place in memory], d_outputs[t], through, d_states)
+        arrays = [array.write(t, d) for array, d in zip(arrays, [d_gates[0], d_gates[-1]], strict=True)]
+        return t - 1, _of_size(d_before, units), tf.matmul(kernel, d_gates[-1]), arrays
 
-    arrays = [_array(dtype, steps, width) for _ in range(2)]
-    start = (steps - 1, [tf.cast(d, tf.float32) for d in d_last], *arrays)
-    _, d_states, d_projected, d_inner = tf.while_loop(lambda t, *_: t >= 0, step, start, parallel_iterations=1)
-    d_projected = d_projected.stack()
-    return d_projected, d_projected if cell is LSTM else d_inner.stack(), d_states
+    arrays = [_array(kernel.dtype, steps, width) for _ in range(2)]
+    start = (steps - 1, list(d_last), tf.zeros_like(d_last[0], kernel.dtype), arrays)
+    _, d_states, through, arrays = tf.while_loop(lambda t, *_: t >= 0, body, start, parallel_iterations=1)
+    return arrays, [d_states[0] + tf.cast(through, tf.float32), *d_states[1:]]
 
 
-def scan(cell, keep, projected, kernel, bias, *states):
-    """Runs a recurrence over projected inputs, time first.
+def _flat(array):
+    """(time, features, batch) -> (features, time * batch)"""
+    return tf.reshape(tf.transpose(array, (1, 0, 2)), (array.shape[1], -1))
+
+
+def scan(cell, keep, inputs, kernel, recurrent_kernel, bias, *states):
+    """Runs a recurrence, time first.
 
     Args:
         cell: the equations, a `Cell`.
         keep: (time, batch) bool, False where the states pass through unchanged, or None.
-        projected: (time, batch, gates * units), inputs times kernel, compute dtype.
-        kernel: recurrent kernel (units, gates * units), compute dtype.
-        bias: added to the product of each step, (gates * units,), compute dtype, or None.
+        inputs: (time, batch, features), compute dtype.
+        kernel: (features, gates * units), compute dtype.
+        recurrent_kernel: (units, gates * units), compute dtype.
+        bias: added to the recurrent product of each step, (gates * units,), compute dtype, or None.
         states: hidden state (batch, units) in the compute dtype, other states in float32.
 
     Returns:
         All hidden states (time, batch, units), then the last of each state.
     """
-    biased = bias is not None
+    (units, width), biased = recurrent_kernel.shape, bias is not None
+    forward, backward = _steps(cell, (states[0].shape[0] or 0) * units >= FUSED_FROM and has_xla())
 
     @tf.custom_gradient
-    def recurrence(projected, kernel, *others):
+    def recurrence(inputs, kernel, recurrent_kernel, *others):
         bias, states = others[0] if biased else None, others[biased:]
-        outputs, last, memory = _forward(cell, keep, projected, kernel, bias, states)
+        (time, batch, features), dtype = tf.unstack(tf.shape(inputs)), inputs.dtype
+        rows, first = tf.reshape(inputs, (-1, inputs.shape[2])), [tf.transpose(state) for state in states]
+        projected = tf.reshape(tf.matmul(kernel, rows, transpose_a=True, transpose_b=True), (width, time, batch))
+        projected, up = tf.transpose(projected, (1, 0, 2)), tf.transpose(recurrent_kernel)
+        outputs, last, memory = _forward(forward, keep, projected, up, bias, first)
 
         def gradient(d_outputs, *d_last):
-            d_projected, d_inner, d_states = _backward(cell, keep, memory, kernel, d_outputs, d_last)
-            units, width = kernel.shape
-            d_inner = tf.reshape(d_inner, (-1, width))
-            before = tf.reshape(tf.concat([states[0][None], outputs[:-1]], 0), (-1, units))
-            # One product over all steps, instead of a small one at each step.
-            d_kernel = tf.matmul(before, d_inner, transpose_a=True)
-            d_bias = [tf.matmul(tf.ones((1, tf.shape(d_inner)[0]), kernel.dtype), d_inner)[0]] if biased else []
-            d_states = [tf.cast(d, state.dtype) for d, state in zip(d_states, states, strict=True)]
-            return d_projected, d_kernel, *d_bias, *d_states
+            d_outputs = tf.cast(tf.transpose(d_outputs, (0, 2, 1)), dtype)
+            d_last = [tf.cast(tf.transpose(d), tf.float32) for d in d_last]
+            arrays, d_states = _backward(backward, keep, memory, up, d_outputs, d_last)
+            d_projected = _flat(arrays[0].stack())
+            d_inner = d_projected if cell is LSTM else _flat(arrays[1].stack())
+            before = _flat(tf.concat([first[0][None], outputs[:-1]], 0))
+            # One product over all steps for each kernel, instead of a small one at each step.
+            d_kernel = tf.matmul(rows, d_projected, transpose_a=True, transpose_b=True)
+            d_recurrent_kernel = tf.matmul(before, d_inner, transpose_b=True)
+            d_bias = [tf.matmul(d_inner, tf.ones((time * batch, 1), dtype))[:, 0]] if biased else []
+            d_inputs = tf.matmul(d_projected, kernel, transpose_a=True, transpose_b=True)
+            d_states = [tf.cast(tf.transpose(d), state.dtype) for d, state in zip(d_states, states, strict=True)]
+            return tf.reshape(d_inputs, (time, batch, features)), d_kernel, d_recurrent_kernel, *d_bias, *d_states
 
-        return (outputs, *last), gradient
+        return (tf.transpose(outputs, (0, 2, 1)), *(tf.transpose(state) for state in last)), gradient
 
-    return recurrence(projected, kernel, *([bias] if biased else []), *states)
+    return recurrence(inputs, kernel, recurrent_kernel, *([bias] if biased else []), *states)

@@ -96,8 +96,8 @@ def try_script(script, backend, parts, args, logdir):
     if "sample" in parts:
         asked = [f"{script}.py", "-T", logdir, "--sample", "straight", "--num-samples", 8]
         output, wrong, seconds = run(asked, backend, args.seconds, text="\n")
-        first = next((line for line in output.splitlines() if line.strip()), "nothing was written")
-        yield row("sample", wrong, seconds, result=first[:60])
+        written = [line.strip("> ") for line in output.splitlines()]  # without the prompt
+        yield row("sample", wrong, seconds, result=next(filter(None, written), "nothing was written")[:60])
 
 
 def time_steps(backends, args):

@@ -17,6 +17,9 @@ from scriptorium.training.session import Session
 import keras
 import numpy as np
 
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+
 DRY_RUN_BATCHES = 2
 
 
@@ -38,35 +41,40 @@ def is_reporting_epoch(epoch, every, last):
     return bool(every) and ((epoch + 1) % every == 0 or epoch + 1 == last)
 
 
-class KerasFeed(keras.utils.PyDataset):
-    """Passes the batches of a dataset to Keras, in order and of any width.
+class _Feed(keras.utils.PyDataset):
+    def __init__(self, batches, total):
+        super().__init__()
+        self.batches, self.total = batches, total
 
-    Keras on TensorFlow inspects the first two batches and takes their shapes for those of every batch. So it is shown
-    the first batch twice, the second time with a longer time axis.
+    def __len__(self):
+        return self.total
+
+    def __getitem__(self, index):
+        return self.batches[index]
+
+
+def keras_feed(batches, limit=None):
+    """Returns what passes the batches of a dataset to Keras, in order and of any width.
 
     Args:
         batches: dataset whose items are arrays, or tuples or dicts of arrays, with time as their second axis.
         limit: maximum number of batches; None for all.
     """
+    total = len(batches) if limit is None else min(len(batches), limit)
+    if keras.backend.backend() != "tensorflow":
+        return _Feed(batches, total)
 
-    def __init__(self, batches, limit=None):
-        super().__init__()
-        self.batches, self.limit = batches, limit
-        self.looked_at = keras.backend.backend() != "tensorflow"
+    def of_any_width(array):
+        shape = np.shape(array)
+        return tf.TensorSpec((None,) * min(2, len(shape)) + shape[2:], array.dtype)
 
-    def __len__(self):
-        total = len(self.batches) if self.limit is None else min(len(self.batches), self.limit)
-        return total if self.looked_at else 2
-
-    def __getitem__(self, index):
-        if self.looked_at:
-            return self.batches[index]
-        self.looked_at = index == 1
-        return keras.tree.map_structure(_wider if index else np.asarray, self.batches[0])
-
-
-def _wider(array):
-    return np.pad(array, [(0, int(axis == 1)) for axis in range(np.ndim(array))])
+    kinds = keras.tree.map_structure(of_any_width, batches[0])
+    data = tf.data.Dataset.from_generator(lambda: map(batches.__getitem__, range(total)), output_signature=kinds)
+    # When a pass ends, the thread that tunes a pipeline misses the notice and sleeps on for up to a minute, mostly
+    # on a single core, and the next pass waits for it.
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return data.apply(tf.data.experimental.assert_cardinality(total)).prefetch(2).with_options(options)
 
 
 @contextlib.contextmanager
@@ -177,12 +185,12 @@ def _fit_epoch(session, listed, valid):
     if model.optimizer is not None:
         # At its end, `fit` would replace the weights by their averages (use_ema), from which training would continue.
         model.optimizer.finalize_variable_values = lambda variables: None
-    valid = KerasFeed(valid, DRY_RUN_BATCHES if session.run.dry_run else None)
+    valid = keras_feed(valid, DRY_RUN_BATCHES if session.run.dry_run else None)
     if hasattr(model, "begin_epoch") and model.begin_epoch(epoch) and not session.step:
         session.forget_best()
     if session.step < session.total:
         session.train.go_to(epoch, session.step)
-        feed = KerasFeed(session.train, session.total - session.step)
+        feed = keras_feed(session.train, session.total - session.step)
         span = {"initial_epoch": epoch, "epochs": epoch + 1}
         model.fit(feed, validation_data=valid, callbacks=listed, verbose=0, shuffle=False, **span)
     else:

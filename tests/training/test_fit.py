@@ -6,7 +6,7 @@ import sys
 
 from scriptorium import ROOT
 from scriptorium.training import storage
-from scriptorium.training.fit import fit
+from scriptorium.training.fit import fit, keras_feed
 
 import keras
 import numpy as np
@@ -234,3 +234,32 @@ def test_batches_of_new_widths_do_not_stop_a_compiled_model(tmp_path):
         assert after_epoch[0] == 2  # once for training, once for validation
     if keras.backend.backend() != "torch":
         assert after_epoch[2] == after_epoch[0]
+
+
+# What Keras gets to read --------------------------------------------------------------------------------------------
+
+
+class Rows:
+    """Batches of several widths."""
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        return {"ids": np.full((2, 4 - index), index, "int32")}, np.full(2, index, "float32")
+
+
+@pytest.mark.parametrize(("limit", "total"), [(None, 3), (2, 2), (9, 3)])
+def test_keras_gets_all_batches_in_order(limit, total):
+    feed = keras_feed(Rows(), limit)
+    assert len(feed) == total
+    read = list(feed) if keras.backend.backend() == "tensorflow" else [feed[i] for i in range(total)]
+    for index, (x, y) in enumerate(read):
+        np.testing.assert_array_equal(x["ids"], np.full((2, 4 - index), index))
+        np.testing.assert_array_equal(y, [index, index])
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="only TensorFlow has such a thread")
+def test_no_thread_tunes_the_pipeline():
+    """It could sleep for a minute after each epoch, and training with it."""
+    assert keras_feed(Rows()).options().autotune.enabled is False

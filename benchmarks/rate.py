@@ -12,6 +12,8 @@ continued. Columns:
                  held-out texts); the next columns have each share alone
     walks, samples   nats per token of walk points, and of samples at temperature 1, under a Kneser-Ney 5-gram model
     reverse      nats per token of held-out texts under such a model of 20,000 samples
+
+On scenes, also what docs/scenes.md explains.
 """
 
 import argparse
@@ -32,6 +34,7 @@ OTHERS = {
     "20 free nats": ["--free-bits", 20],
 }
 COLUMNS = ("neg_elbo", "kl", "nll", "bleu_4", "exact_match")
+SCENES = ("excess_nll", "kept", "reconstruction_grammatical", "walk_grammatical", "sample_grammatical")
 
 
 def train(name, data, epochs, logdir, options):
@@ -109,6 +112,7 @@ def main():
         scores = common.scores_of(run)
         base = scores["nll"] if not rows else base
         row = {"model": name} | {column: scores.get(column, "") for column in COLUMNS}
+        row |= {column: scores.get(column, "") for column in SCENES} if args.data == "scenes" else {}
         row |= {"waste": scores["neg_elbo"] - base if "kl" in scores else ""}
         rows.append(row | likelihoods(run, args.logdir) | {"minutes": round(common.training_seconds(run) / 60, 1)})
         print(rows[-1])

@@ -1,10 +1,10 @@
 """What a code knows at each rate: Sentence VAEs that aim for different KLs, beside their decoder without a code.
 
-    python benchmarks/rate.py DATA [--rates 3 6 12 24 48] [--epochs 10] [--others] [-T LOGDIR] [options of sentences.py]
+    python benchmarks/rate.py DATA [--rates 3 6 12 24 48] [--epochs 10] [--others] [--plot FILE] [options]
 
-DATA is a file, a folder, or the name of a task such as scenes. `--others` adds other ways to a KL: normalized posterior
-means, a smaller weight, free bits. A finished run is neither trained nor scored again, so a stopped benchmark can be
-continued. Columns:
+DATA is a file, a folder, or the name of a task such as scenes; the options are those of sentences.py. `--others` adds
+other ways to a KL: normalized posterior means, a smaller weight, free bits. A finished run is neither trained nor
+scored again, so a stopped benchmark can be continued. Columns:
 
     waste        neg_elbo minus the nll of the language model: nats that the code costs and nobody gets back
     good         share of the points of 200 greedy walks that are new (neither end, nor what the end is decoded to),
@@ -21,6 +21,7 @@ import time
 from pathlib import Path
 
 import common
+from scriptorium import pictures
 from scriptorium.data.vocabulary import strip_special
 from scriptorium.scores import kneser_ney
 
@@ -95,12 +96,40 @@ def likelihoods(directory, logdir):
     return {name: float(np.mean(flags)) for name, flags in shares.items()} | {"walks": float(nats.mean())} | scores
 
 
+def plot(rows, corpus, path):
+    """Draws what a code knows, and what it costs, over the rate."""
+    shown = {
+        "bleu_4": "BLEU-4 of reconstructions",
+        "exact_match": "reconstructed exactly",
+        "kept": "facts kept by reconstructions",
+        "good": "walk points: new, distinct, likely",
+    }
+    rows = [row for row in rows if row["model"].startswith("rate ")]
+    rates = [float(row["model"].split()[1]) for row in rows]
+    figure = pictures.figure_of(9, 3.6)
+    known, cost = figure.subplots(1, 2)
+    for column, label in shown.items():
+        if column in rows[0]:
+            known.plot(rates, [row[column] for row in rows], marker="o", label=label)
+    known.set(title=f"What the code knows: {corpus}", ylabel="share", ylim=(0, 1))
+    known.legend(fontsize=8)
+    cost.plot(rates, [row["waste"] for row in rows], marker="o", color="tab:red")
+    cost.set(title="What it costs", ylabel="neg_elbo above a language model (nats)")
+    for axes in (known, cost):
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(rates, [f"{rate:g}" for rate in rates])
+        axes.set_xlabel("rate: KL of the code (nats per sentence)")
+        axes.grid(alpha=0.3)
+    pictures.save(figure, path)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("data")
     parser.add_argument("--rates", type=float, nargs="*", default=[3, 6, 12, 24, 48])
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--others", action="store_true")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="also draw the curve")
     parser.add_argument("-T", "--logdir", type=Path, default=common.ROOT / "runs" / "benchmarks")
     args, options = parser.parse_known_args()
     started, rows, base = time.monotonic(), [], 0.0
@@ -116,6 +145,8 @@ def main():
         row |= {"waste": scores["neg_elbo"] - base if "kl" in scores else ""}
         rows.append(row | likelihoods(run, args.logdir) | {"minutes": round(common.training_seconds(run) / 60, 1)})
         print(rows[-1])
+    if args.plot:
+        plot(rows, corpus, args.plot)
     columns = {name: "" for name in rows[-1]}
     title = f"sentences.py at several rates: {corpus}, {args.epochs} epochs, test split"
     common.append(title, common.table([columns | row for row in rows]), time.monotonic() - started)

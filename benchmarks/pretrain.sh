@@ -18,5 +18,5 @@ make() {
 
 make sentences pydocs -e 20
 make names_vae names -e 20
-make transformer_vae pylines -e 26 --noise-probability 0.5 --noise-level 0.87
+make transformer_vae pylines -L 144 -e 24 --noise-probability 0.35 --noise-level 0.88
 make chars pydocs --num-layers 2 --dropout 0.25 -e 16 -l 3e-3

@@ -64,15 +64,12 @@ def test_names_and_lines_come_back_whole():
         assert codec.decode(codec.encode(texts)[0]) == texts
 
 
-@pytest.mark.parametrize("ends", [
-    ("for i in range(10):", "return self.name"),
-    ("return x + 1", "raise ValueError(message)"),
-])  # fmt: skip
-def test_lines_between_two_lines_parse(ends, tmp_path):
-    script = importlib.import_module("homotopy")
-    done = run_here(script, *ends, "-n", "7", "--json", "--run", folder("transformer_vae"), "-T", tmp_path)
-    texts = [row["text"] for row in json.loads(done.stdout)["walk"]]
-    between = [text for text in texts[1:-1] if text not in ends]
+def test_lines_between_two_lines_parse(tmp_path):
+    script, between = importlib.import_module("homotopy"), []
+    for ends in (("for i in range(10):", "return self.name"), ("return x + 1", "raise ValueError(message)")):
+        done = run_here(script, *ends, "-n", "7", "--json", "--run", folder("transformer_vae"), "-T", tmp_path)
+        texts = [row["text"] for row in json.loads(done.stdout)["walk"]]
+        between += [text for text in texts[1:-1] if text not in ends]
     assert between and all(is_python(text) for text in between), between
 
 

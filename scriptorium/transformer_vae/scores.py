@@ -81,8 +81,11 @@ def walks(z, pairs, points=POINTS):
 
 
 def walk_noise(shares, level):
-    """Returns the noise level at shares of a walk between two texts: 0 at the ends, `level` in the middle."""
-    return 4 * level * shares * (1 - shares)
+    """Returns the noise levels at shares of a walk between two texts, of which draws from the prior have `level`.
+
+    In the middle either code has half of the power. So the noise has twice the odds there, and none at the ends.
+    """
+    return 2 * level / (1 + level) * 4 * shares * (1 - shares)
 
 
 def write(model, z, max_length, noise_level=0.0, beam=1):
@@ -104,7 +107,7 @@ def evaluate(
         iw_samples: K of iw_nll; 0 leaves it out, as does a code without a deviation.
         vocabulary: `Vocabulary`.
         check: function of a list of texts that returns whether each one is valid, or None.
-        noise_level: noise level for decoding draws from the prior and the middle of walks.
+        noise_level: for decoding draws from the prior; for walks, see `walk_noise`.
         quick: whether to score only a few walks and samples, to try out a script.
 
     Returns:

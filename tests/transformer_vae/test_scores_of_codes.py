@@ -42,7 +42,10 @@ def test_walks_leave_the_ends_out():
 
 
 def test_noise_is_most_in_the_middle_of_a_walk():
-    assert code_scores.walk_noise(np.array([0, 0.25, 0.5, 1]), 0.8).tolist() == pytest.approx([0, 0.6, 0.8, 0])
+    middle = code_scores.walk_noise(np.array([0.5]), 0.8)[0]
+    assert middle / (1 - middle) == pytest.approx(2 * 0.8 / 0.2)
+    levels = code_scores.walk_noise(np.array([0, 0.25, 0.5, 0.75, 1]), 0.8) / middle
+    assert levels.tolist() == pytest.approx([0, 0.75, 1, 0.75, 0])
 
 
 @pytest.mark.parametrize(

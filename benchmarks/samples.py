@@ -34,12 +34,17 @@ def page_of(directory):
     search = {"beam": args.beam} if getattr(args, "beam", 1) > 1 else {}
     parts = [f"## {script}/{directory.name}", "Samples:"]
     settings = {name: value for name, value in sampling_settings(args, *search).items() if value is not None}
-    parts.append(block(codec.sample(5, seed=1, **settings)))
+    samples = codec.sample(5, seed=1, **settings)
+    parts.append(block("\n\n".join(samples).split("\n") if any("\n" in text for text in samples) else samples))
     if getattr(codec, "has_latent", False):
         labeled = script == "names_vae"
-        corpus = corpora.load(options["task"], limit=None, level=options["level"], seed=1, labeled=labeled)
-        texts = [text for text in corpus.test if codec.read([text]).lengths[0] <= options["max_length"]][:5]
-        again = codec.decode(codec.encode(texts)[0], **search)
+        corpus = corpora.reload(options, labeled=labeled)
+        limit = min(options["max_length"], options.get("positions", 1 + options["max_length"]) - 1)
+        texts = [text for text in corpus.test if len(codec.run.vocabulary.encode(text)) <= limit][:5]
+        if labeled:
+            again = [codec.sample(1, anchor=text, radius=0.0, temperature=0.0)[0] for text in texts]
+        else:
+            again = codec.decode(codec.encode(texts)[0], **search)
         parts += ["Reconstructions:", block(f"{a}\n=> {b}" for a, b in zip(texts, again, strict=True))]
         parts += ["A walk:", block(codec.walk(*texts[:2], points=5, **search))]
     keras.backend.clear_session()

@@ -37,13 +37,14 @@ def compare(anchors, names, judge):
         judge: returns the language of a name.
     """
     inside, mixed, right, same, distances = [], [], [], [], []
-    for (anchor, language), found in zip(anchors, names, strict=True):
+    for (anchor, language), others in zip(anchors, names, strict=True):
         read = judge(anchor)
-        for name in found:
+        for name in others:
+            found = judge(name)
             inside.append(bool(name) and alphabets(name) <= alphabets(anchor))
             mixed.append(len(alphabets(name)) > 1)
-            right.append(judge(name) == language)
-            same.append(judge(name) == read)
+            right.append(found == language)
+            same.append(found == read)
             distances.append(Levenshtein.distance(anchor, name))
     return {
         "in its alphabet": float(np.mean(inside)),

@@ -8,6 +8,7 @@ texts of the test split with their reconstructions, and the walk between the fir
 
 import argparse
 import importlib
+from pathlib import Path
 
 import common
 from scriptorium.data import corpora
@@ -55,7 +56,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("runs", nargs="*", metavar="RUN", help="directories; default: all bundled runs")
     args = parser.parse_args()
-    sections = [page_of(finding.Path(run)) for run in args.runs or finding.bundled()]
+    sections = [page_of(Path(run)) for run in args.runs or finding.bundled()]
     (common.ROOT / "docs" / "samples.md").write_text("\n\n".join([HEAD.strip(), *sections]) + "\n", encoding="utf-8")
 
 

@@ -114,7 +114,7 @@ def plot(rows, corpus, path):
     known.set(title=f"What the code knows: {corpus}", ylabel="share", ylim=(0, 1))
     known.legend(fontsize=8)
     cost.plot(rates, [row["waste"] for row in rows], marker="o", color="tab:red")
-    cost.set(title="What it costs", ylabel="neg_elbo above a language model (nats)")
+    cost.set(title="What it costs", ylabel="neg_elbo above an LM (nats)")
     for axes in (known, cost):
         axes.set_xscale("log", base=2)
         axes.set_xticks(rates, [f"{rate:g}" for rate in rates])

@@ -1,11 +1,16 @@
 """Writes TensorBoard logs."""
 
+import itertools
 import os
 import time
 
 from scriptorium.training import storage
 
 import numpy as np
+
+# Event files are named by the second. These numbers tell apart those that one process opens in the same second, and
+# keep their order.
+_numbers = itertools.count()
 
 
 class Board:
@@ -25,7 +30,7 @@ class Board:
 
     def __init__(self, directory, console, first_epoch=None, first_step=None):
         self.directory, self.console, self.first_epoch, self.first_step = directory, console, first_epoch, first_step
-        self.writers, self.opened, self.failed = {}, 0, False
+        self.writers, self.failed = {}, False
 
     def _open(self, split):
         from tensorboardX.event_file_writer import EventsWriter
@@ -36,9 +41,7 @@ class Board:
         if split == "test":
             for earlier in folder.glob("events*"):
                 earlier.unlink()
-        self.opened += 1
-        # Files are named by the second, so two of the same second need different suffixes.
-        writer = EventsWriter(str(folder / "events"), f".{os.getpid()}.{self.opened}")
+        writer = EventsWriter(str(folder / "events"), f".{os.getpid()}.{next(_numbers):06d}")
         first = self.first_step if split == "steps" else self.first_epoch
         if first is not None and split != "test":
             writer.write_event(Event(step=first, session_log=SessionLog(status=SessionLog.START)))

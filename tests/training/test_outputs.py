@@ -129,6 +129,15 @@ HEADERS = {"Content-Type": "application/json"}
 STATUSES = ["STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNING", "STATUS_UNKNOWN"]
 
 
+def test_a_run_that_is_resumed_in_the_same_second_keeps_its_earlier_events(tmp_path, monkeypatch):
+    monkeypatch.setattr("time.time", lambda: 1.7e9)
+    for epoch in (1, 2):
+        board = Board(tmp_path, Console(), first_epoch=epoch)
+        board.scalar("train", "neg_elbo", 3.0, epoch)
+        board.close()
+    assert [event.step for event in events_of(board, "train") if event.HasField("summary")] == [1, 2]
+
+
 def test_a_tensorboard_server_shows_it_all(tmp_path):
     run, train, valid = tiny_script.start(arguments(tmp_path, "--name", "board", "--max-steps", "20"))
     codes = np.random.default_rng(0).normal(size=(5, 3))

@@ -74,16 +74,15 @@ def softmax_nll(hidden, kernel, bias, targets, mask=None, transposed=False):
         chosen = ops.take_along_axis(logits, targets[:, None], -1)[:, 0]
         nll = ops.logsumexp(logits, -1) - chosen
         nll = nll if keep is None else ops.where(keep, nll, 0.0)
-    elif keep is None:
-        nll = _row_nll(hidden, kernel, bias, targets, transposed)
     else:
-        # Pad with a few masked rows, because oneDNN compiles a product again for each number of rows.
-        counted, others = tf.where(keep), tf.where(~keep)  # (rows, 1) each
-        count = tf.shape(counted)[0]
-        rows = tf.concat([counted, others[: -count % 64]], 0)
-        nll = _row_nll(tf.gather_nd(hidden, rows), kernel, bias, tf.gather_nd(targets, rows), transposed)
-        nll *= tf.cast(tf.range(tf.shape(rows)[0]) < count, "float32")
-        nll = tf.scatter_nd(rows, nll, tf.shape(targets, tf.int64))
+        if keep is not None:
+            counted = tf.where(keep)  # (rows, 1)
+            hidden, targets = tf.gather_nd(hidden, counted), tf.gather_nd(targets, counted)
+        # Empty rows up to a multiple of 64: oneDNN is faster then, and compiles the product for fewer shapes.
+        count = tf.shape(targets)[0]
+        hidden, targets = tf.pad(hidden, [[0, -count % 64], [0, 0]]), tf.pad(targets, [[0, -count % 64]])
+        nll = _row_nll(hidden, kernel, bias, targets, transposed)[:count]
+        nll = nll if keep is None else tf.scatter_nd(counted, nll, tf.shape(keep, tf.int64))
     return ops.reshape(nll, shape)
 
 
@@ -92,9 +91,12 @@ def _row_nll(hidden, kernel, bias, targets, transposed):
 
     @tf.custom_gradient
     def likelihood(hidden, kernel, bias):
-        # The bias as an additional row of the kernel: adding it afterward would take longer than the product.
-        wide = tf.concat([hidden, tf.ones_like(hidden[:, :1])], 1)
-        rows = tf.concat([kernel, bias[:, None] if transposed else bias[None]], 1 if transposed else 0)
+        # The bias as an additional row of the kernel: adding it afterward would take longer than the product. Rows of
+        # zeros make their number a multiple of 32, which oneDNN multiplies faster.
+        more = 1 + -(hidden.shape[1] + 1) % 32
+        wide = tf.concat([hidden, tf.one_hot(tf.zeros_like(targets), more, dtype=hidden.dtype)], 1)
+        bias_rows = tf.pad(bias[None], [[0, more - 1], [0, 0]])
+        rows = tf.concat([kernel, tf.transpose(bias_rows) if transposed else bias_rows], 1 if transposed else 0)
         logits = tf.matmul(wide, rows, transpose_b=transposed)
         # One oneDNN operation, several times faster than the softmax inside the cross-entropy operation.
         probabilities = tf.nn.softmax(logits)
@@ -115,9 +117,11 @@ def _row_nll(hidden, kernel, bias, targets, transposed):
             weights = tf.cast(d_nll, hidden.dtype)[:, None]
             weighted = hidden * weights
             d_hidden = tf.matmul(errors, kernel, transpose_b=not transposed) * weights
-            sides = (errors, weighted) if transposed else (weighted, errors)
-            d_bias = tf.matmul(weights, errors, transpose_a=True)[0]
-            return d_hidden, tf.matmul(*sides, transpose_a=True), d_bias
+            if transposed:
+                d_kernel = tf.matmul(errors, weighted, transpose_a=True)
+            else:
+                d_kernel = tf.matmul(tf.transpose(weighted), errors)
+            return d_hidden, d_kernel, tf.matmul(weights, errors, transpose_a=True)[0]
 
         return nll, gradient
 

@@ -45,6 +45,14 @@ def _select(kept, new, old):
     return [tf.where(kept, *pair) for pair in zip(new, old, strict=True)]
 
 
+def _padded(array, axis=0):
+    """Appends zeros along one axis, because oneDNN rearranges bfloat16 kernels when they have no multiple of 32."""
+    missing = -array.shape[axis] % 32
+    if array.dtype != tf.bfloat16 or not missing:
+        return array
+    return tf.pad(array, [[0, missing if side == axis else 0] for side in range(2)])
+
+
 def _array(kind, steps, size):
     return tf.TensorArray(kind, steps, element_shape=(size, None), clear_after_read=False)
 
@@ -53,13 +61,14 @@ def _of_size(arrays, size):
     return [tf.ensure_shape(array, (size, None)) for array in arrays]
 
 
-def _forward(step, keep, projected, kernel, bias, states):
+def _forward(step, keep, projected, recurrent_kernel, bias, states):
     """Runs the loop; returns all hidden states, the last states, and what the gradient needs of each step."""
-    steps, (width, units) = tf.shape(projected)[0], kernel.shape
+    steps, (units, width) = tf.shape(projected)[0], recurrent_kernel.shape
+    kernel = _padded(tf.transpose(recurrent_kernel), 1)
 
     def body(t, states, outputs, memory):
         kept = None if keep is None else keep[t]
-        new, saved = step(kept, projected[t], tf.matmul(kernel, states[0]), bias, states)
+        new, saved = step(kept, projected[t], tf.matmul(kernel, _padded(states[0])), bias, states)
         memory = [place.write(t, value) for place, value in zip(memory, saved, strict=True)]
         return t + 1, _of_size(new, units), outputs.write(t, new[0]), memory
 
@@ -69,16 +78,16 @@ def _forward(step, keep, projected, kernel, bias, states):
     return outputs.stack(), last, memory
 
 
-def _backward(step, keep, memory, kernel, d_outputs, d_last):
+def _backward(step, keep, memory, recurrent_kernel, d_outputs, d_last):
     """Runs the loop backward; returns the gradients of projected and of inner, and those of the first states."""
-    steps, (width, units) = tf.shape(d_outputs)[0], kernel.shape
-    kernel = tf.transpose(kernel)
+    steps, (units, width) = tf.shape(d_outputs)[0], recurrent_kernel.shape
+    kernel = _padded(recurrent_kernel, 1)
 
     def body(t, d_states, through, arrays):
         kept = None if keep is None else keep[t]
         d_gates, d_before = step(kept, [place.read(t) for place in memory], d_outputs[t], through, d_states)
         arrays = [array.write(t, d) for array, d in zip(arrays, [d_gates[0], d_gates[-1]], strict=True)]
-        return t - 1, _of_size(d_before, units), tf.matmul(kernel, d_gates[-1]), arrays
+        return t - 1, _of_size(d_before, units), tf.matmul(kernel, _padded(d_gates[-1])), arrays
 
     arrays = [_array(kernel.dtype, steps, width) for _ in range(2)]
     start = (steps - 1, list(d_last), tf.zeros_like(d_last[0], kernel.dtype), arrays)
@@ -115,13 +124,13 @@ def scan(cell, keep, inputs, kernel, recurrent_kernel, bias, *states):
         (time, batch, features), dtype = tf.unstack(tf.shape(inputs)), inputs.dtype
         rows, first = tf.reshape(inputs, (-1, inputs.shape[2])), [tf.transpose(state) for state in states]
         projected = tf.reshape(tf.matmul(kernel, rows, transpose_a=True, transpose_b=True), (width, time, batch))
-        projected, up = tf.transpose(projected, (1, 0, 2)), tf.transpose(recurrent_kernel)
-        outputs, last, memory = _forward(forward, keep, projected, up, bias, first)
+        projected = tf.transpose(projected, (1, 0, 2))
+        outputs, last, memory = _forward(forward, keep, projected, recurrent_kernel, bias, first)
 
         def gradient(d_outputs, *d_last):
             d_outputs = tf.cast(tf.transpose(d_outputs, (0, 2, 1)), dtype)
             d_last = [tf.cast(tf.transpose(d), tf.float32) for d in d_last]
-            arrays, d_states = _backward(backward, keep, memory, up, d_outputs, d_last)
+            arrays, d_states = _backward(backward, keep, memory, recurrent_kernel, d_outputs, d_last)
             d_projected = _flat(arrays[0].stack())
             d_inner = d_projected if cell is LSTM else _flat(arrays[1].stack())
             before = _flat(tf.concat([first[0][None], outputs[:-1]], 0))

@@ -93,9 +93,9 @@ def _row_nll(hidden, kernel, bias, targets, transposed):
     def likelihood(hidden, kernel, bias):
         # The bias as an additional row of the kernel: adding it afterward would take longer than the product. Rows of
         # zeros make their number a multiple of 32, which oneDNN multiplies faster.
-        more = 1 + -(hidden.shape[1] + 1) % 32
-        wide = tf.concat([hidden, tf.one_hot(tf.zeros_like(targets), more, dtype=hidden.dtype)], 1)
-        bias_rows = tf.pad(bias[None], [[0, more - 1], [0, 0]])
+        missing = -(hidden.shape[1] + 1) % 32
+        wide = tf.pad(tf.concat([hidden, tf.ones_like(hidden[:, :1])], 1), [[0, 0], [0, missing]])
+        bias_rows = tf.pad(bias[None], [[0, missing], [0, 0]])
         rows = tf.concat([kernel, tf.transpose(bias_rows) if transposed else bias_rows], 1 if transposed else 0)
         logits = tf.matmul(wide, rows, transpose_b=transposed)
         # One oneDNN operation, several times faster than the softmax inside the cross-entropy operation.

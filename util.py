@@ -89,6 +89,9 @@ def load(run, args, classes=None):
         if len(splits[name]) == 0:
             limit = f"1 to {args.max_length} tokens; raise --max-length" if args.max_length else "any token"
             raise UserError(f"no {name} text of {corpus.name} has {limit}")
+    longest = max(sequences.longest for sequences in splits.values())
+    for sequences in splits.values():
+        sequences.longest = longest
     if run.is_new and run.vocabulary:
         corpus.how += unknown_note(corpus.train, vocabulary)
     words = splits["test"].ids[splits["test"].ids != EOS]

@@ -18,6 +18,7 @@ import numpy as np
 
 # Beyond this many, ids go to a memory-mapped file, so that a corpus may be larger than memory.
 IDS_IN_MEMORY = 16_000_000
+WIDTH_STEP = 8
 # What may happen to a text, for people.
 TOO_LONG, EMPTY, CUT = "too long left out", "empty left out", "cut"
 
@@ -30,11 +31,13 @@ class Sequences:
         starts: int64 (sequences + 1,): sequence i is `ids[starts[i]:starts[i + 1]]`.
         changes: dict of str -> int, for people: how many texts were cut, and how many left out and why.
         labels: None, or the classes of each sequence, int32 (sequences, kinds).
+        longest: length of the longest sequence that a model reads, here or elsewhere; None for the longest one here.
     """
 
-    def __init__(self, ids, starts, changes=None, labels=None):
+    def __init__(self, ids, starts, changes=None, labels=None, longest=None):
         self.ids, self.starts, self.changes, self.labels = ids, np.asarray(starts, "int64"), changes or {}, labels
         self.lengths = np.diff(self.starts)
+        self.longest = longest or int(self.lengths.max(initial=1))
 
     @property
     def dropped(self):
@@ -53,8 +56,15 @@ class Sequences:
         return self.ids[self.starts[i] : self.starts[i + 1]]
 
     def padded(self, indices, width=None):
-        """Returns the sequences at `indices` as int32 (len(indices), width), padded on the right with `<pad>`."""
-        width = width or int(self.lengths[indices].max(initial=1))
+        """Returns the sequences at `indices` as int32 (len(indices), width), padded on the right with `<pad>`.
+
+        The default width is that of the longest of them. JAX compiles a model for each width, so there it is a multiple
+        of `WIDTH_STEP` or `longest`.
+        """
+        if not width:
+            width = int(self.lengths[indices].max(initial=1))
+            if keras.backend.backend() == "jax":
+                width = min(-(-width // WIDTH_STEP) * WIDTH_STEP, self.longest)
         rows = np.full((len(indices), width), PAD, "int32")
         for row, i in enumerate(indices):
             rows[row, : self.lengths[i]] = self[i]
@@ -68,7 +78,7 @@ class Sequences:
     def first(self, count):
         """Returns the first `count` sequences as `Sequences`."""
         labels = None if self.labels is None else self.labels[:count]
-        return Sequences(self.ids, self.starts[: count + 1], labels=labels)
+        return Sequences(self.ids, self.starts[: count + 1], labels=labels, longest=self.longest)
 
 
 def encode_texts(texts, vocabulary, max_length=None, clip_length=None, prompt=False, labels=None):

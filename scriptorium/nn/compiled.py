@@ -6,6 +6,7 @@ import functools
 from scriptorium.nn.device import cores
 
 import keras
+import numpy as np
 from keras import ops
 
 if keras.backend.backend() == "tensorflow":
@@ -151,6 +152,9 @@ def build_by_calling(model, *inputs):
     for layer in model._flatten_layers():
         if type(layer).build is keras.layers.Layer.build:
             layer.built = True
+    if keras.backend.backend() == "jax":
+        # Its operations compile one by one when they run, which takes longer than the training step.
+        inputs = [keras.KerasTensor(array.shape, array.dtype) for array in inputs]
     model(*inputs)
 
 
@@ -162,11 +166,19 @@ def on_jax_cpu():
 JIT = keras.backend.backend() == "jax"
 
 
+def _rounded(rows):
+    """Returns the number of rows to compute `rows` of them: 1, 16, or a multiple of 128."""
+    return rows if rows == 1 else 16 if rows <= 16 else -(-rows // 128) * 128
+
+
 class Compiled(keras.Model):
     """A function of arrays, compiled on every backend; `predict_on_batch(arrays)` returns numpy arrays.
 
+    JAX compiles it for each shape, so there the last row is repeated until the number of rows is one of a few.
+
     Args:
-        function: function of a tensor or a tuple of tensors, built from `keras.ops` and `parts`.
+        function: function of a tensor (batch, ...), or of any structure of them, to tensors (batch, ...), each row
+            independently, built from `keras.ops` and `parts`.
         parts: the models, layers and seed generators that the function uses.
     """
 
@@ -175,6 +187,15 @@ class Compiled(keras.Model):
         super().__init__(autocast=False)
         self.function, self.parts = function, list(parts)
         self.jit_compile = JIT
+        self.built = True  # the parts are; otherwise Keras on JAX would run it once without compiling it
 
     def call(self, inputs):
         return self.function(inputs)
+
+    def predict_on_batch(self, arrays):
+        if not JIT:
+            return super().predict_on_batch(arrays)
+        rows = len(keras.tree.flatten(arrays)[0])
+        repeated = np.minimum(np.arange(_rounded(rows)), rows - 1)
+        results = super().predict_on_batch(keras.tree.map_structure(lambda array: np.asarray(array)[repeated], arrays))
+        return keras.tree.map_structure(lambda array: array[:rows], results)

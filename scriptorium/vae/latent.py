@@ -9,6 +9,8 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # of the kernels of `mmd`
+
 
 def normal_sample(z_mean, z_log_var, seed):
     """Draws from a diagonal Gaussian by the reparameterization trick (Kingma and Welling 2014).
@@ -126,7 +128,16 @@ def _squared_distances(x, y):
     return ops.sum(x**2, -1)[:, None] + ops.sum(y**2, -1)[None] - 2 * ops.matmul(x, ops.transpose(y))
 
 
-def mmd(x, y, kernel="imq", scales=(0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)):
+def similarities(x, y, kernel="imq", scales=SCALES):
+    """Returns the kernel of `mmd` between the points x, float (n, d), and y, (m, d): float (n, m)."""
+    width, scales = 2.0 * x.shape[-1], (x.shape[-1] / 2,) if kernel == "reference" else scales
+    squares = ops.maximum(_squared_distances(x, y), 0.0)
+    if kernel == "imq":
+        return sum(width * s / (width * s + squares) for s in scales)
+    return sum(ops.exp(-squares / (width * s)) for s in scales)
+
+
+def mmd(x, y, kernel="imq", scales=SCALES):
     """Returns the unbiased estimate of the squared maximum mean discrepancy of two samples (Gretton et al. 2012).
 
     Args:
@@ -139,21 +150,14 @@ def mmd(x, y, kernel="imq", scales=(0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)):
     Returns:
         float scalar, 0 in expectation if both samples come from one distribution.
     """
-    width, scales = 2.0 * x.shape[-1], (x.shape[-1] / 2,) if kernel == "reference" else scales
-
-    def similarity(a, b):
-        squares = ops.maximum(_squared_distances(a, b), 0.0)
-        if kernel == "imq":
-            return sum(width * s / (width * s + squares) for s in scales)
-        return sum(ops.exp(-squares / (width * s)) for s in scales)
 
     def mean_without_diagonal(a):
         count = ops.cast(ops.shape(a)[0], a.dtype)
-        similarities = similarity(a, a)
         # On the diagonal, each kernel of the sum is 1.
-        return (ops.sum(similarities) - count * len(scales)) / (count * ops.maximum(count - 1.0, 1.0))
+        rest = ops.sum(similarities(a, a, kernel, scales)) - count * (1 if kernel == "reference" else len(scales))
+        return rest / (count * ops.maximum(count - 1.0, 1.0))
 
-    return mean_without_diagonal(x) + mean_without_diagonal(y) - 2.0 * ops.mean(similarity(x, y))
+    return mean_without_diagonal(x) + mean_without_diagonal(y) - 2.0 * ops.mean(similarities(x, y, kernel, scales))
 
 
 def kl_schedule(kind, step, length, beta=1.0, total=None):

@@ -24,6 +24,18 @@ def test_the_mmd_tells_what_is_no_draw_from_the_prior():
     assert value > 2 * threshold
 
 
+@pytest.mark.parametrize("kernel", ["imq", "rbf", "reference"])
+def test_the_mmd_and_its_threshold_are_those_of_each_permutation(kernel):
+    codes = np.random.default_rng(1).normal(0.5, size=(40, 3)).astype("float32")
+    found, threshold = code_scores.mmd_test(codes, seed=2, permutations=10, kernel=kernel)
+    random = np.random.default_rng(2)
+    both = np.concatenate([codes[random.permutation(40)], random.standard_normal((40, 3), "float32")])
+    orders = [np.arange(80)] + [random.permutation(80) for _ in range(10)]
+    each = [float(latent.mmd(both[order[:40]], both[order[40:]], kernel)) for order in orders]
+    assert found == pytest.approx(each[0], abs=1e-5)
+    assert threshold == pytest.approx(np.quantile(each[1:], 0.95), abs=1e-5)
+
+
 def test_the_reference_kernel():
     x = np.array([[0.0, 0.0], [3.0, 0.0]], "float32")
     y = np.array([[0.0, 4.0], [0.0, 4.0]], "float32")

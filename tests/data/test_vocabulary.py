@@ -8,6 +8,7 @@ from scriptorium.data import batches
 from scriptorium.data.batches import CUT, EMPTY, TOO_LONG, Batches, Sequences, encode_texts
 from scriptorium.data.vocabulary import EOS, PAD, START, UNK, Vocabulary, read_vocabulary, strip_special
 
+import keras
 import numpy as np
 import pytest
 
@@ -195,6 +196,15 @@ def test_order_is_a_function_of_seed_and_epoch(sequences):
 
 def _rows(batches, index):
     return [row[row != PAD].tolist() for row in batches[index][0]]
+
+
+def test_with_jax_texts_of_similar_length_have_one_width(sequences, monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    order = np.argsort(sequences.lengths, kind="stable")
+    widths = {sequences.padded(order[i : i + 7]).shape[1] for i in range(0, len(order), 7)}
+    assert widths == {8, 16, 24, sequences.lengths.max()}
+    few = sequences.first(4)
+    assert few.padded(np.arange(4)).shape[1] in widths  # though all four may be shorter
 
 
 def test_batches_without_shuffling_go_by_length(sequences):

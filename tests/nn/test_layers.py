@@ -457,6 +457,25 @@ def test_halves_of_few_rows_are_the_whole():
         assert np.array_equal(found["x"], 2 * x.reshape(rows, 3, 2, 2)) and np.array_equal(found["ids"], ids + 1)
 
 
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="only JAX compiles for each shape")
+def test_jax_compiles_for_few_numbers_of_rows_and_computes_nothing_op_by_op():
+    import jax
+
+    traced = []
+
+    def cumulative(x):
+        traced.append(isinstance(x, jax.core.Tracer))
+        return ops.cumsum(x, axis=1), x[:, 0]
+
+    function = Compiled(cumulative)
+    for rows in (1, 2, 5, 16, 17, 100, 128, 129, 200):
+        x = normal(rows, 3)
+        sums, first = function.predict_on_batch(x)
+        np.testing.assert_allclose(sums, np.cumsum(x, 1), atol=1e-6)
+        np.testing.assert_array_equal(first, x[:, 0])
+    assert traced == [True] * 4  # 1, 16, 128 and 256 rows
+
+
 def test_fused_computes_with_the_weights_of_now():
     dense = keras.layers.Dense(3)
     dense.build((None, 2))

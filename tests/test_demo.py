@@ -76,7 +76,8 @@ def runs(tmp_path_factory):
 @pytest.fixture(scope="module")
 def tools(runs):
     found = {}
-    for directory in demo.chosen(demo.parse_args(["-T", str(runs)])):
+    chosen = demo.chosen(demo.parse_args(["-T", str(runs)]))
+    for directory in (path for path in chosen if path.is_relative_to(runs)):
         tool = demo.tool_of(trained.load(directory, str(runs), demo.SCRIPTS))
         found[f"{tool.run.script}/{tool.run.name}"] = tool
     return found
@@ -158,9 +159,12 @@ def test_what_a_run_cannot_do_is_a_sentence(client):
 
 def test_runs_that_fit_are_opened_else_those_that_come_with_the_project(tmp_path, monkeypatch):
     args, ready = argparse.Namespace(run=None, logdir=str(tmp_path)), bundled(demo.SCRIPTS)
-    assert demo.chosen(args) == ready and len(ready) == 4
+    assert demo.chosen(args) == ready and len(ready) == 6
     make_run(tmp_path, "sentences")
-    assert demo.chosen(args) == [tmp_path / "sentences" / "small", *ready[1:]]
+    assert demo.chosen(args) == [
+        tmp_path / "sentences" / "small",
+        *(run for run in ready if run.parent.name != "sentences"),
+    ]
     (tmp_path / "sentences" / "small" / "best.safetensors").unlink()
     assert demo.chosen(args) == ready
     monkeypatch.setattr(finding, "PRETRAINED", tmp_path / "none")

@@ -5,7 +5,8 @@ import json
 import unicodedata
 from types import SimpleNamespace
 
-from scriptorium import UserError, load
+from scriptorium import ROOT, UserError, load
+from scriptorium.data import scenes
 from scriptorium.training import finding, storage, trained
 from scriptorium.training.finding import BEST, PRETRAINED, bundled
 from scriptorium.transformer_vae.experiments import is_python
@@ -14,12 +15,18 @@ import numpy as np
 import pytest
 from helpers import run_here
 
-RUNS = {"sentences": "pydocs", "names_vae": "names", "transformer_vae": "pylines", "chars": "pydocs"}
-SCRIPTS = tuple(RUNS)
+RUNS = {
+    "sentences": "pydocs", "names_vae": "names", "transformer_vae": "pylines", "chars": "pydocs", "words": "scenes",
+    "text_gan": "scenes",
+}  # fmt: skip
 
 
-def folder(script):
-    return PRETRAINED / script / RUNS[script]
+def folder(script, name=None):
+    return PRETRAINED / script / (name or RUNS[script])
+
+
+SCENES = folder("sentences", "scenes")
+ALL = [*(folder(script) for script in RUNS), SCENES]
 
 
 def opened(script):
@@ -27,29 +34,32 @@ def opened(script):
 
 
 def test_all_are_there_and_no_other():
-    assert sorted(bundled()) == sorted(folder(script) for script in RUNS)
+    assert sorted(bundled()) == sorted(ALL)
+    assert bundled(["names_vae", "sentences"]) == [folder("names_vae"), folder("sentences"), SCENES]
 
 
-@pytest.mark.parametrize("script", RUNS)
-def test_small_and_said_how_it_was_made(script):
-    config, names = storage.read_json(folder(script) / "config.json"), {path.name for path in folder(script).iterdir()}
-    assert sum(path.stat().st_size for path in folder(script).iterdir()) <= 10_000_000
+@pytest.mark.parametrize("run", ALL, ids=lambda run: f"{run.parent.name}-{run.name}")
+def test_small_and_said_how_it_was_made(run):
+    config, names = storage.read_json(run / "config.json"), {path.name for path in run.iterdir()}
+    assert sum(path.stat().st_size for path in run.iterdir()) <= 10_000_000
     assert names == {"config.json", "vocab.json", "history.csv", "eval.json", BEST}
-    assert config["command"].startswith(f"python {script}.py") and config["minutes"] > 1 and config["processor"]
-    assert len(storage.read_json(folder(script) / "eval.json")) > 2
-    _, arrays = storage.load_arrays(folder(script) / BEST)
+    assert config["command"].startswith(f"python {run.parent.name}.py")
+    assert config["minutes"] > 1 and config["processor"]
+    assert len(storage.read_json(run / "eval.json")) > 2
+    _, arrays = storage.load_arrays(run / BEST)
     assert {array.dtype for array in arrays.values() if array.dtype.kind == "f"} == {np.dtype("float16")}
     # Nothing tells where it was trained.
     assert not any(sign in str(config) for sign in ("'/", '"/', "=/", "\\\\"))
 
 
-@pytest.mark.parametrize(("script", "texts"), [
-    ("sentences", ["it returns a new list .", "this is a list of names ."]),
-    ("names_vae", ["Maria", "Johansson"]),
-    ("transformer_vae", ["return x", "for key, value in items:"]),
+@pytest.mark.parametrize(("run", "texts"), [
+    (SCENES, ["she read a book in the garden.", "did the dog eat the bread?"]),
+    (folder("sentences"), ["it returns a new list .", "this is a list of names ."]),
+    (folder("names_vae"), ["Maria", "Johansson"]),
+    (folder("transformer_vae"), ["return x", "for key, value in items:"]),
 ])  # fmt: skip
-def test_texts_come_back_and_are_drawn(script, texts):
-    codec = opened(script)
+def test_texts_come_back_and_are_drawn(run, texts):
+    codec = trained.load(run)
     z = codec.encode(texts)[0]
     at_their_codes, swapped = (np.mean(codec.score(texts, codes)) for codes in (z, z[::-1]))
     assert at_their_codes > swapped + 3
@@ -105,10 +115,22 @@ def test_load_takes_a_script_a_name_or_a_path(tmp_path, monkeypatch):
         load("nowhere", tmp_path)
 
 
+def test_scenes_are_written_that_their_grammar_can_write():
+    grammar, codec = scenes.grammar(), trained.load(SCENES)
+    ends = "she read a book in the garden.", "did the dog eat the bread?"
+    walk = codec.walk(*ends, points=7)
+    assert walk[0] == ends[0] and sum(map(grammar.is_grammatical, walk)) >= 8 and len(set(walk)) >= 5, walk
+    for script in ("words", "text_gan"):
+        texts = opened(script).sample(50, seed=1)
+        assert np.mean([grammar.is_grammatical(text) for text in texts]) >= 0.4, texts
+        assert len(set(texts)) >= 45
+
+
 def test_used_where_there_is_no_run_and_said_so(tmp_path, capsys):
     assert finding.find("", tmp_path, ("sentences",), to_use=True) == folder("sentences")
     assert "using the bundled" in capsys.readouterr().err
     assert finding.find("pydocs", tmp_path, ("chars",), to_use=True) == folder("chars")
+    assert finding.find("scenes", tmp_path, ("sentences",), to_use=True) == SCENES
     with pytest.raises(UserError, match=r"There is no run of sentences\.py"):
         finding.find("", tmp_path, ("sentences",))
     own = tmp_path / "sentences" / "own"
@@ -117,7 +139,7 @@ def test_used_where_there_is_no_run_and_said_so(tmp_path, capsys):
     assert finding.find("", tmp_path, ("sentences",), to_use=True) == own
 
 
-@pytest.mark.parametrize("script", ["sentences", "chars"])
+@pytest.mark.parametrize("script", ["sentences", "chars", "words", "text_gan"])
 def test_sample_from_the_command_line(script, tmp_path):
     module = importlib.import_module(script)
     told = run_here(module, "--sample", "-T", tmp_path, text="It is \n")
@@ -141,3 +163,10 @@ def test_scores_it_came_with_where_its_text_cannot_be_made_again(tmp_path, monke
 def test_a_name_that_is_nearly_right_is_suggested(tmp_path):
     done = run_here(importlib.import_module("names_vae"), "--sample", "name", "-T", tmp_path, status=2)
     assert "Did you mean names?" in done.stderr and "bundled: names" in done.stderr
+
+
+def test_the_readme_shows_what_the_first_run_writes_as_it_comes():
+    first = bundled(trained.VAES)[0]
+    page = (ROOT / "docs" / "samples.md").read_text("utf-8")
+    section = page.split(f"## {first.parent.name}/{first.name}\n")[1].split("\n## ")[0].strip()
+    assert section.count("\n") > 25 and section in (ROOT / "README.md").read_text("utf-8")

@@ -326,7 +326,7 @@ def name_of(host):
 def chosen(args):
     """Returns the directories of the requested runs, or of the newest usable run of each script.
 
-    A script without a run falls back to its bundled run.
+    A script without a run falls back to its bundled runs.
     """
     if args.run:
         return [finding.find(which, args.logdir, SCRIPTS, to_use=True) for which in args.run]

@@ -139,7 +139,7 @@ def test_used_where_there_is_no_run_and_said_so(tmp_path, capsys):
     assert finding.find("", tmp_path, ("sentences",), to_use=True) == own
 
 
-@pytest.mark.parametrize("script", ["sentences", "chars", "words", "text_gan"])
+@pytest.mark.parametrize("script", ["sentences", "chars"])
 def test_sample_from_the_command_line(script, tmp_path):
     module = importlib.import_module(script)
     told = run_here(module, "--sample", "-T", tmp_path, text="It is \n")

@@ -32,7 +32,7 @@ def _nll(model, with_features=False):
         extra = [ops.cast(features, "float32")] if with_features else []
         return (model.nll_of(features, inputs[1]), *extra, *states)
 
-    return Compiled(nll, model)
+    return Compiled(nll, model, same_rows=True)
 
 
 @functools.cache

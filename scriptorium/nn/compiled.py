@@ -174,18 +174,20 @@ def _rounded(rows):
 class Compiled(keras.Model):
     """A function of arrays, compiled on every backend; `predict_on_batch(arrays)` returns numpy arrays.
 
-    JAX compiles it for each shape, so there the last row is repeated until the number of rows is one of a few.
+    JAX compiles it for each shape, so there the last row is repeated until the number of rows is one of a few, unless
+    `same_rows`.
 
     Args:
         function: function of a tensor (batch, ...), or of any structure of them, to tensors (batch, ...), each row
             independently, built from `keras.ops` and `parts`.
         parts: the models, layers and seed generators that the function uses.
+        same_rows: whether most calls have the same number of rows anyway, so that more rows would only cost time.
     """
 
-    def __init__(self, function, *parts):
+    def __init__(self, function, *parts, same_rows=False):
         # Layers cast what they multiply; a state or a code that passes through keeps its precision.
         super().__init__(autocast=False)
-        self.function, self.parts = function, list(parts)
+        self.function, self.parts, self.same_rows = function, list(parts), same_rows
         self.jit_compile = JIT
         self.built = True  # the parts are; otherwise Keras on JAX would run it once without compiling it
 
@@ -193,7 +195,7 @@ class Compiled(keras.Model):
         return self.function(inputs)
 
     def predict_on_batch(self, arrays):
-        if not JIT:
+        if not JIT or self.same_rows:
             return super().predict_on_batch(arrays)
         rows = len(keras.tree.flatten(arrays)[0])
         repeated = np.minimum(np.arange(_rounded(rows)), rows - 1)

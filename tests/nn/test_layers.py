@@ -474,6 +474,10 @@ def test_jax_compiles_for_few_numbers_of_rows_and_computes_nothing_op_by_op():
         np.testing.assert_allclose(sums, np.cumsum(x, 1), atol=1e-6)
         np.testing.assert_array_equal(first, x[:, 0])
     assert traced == [True] * 4  # 1, 16, 128 and 256 rows
+    function = Compiled(cumulative, same_rows=True)
+    for rows in (5, 64, 5, 64):
+        assert len(function.predict_on_batch(normal(rows, 3))[0]) == rows
+    assert traced[4:] == [True] * 2  # as they are
 
 
 def test_fused_computes_with_the_weights_of_now():

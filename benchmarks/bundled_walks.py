@@ -17,13 +17,14 @@ import time
 from pathlib import Path
 
 import common
-from scriptorium.data import corpora, scenes
+from scriptorium.data import scenes
 from scriptorium.scores import kneser_ney
 from scriptorium.training import finding, trained
 from scriptorium.transformer_vae.experiments import is_python
 
 import keras
 import numpy as np
+import rate
 
 PAIRS, POINTS = 200, 5
 
@@ -32,33 +33,28 @@ def shares_of(directory):
     """Returns the shares of the points of a run's walks, a dict of column -> number."""
     codec = trained.load(str(directory))
     run, options = codec.run, codec.run.options
-    corpus = corpora.reload(options, labeled=run.script == "names_vae")
+    corpus, test = common.corpus_of(codec)
 
-    def tokens(text):
+    def letters(text):
         return kneser_ney.letters(run.vocabulary.encode(text))
 
-    def nats_per_token(texts):
-        return np.array([counts.nll(tokens(text)) / (len(tokens(text)) + 1) for text in texts])
+    counts = kneser_ney.KneserNey([letters(text) for text in corpus.train], 5)
 
-    longest = min(options["max_length"], options.get("positions", 1 + options["max_length"]) - 1)
-    test = [text for text in corpus.test if 0 < len(run.vocabulary.encode(text)) <= longest]
-    counts = kneser_ney.KneserNey([tokens(text) for text in corpus.train], 5)
+    def nats_per_token(texts):
+        return np.array([counts.nll(ids) / (len(ids) + 1) for ids in map(letters, texts)])
+
     search = {"beam": options["beam"]} if options.get("beam", 1) > 1 else {}
-    points, new, distinct = [], [], []
+    walks, known = [], []
     for pair in np.random.default_rng(1).integers(len(test), size=(PAIRS, 2)):
         ends = [test[i] for i in pair]
-        walk = codec.walk(*ends, points=POINTS, **search)[1:-1]
-        known = {*ends, *codec.decode(codec.encode(ends)[0], **search)}
-        points += walk
-        new += [text not in known for text in walk]
-        distinct += [text not in walk[:place] for place, text in enumerate(walk)]
-    likely = nats_per_token(points) <= np.median(nats_per_token(test)) + 0.5
-    good = np.array(new) & np.array(distinct) & likely
-    row = {"good": good, "new": new, "distinct": distinct, "likely": likely}
+        walks.append(codec.walk(*ends, points=POINTS, **search)[1:-1])
+        known.append({*ends, *codec.decode(codec.encode(ends)[0], **search)})
+    points = [text for walk in walks for text in walk]
+    shares = rate.good_points(walks, known, nats_per_token(points), nats_per_token(test))
     check = {"scenes": scenes.grammar().is_grammatical, "pylines": is_python}.get(corpus.name)
-    row |= {"correct": [check(text) for text in points]} if check else {}
+    shares |= {"correct": np.mean([check(text) for text in points])} if check else {}
     keras.backend.clear_session()
-    return {name: f"{np.mean(flags):.3f}" for name, flags in row.items()}
+    return {name: f"{share:.3f}" for name, share in shares.items()}
 
 
 def main():

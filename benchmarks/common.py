@@ -133,6 +133,16 @@ def scores_of(run):
     return json.loads((Path(run) / "eval.json").read_text(encoding="utf-8"))
 
 
+def corpus_of(codec):
+    """Returns the corpus of a run, and the texts of its test split that the model can read."""
+    from scriptorium.data import corpora
+
+    run, options = codec.run, codec.run.options
+    corpus = corpora.reload(options, labeled=run.script == "names_vae")
+    longest = min(options["max_length"], options.get("positions", 1 + options["max_length"]) - 1)
+    return corpus, [text for text in corpus.test if len(run.vocabulary.encode(text)) <= longest]
+
+
 def training_seconds(run):
     """Returns the total seconds of all epochs in a run's history.csv."""
     header, *rows = (Path(run) / "history.csv").read_text(encoding="utf-8").splitlines()

@@ -7,22 +7,18 @@ only=${1:-}
 runs=$(mktemp -d)
 trap 'rm -rf "$runs"' EXIT
 
-scoring=""
-
 make() {
   local script=$1 name=$2
   shift 2
   if [ -n "$only" ] && [ "$only" != "$script" ]; then return; fi
   python "$script.py" -T "$runs" --name "$name" "$@"
   python benchmarks/pack.py "$runs/$script/$name" "pretrained/$script/$name"
-  python "$script.py" --eval "pretrained/$script/$name" $scoring
+  python "$script.py" --eval "pretrained/$script/$name" ${scoring:-}
   rm -f "pretrained/$script/$name"/curve.*  # only the scores are kept
 }
 
 make sentences pydocs -e 20
-scoring="--iw-samples 50"
-make sentences scenes -t scenes -b 128 -L 512 -l 4e-3 -e 9 --dropout 0.3
-scoring=""
+scoring="--iw-samples 50" make sentences scenes -t scenes -b 128 -L 512 -l 4e-3 -e 9 --dropout 0.3
 make names_vae names -e 20
 make transformer_vae pylines -L 144 -e 24 --noise-probability 0.35 --noise-level 0.88
 make chars pydocs --num-layers 2 --dropout 0.25 -e 16 -l 3e-3

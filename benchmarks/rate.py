@@ -48,6 +48,22 @@ def train(name, data, epochs, logdir, options):
     return run
 
 
+def good_points(walks, known, nats, nats_of_test):
+    """Returns the shares of the points of walks that are good, new, distinct and likely: see the top of this file.
+
+    Args:
+        walks: lists of points, as many in each.
+        known: for each walk, the set of its ends and what they are decoded to.
+        nats: nats per token of all points, in order, float (points,).
+        nats_of_test: the same of held-out texts.
+    """
+    new = np.array([point not in ends for walk, ends in zip(walks, known, strict=True) for point in walk])
+    distinct = np.array([point not in walk[:place] for walk in walks for place, point in enumerate(walk)])
+    likely = nats <= np.median(nats_of_test) + 0.5
+    flags = {"good": new & distinct & likely, "new": new, "distinct": distinct, "likely": likely}
+    return {name: float(np.mean(flag)) for name, flag in flags.items()}
+
+
 def likelihoods(directory, logdir):
     """Returns the scores of a run's walks and samples, a dict of column -> number."""
     from scriptorium.data import corpora
@@ -84,16 +100,10 @@ def likelihoods(directory, logdir):
     shares = np.linspace(0, 1, POINTS + 2)[1:-1]
     points = write(np.concatenate([paths.lerp(z[a], z[b], shares) for a, b in pairs]))
     ends = write(z[pairs.reshape(-1)])
-    new, distinct = [], []
-    for i, (a, b) in enumerate(pairs):
-        walk = [tuple(ids) for ids in points[i * POINTS : (i + 1) * POINTS]]
-        known = {tuple(ids) for ids in (test[a], test[b], *ends[2 * i : 2 * i + 2])}
-        new += [ids not in known for ids in walk]
-        distinct += [ids not in walk[:place] for place, ids in enumerate(walk)]
+    walks = [[tuple(ids) for ids in points[i : i + POINTS]] for i in range(0, len(points), POINTS)]
+    known = [{tuple(ids) for ids in (test[a], test[b], *ends[2 * i : 2 * i + 2])} for i, (a, b) in enumerate(pairs)]
     nats = nats_per_token(points)
-    likely = nats <= np.median(nats_per_token(test)) + 0.5
-    shares = {"good": np.array(new) & np.array(distinct) & likely, "new": new, "distinct": distinct, "likely": likely}
-    return {name: float(np.mean(flags)) for name, flags in shares.items()} | {"walks": float(nats.mean())} | scores
+    return good_points(walks, known, nats, nats_per_token(test)) | {"walks": float(nats.mean())} | scores
 
 
 def plot(rows, corpus, path):

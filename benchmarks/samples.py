@@ -11,7 +11,6 @@ import importlib
 from pathlib import Path
 
 import common
-from scriptorium.data import corpora
 from scriptorium.decoding.settings import sampling_settings
 from scriptorium.training import finding, trained
 
@@ -30,7 +29,7 @@ def block(lines):
 def page_of(directory):
     """Returns what a run writes, as a section of the page."""
     codec = trained.load(str(directory))
-    script, options = codec.run.script, codec.run.options
+    script = codec.run.script
     args = importlib.import_module(script).parse_args([])
     search = {"beam": args.beam} if getattr(args, "beam", 1) > 1 else {}
     parts = [f"## {script}/{directory.name}", "Samples:"]
@@ -38,11 +37,8 @@ def page_of(directory):
     samples = codec.sample(5, seed=1, **settings)
     parts.append(block("\n\n".join(samples).split("\n") if any("\n" in text for text in samples) else samples))
     if getattr(codec, "has_latent", False):
-        labeled = script == "names_vae"
-        corpus = corpora.reload(options, labeled=labeled)
-        limit = min(options["max_length"], options.get("positions", 1 + options["max_length"]) - 1)
-        texts = [text for text in corpus.test if len(codec.run.vocabulary.encode(text)) <= limit][:5]
-        if labeled:
+        texts = common.corpus_of(codec)[1][:5]
+        if script == "names_vae":
             again = [codec.sample(1, anchor=text, radius=0.0, temperature=0.0)[0] for text in texts]
         else:
             again = codec.decode(codec.encode(texts)[0], **search)

@@ -1,12 +1,14 @@
 """The text GAN: what its parts must and must not see, and its gradients."""
 
+import types
+
 from scriptorium.data.batches import Sequences
 from scriptorium.data.vocabulary import EOS, PAD, SPECIAL_TOKENS, START, Vocabulary
 from scriptorium.decoding import sampling
 from scriptorium.nn import compiled
 from scriptorium.text_gan import diffusion, feedback, players
 from scriptorium.text_gan.counts import init_from_counts, ppmi_vectors
-from scriptorium.text_gan.evaluation import gap_to_curve
+from scriptorium.text_gan.evaluation import against_real_texts, gap_to_curve
 from scriptorium.text_gan.feedback import sentence_mask
 from scriptorium.text_gan.noise import numpy_noise, tensor_noise
 
@@ -378,3 +380,17 @@ def test_other_ways_train(argv):
         logs = model.train_on(sentences())
     assert all(np.isfinite(numpy(value)) for value in logs.values())
     assert any(not np.array_equal(a, numpy(b)) for a, b in zip(before, model.generator.weights, strict=True))
+
+
+def test_samples_are_compared_with_real_texts_as_score_py_does():
+    draw = np.random.default_rng(3)
+    texts = [" ".join(f"w{word}" for word in draw.integers(0, 9, 6)) for _ in range(120)]
+    vocabulary = Vocabulary.build(texts)
+    run = types.SimpleNamespace(name="mine", seed=1, vocabulary=vocabulary)
+    corpus = types.SimpleNamespace(train=texts[:60], test=texts[60:])
+    monotonous = [[4, 4, 4, 4, 4, 4]] * 50
+    found = against_real_texts(run, corpus, monotonous)
+    mine, real = found["mine"], found["real texts"]
+    assert mine["accuracy"][0] > 0.95 and mine["kl_reference"][0] > 0.5 > abs(real["kl_reference"][0])
+    assert mine["entropy_samples"][0] < 0.4 < real["entropy_samples"][0] < real["entropy_samples"][2]
+    assert against_real_texts(run, corpus, monotonous[:19]) == {}

@@ -301,7 +301,7 @@ def test_headlines_and_what_their_codes_tell(tmp_path, few_samples):
     where = ["-D", tmp_path / "h.jsonl", "-T", tmp_path / "runs"]
     run_here(transformer_vae, "--experiment", "semantics", *sizes, *where)
     scores = json.loads((tmp_path / "runs" / "transformer_vae" / "h" / "eval.json").read_text())
-    assert scores["svm_tf_idf"] == 1.0 and scores["svm_code"] > scores["majority"]
+    assert scores["label_accuracy_words"] == 1.0 and scores["label_accuracy"] > scores["majority"]
     (tmp_path / "plain.txt").write_text("\n".join(text for _, text in rows))
     done = run_here(transformer_vae, "--experiment", "semantics", "-D", tmp_path / "plain.txt", status=2)
     assert "labels" in done.stderr

@@ -32,9 +32,11 @@ class KneserNey:
     Args:
         texts: sequence of str to count.
         order: length of the longest n-gram.
+        vocab_size: how many tokens can occur, without the end; None: those of the texts, and one that stands for all
+            others. Only models of one vocabulary can be compared on texts with tokens that one of them never saw.
     """
 
-    def __init__(self, texts, order=6):
+    def __init__(self, texts, order=6, vocab_size=None):
         self.order = order
         # counts[k][context of k tokens][token]: frequency, or below the highest order the number of tokens before it.
         self.counts = [collections.defaultdict(collections.Counter) for _ in range(order)]
@@ -47,6 +49,7 @@ class KneserNey:
                 for token in tokens:
                     self.counts[k - 1][context[1:]][token] += 1
         self.tokens = {token for text in texts for token in text} | {END}
+        self.vocab_size = len(self.tokens) if vocab_size is None else vocab_size
         self.discounts = [_discounts(v for counts in level.values() for v in counts.values()) for level in self.counts]
         # For each context: the total discount, and the sum of the counts.
         self.sums = [
@@ -58,7 +61,7 @@ class KneserNey:
         ]
 
     def probability(self, token, context):
-        p = 1 / (len(self.tokens) + 1)  # one more, for unseen tokens
+        p = 1 / (self.vocab_size + 1)  # with the end; without a given size, with unseen tokens
         for k in range(self.order):
             suffix = context[len(context) - k :]
             counts = self.counts[k].get(suffix)

@@ -86,27 +86,53 @@ class Bleu:
         brevity = 0.0 if len(text) > closest else 1 - closest / len(text)
         return [math.exp(brevity + sum(logs[:n]) / n) for n in range(1, self.most + 1)]
 
+    def each(self, texts, among_themselves=False):
+        """Returns `score` of each text, float (texts, most).
+
+        Args:
+            texts: list of lists of tokens.
+            among_themselves: whether the texts are the references, each of which is scored against all others.
+        """
+        return np.array([self.score(text, i if among_themselves else None) for i, text in enumerate(texts)])
+
     def bleu(self, texts):
         """Returns the mean of `score` over texts, float (most,)."""
-        return np.mean([self.score(text) for text in texts], axis=0)
+        return self.each(texts).mean(axis=0)
 
     def self_bleu(self):
         """Returns self-BLEU, the mean score of each reference against all others, float (most,)."""
-        return np.mean([self.score(text, i) for i, text in enumerate(self.references)], axis=0)
+        return self.each(self.references, among_themselves=True).mean(axis=0)
+
+
+def divergence(samples, texts, n):
+    """Returns the sums that the Jensen-Shannon divergence of the character n-grams of two lists of str consists of.
+
+    Returns:
+        For each list two float arrays (lines,), which are summed over its lines: the divergence, in bits, is the sum
+        over both lists of sum(first) / sum(second).
+    """
+    pieces = [
+        [[line[i : i + n] for i in range(min(len(line), CHARACTERS) - n + 1)] for line in lines]
+        for lines in (samples, texts)
+    ]
+    counts = [collections.Counter(itertools.chain.from_iterable(lines)) for lines in pieces]
+    wholes, sides = [max(1, sum(counter.values())) for counter in counts], []
+    for own, lines in enumerate(pieces):
+        bits = {}
+        for n_gram in counts[own]:
+            shares = [counter[n_gram] / whole for counter, whole in zip(counts, wholes, strict=True)]
+            bits[n_gram] = math.log2(2 * shares[own] / sum(shares)) / 2
+        values = np.array([sum(bits[n_gram] for n_gram in line) for line in lines], "float64")
+        sizes = np.array([len(line) for line in lines], "float64")
+        if not sizes.any():
+            sizes[:1] = 1  # without an n-gram there is nothing to add
+        sides.append((values, sizes))
+    return sides
 
 
 def jensen_shannon(samples, texts, n):
     """Returns the divergence of the character n-grams of two lists of str, in bits, between 0 and 1."""
-    counts = [collections.Counter(), collections.Counter()]
-    for counter, lines in zip(counts, (samples, texts), strict=True):
-        for line in lines:
-            counter.update(line[i : i + n] for i in range(min(len(line), CHARACTERS) - n + 1))
-    sums, terms = [max(1, sum(counter.values())) for counter in counts], []
-    for n_gram in counts[0].keys() | counts[1].keys():
-        p, q = (counter[n_gram] / whole for counter, whole in zip(counts, sums, strict=True))
-        terms += [share * math.log2(2 * share / (p + q)) for share in (p, q) if share]
-    # A set of strings has another order in each process, and an exact sum has none.
-    return math.fsum(terms) / 2
+    return float(sum(values.sum() / sizes.sum() for values, sizes in divergence(samples, texts, n)))
 
 
 class Judge:

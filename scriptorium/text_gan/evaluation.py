@@ -12,6 +12,8 @@ from scriptorium.data.scenes import scores as scenes_scores
 from scriptorium.data.vocabulary import strip_special
 from scriptorium.nn.compiled import Compiled
 from scriptorium.pictures import figure_of
+from scriptorium.scores import comparison
+from scriptorium.scores.comparison import LEAST, Yardstick
 from scriptorium.scores.samples import Bleu, Judge
 from scriptorium.text_gan.samples import as_text, settings_of, temperature_of, write
 from scriptorium.training import storage
@@ -70,6 +72,33 @@ class EpochReport(keras.callbacks.Callback):
             run.log_texts("samples", lines, epoch + 1, temperature=temperature_of(options))
         if epoch + 1 == options["pretrain_epochs"] and self.model.critic:
             run.save_weights(LIKELIHOOD)
+
+
+def against_real_texts(run, corpus, samples):
+    """Compares samples with as many texts of the test split, and real training texts with them, like score.py.
+
+    Args:
+        run, corpus: see `evaluate`.
+        samples: lists of token ids.
+
+    Returns:
+        dict of head of a column -> dict of name -> (value, lowest, highest), see `comparison`; empty if there are too
+        few texts.
+    """
+    sides, random = (corpus.test, corpus.train), np.random.default_rng(run.seed)
+    n = min(len(samples), *map(len, sides))
+    if n < LEAST:
+        return {}
+    chosen = [[texts[int(i)] for i in random.permutation(len(texts))[:n]] for texts in sides]
+    real = [[run.vocabulary.encode(text) for text in texts] for texts in chosen]
+    (reference, lines), *columns = (as_text(run, ids) for ids in (real[0], samples[:n], real[1]))
+    yardstick = Yardstick(reference, lines, [tokens for tokens, _ in columns], seed=run.seed)
+    names = ("kl_samples", "kl_reference", "entropy_samples", "entropy_reference", "accuracy")
+    found = {}
+    for head, column in zip((run.name, "real texts"), columns, strict=True):
+        scores = yardstick.scores(*column)
+        found[head] = comparison.with_intervals({name: scores[name] for name in names}, run.seed)
+    return found
 
 
 def curve(run, judge, n, generator, temperatures=TEMPERATURES):
@@ -167,15 +196,19 @@ def evaluate(run, corpus, splits, args, n, likelihood=None):
         gap = gap_to_curve(curves["likelihood"], *point)
         if gap is not None:
             scores["gap_to_likelihood"] = gap
+    compared = against_real_texts(run, corpus, samples)
+    scores |= {name: three[0] for name, three in compared.get(run.name, {}).items()}
     run.console.say(f"{len(samples):,} sentences of {run.name} against the test split")
     run.console.say(*(f"{name:>24}  {value:.4f}" for name, value in scores.items()))
+    run.console.say(*(comparison.table(compared) if compared else ()))
     for name, rows in curves.items():
         run.console.say(f"{name}: temperature, lm_score, reverse_lm_score")
         run.console.say(*("  " + "  ".join(f"{value:.3f}" for value in row) for row in rows))
     if not run.dry_run and run.scores_are_its_own:
         run.log_scores(scores)
         seconds = round(time.monotonic() - started, 1)
-        run.write_json("eval.json", scores | {"samples": len(samples), "split": "test", "seconds": seconds})
+        about = {"samples": len(samples), "split": "test", "seconds": seconds, "compared": compared}
+        run.write_json("eval.json", scores | about)
         table = io.StringIO()
         csv.writer(table, lineterminator="\n").writerows(
             [("generator", "temperature", "lm_score", "reverse_lm_score")]

@@ -124,7 +124,7 @@ class Texts:
 
 
 class Labeled(Texts):
-    """Texts with a label, such as headlines and their topics: a support vector machine predicts it from the code."""
+    """Texts with a label, such as headlines and their topics: a classifier predicts it from the code."""
 
     def __init__(self, classes, names, check):
         super().__init__(check)
@@ -142,7 +142,7 @@ class Labeled(Texts):
                 lambda sequences: inference.posteriors(run.model, sequences)[0].reshape(len(sequences), -1),
             )
         )
-        return probes.of_codes(z, texts, {split: self.labels_of(split) for split in texts})
+        return probes.accuracies(z, texts, {split: self.labels_of(split) for split in texts})
 
 
 class Digits(Labeled):

@@ -189,6 +189,17 @@ class Grammar:
             _fill(found, tokens, roles)
         return roles
 
+    def derivation(self, sentence):
+        """Returns the rules of the likeliest parse, list of (symbol, `Rule`); empty for a sentence without a parse."""
+        tokens, used = english.split(sentence), []
+        nodes = [(self.start, self._parses(tokens).get(len(tokens)))] if tokens else []
+        while nodes:
+            symbol, node = nodes.pop()
+            if node and node[2]:
+                used.append((symbol, node[2]))
+                nodes += [(part, child) for (_, part), (_, child) in zip(node[2].parts, node[3], strict=True)]
+        return used
+
     def _parses(self, tokens):
         """Returns dict of end -> (probability, probability of the best parse, its rule, its parts) from the start."""
         known, beginnings = {}, self.beginnings

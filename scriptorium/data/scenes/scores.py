@@ -2,6 +2,8 @@
 
 excess_nll     nats per sentence above the best possible model: mean of log p_true - log p_model
 grammatical    share of sentences that the grammar can write
+true_nll       nats per grammatical sentence under the grammar; real sentences have the entropy of the corpus
+rules_kl       nats per grammatical sentence by which samples prefer some rules and words of the grammar to others
 kept_*         share of the sentences with a factor (who, verb, tense, ...) whose reconstruction has the same one
 """
 
@@ -11,6 +13,8 @@ import math
 from scriptorium.data import scenes
 
 import numpy as np
+
+PSEUDO_COUNTS = 10  # per rule
 
 
 def excess_nll(sentences, nll):
@@ -23,6 +27,44 @@ def grammatical(sentences):
     """Returns the share of sentences that the grammar can write."""
     grammar = scenes.grammar()
     return float(np.mean([grammar.is_grammatical(sentence) for sentence in sentences]))
+
+
+def rule_preferences(sentences, folds=5):
+    """By how many nats each sentence is likelier under the samples' own use of the rules than under the grammar.
+
+    Rules are counted in the likeliest parses of the sentences of other folds; PSEUDO_COUNTS per rule follow the
+    grammar. So the mean is 0 or a little less for sentences of the grammar, and a lower bound of the divergence of
+    grammatical samples from it.
+
+    Args:
+        sentences: list of str.
+        folds: int.
+
+    Returns:
+        float (sentences,), nan for a sentence without a parse.
+    """
+    grammar = scenes.grammar()
+    parses = [grammar.derivation(sentence) for sentence in sentences]
+    values = np.full(len(sentences), np.nan)
+    for fold in range(folds):
+        counts, totals = collections.Counter(), collections.Counter()
+        for place, parse in enumerate(parses):
+            if place % folds != fold:
+                counts.update(parse)
+                totals.update(symbol for symbol, _ in parse)
+        for place in range(fold, len(sentences), folds):
+            if parses[place]:
+                values[place] = sum(
+                    _preference(grammar, symbol, rule, counts[symbol, rule], totals[symbol])
+                    for symbol, rule in parses[place]
+                )
+    return values
+
+
+def _preference(grammar, symbol, rule, count, total):
+    share = rule.weight / grammar.totals[symbol]
+    pseudo = PSEUDO_COUNTS * len(grammar.rules[symbol])
+    return math.log((count / share + pseudo) / (total + pseudo))
 
 
 def kept(sentences, again):

@@ -27,6 +27,7 @@ Departures from the papers (details in docs/chars.md):
 import argparse
 import time
 
+from scriptorium import UserError
 from scriptorium.command_line import Parser, bounded, command
 from scriptorium.data import running_text, scenes
 from scriptorium.data.batches import Batches, Streams, windows
@@ -37,10 +38,16 @@ from scriptorium.decoding.language_model import LanguageModel
 from scriptorium.decoding.settings import sampling_settings
 from scriptorium.nn.compiled import JIT, build_by_calling, limit_ops_to_one_core
 from scriptorium.nn.fast import Adam, Dropout, softmax_nll
-from scriptorium.nn.recurrent import RNNS, CarriedState, ResetState, states_per_layer
-from scriptorium.training.fit import epochs_for_max_steps, fit_run, is_reporting_epoch, learning_rate_schedule
+from scriptorium.nn.recurrent import RNNS, CarriedState, ResetState, states_per_layer, with_weight_drop
+from scriptorium.training.fit import (
+    averaging,
+    epochs_for_max_steps,
+    fit_run,
+    is_reporting_epoch,
+    learning_rate_schedule,
+)
 from scriptorium.training.opening import check_text, open_run
-from scriptorium.training.options import add_run_options, add_training_options
+from scriptorium.training.options import EVAL, add_run_options, add_training_options
 
 import keras
 import numpy as np
@@ -63,17 +70,19 @@ class CharRNN(keras.Model):
         tied: whether embedding and softmax share their weights.
         layer_norm: whether to normalize the outputs of each recurrent layer.
         dropout: rate on these outputs.
+        weight_drop: share of the recurrent weights that are set to 0 in training.
         carried: `CarriedState` for consecutive windows; None for independent windows.
     """
 
     def __init__(
         self, vocab_size, units, num_layers=1, rnn_type="lstm", embedding_dim=128, tied=False, layer_norm=False,
-        dropout=0.0, carried=None,
+        dropout=0.0, weight_drop=0.0, carried=None,
     ):  # fmt: skip
         super().__init__()
         self.vocab_size, self.units = vocab_size, units
         self.embedding = layers.Embedding(vocab_size, embedding_dim) if embedding_dim else None
-        self.recurrences = [RNNS[rnn_type](units, return_sequences=True, return_state=True) for _ in range(num_layers)]
+        settings, recurrence = {"return_sequences": True, "return_state": True}, with_weight_drop(RNNS[rnn_type])
+        self.recurrences = [recurrence(units, weight_drop, **settings) for _ in range(num_layers)]
         self.dropouts = [Dropout(dropout) for _ in range(num_layers)]
         self.norms = [layers.LayerNormalization() for _ in range(num_layers if layer_norm else 0)]
         self.states_per_layer, self.carried = states_per_layer(rnn_type), carried
@@ -103,7 +112,8 @@ class CharRNN(keras.Model):
         x, after, size = self.embed(ids), [], self.states_per_layer
         for i, recurrence in enumerate(self.recurrences):
             state = states[i * size : (i + 1) * size]
-            x, *state = recurrence(x, initial_state=[ops.cast(array, x.dtype) for array in state])
+            state = [ops.cast(array, x.dtype) for array in state]
+            x, *state = recurrence(x, initial_state=state, training=training)
             x = self.norms[i](x) if self.norms else x
             x = self.dropouts[i](x, training=training)
             after += [ops.cast(array, "float32") for array in state]
@@ -149,7 +159,7 @@ def build(options, vocabulary):
     if not options["independent_windows"]:
         widths = [options["units"]] * states_per_layer(options["rnn_type"]) * options["num_layers"]
         carried = CarriedState(options["batch_size"], widths, options["reset_probability"], options["seed"] + 1)
-    names = ("units", "num_layers", "rnn_type", "tied", "layer_norm", "dropout")
+    names = ("units", "num_layers", "rnn_type", "tied", "layer_norm", "dropout", "weight_drop")
     settings = {name: options[name] for name in names}
     settings["embedding_dim"] = None if options["one_hot"] else options["embedding_dim"]
     model = CharRNN(len(vocabulary), **settings, carried=carried)
@@ -167,11 +177,42 @@ def open_language_model(run):
     return LanguageModel(run, begin=run.vocabulary.index.get("\n", START))
 
 
-def evaluate(run, ids):
-    """Scores a run on the ids of its test split; prints the scores, writes them to eval.json and returns them."""
+def score_windows(model, ids, length, rows=64):
+    """Scores running text in separate windows, as models without a state do: each begins in the state of zeros.
+
+    Args:
+        model: `CharRNN`.
+        ids: integers (n,), n greater than `length`. What is left after the last whole window does not count.
+        length: tokens that are predicted in each window, from the token before it on.
+        rows: windows read at once.
+
+    Returns:
+        float, the mean nll in nats per token.
+    """
+    count = (len(ids) - 1) // length
+    if not count:
+        raise UserError(f"A window of {length:,} is longer than the text, which has {len(ids):,} tokens.")
+    inputs, targets = (np.asarray(ids[i : i + count * length], "int32").reshape(count, length) for i in (0, 1))
+    total = 0.0
+    for start in range(0, count, rows):
+        chosen = slice(start, start + rows)
+        total += language_model.nll_of(model, inputs[chosen], targets[chosen]).sum(dtype="float64")
+    return float(total / targets.size)
+
+
+def evaluate(run, ids, window=0):
+    """Scores a run on the ids of its test split; prints the scores, writes them to eval.json and returns them.
+
+    Args:
+        run: `Run` with its model.
+        ids: integers (length,).
+        window: characters of the windows that are also scored on their own, each from a state of zeros; 0 for none.
+    """
     started = time.monotonic()
     nats = float(language_model.score(run.model, ids[:1000] if run.dry_run else ids))
     scores = {"nats_per_char": nats, "bits_per_char": nats / float(np.log(2)), "characters": len(ids)}
+    if window:
+        scores["nats_per_char_in_windows"] = score_windows(run.model, ids, window)
     if scenes.are_text_of(run.options):
         sentences = run.vocabulary.decode(ids).splitlines()
         samples = open_language_model(run).sample(20 if run.dry_run else 1000, length=200, temperature=1.0)
@@ -256,14 +297,19 @@ def parse_args(argv=None):
     add("--tied", action="store_true", help="embedding and softmax share their weights")
     add("--layer-norm", action="store_true", help="normalize the outputs of each recurrent layer")
     add("--dropout", type=share, default=0.1, help="dropout of the outputs of each recurrent layer")
+    about = "share of the recurrent weights set to 0 in training"
+    add("--weight-drop", type=share, default=0.0, help=about)
     about = "independent windows in random order, without a carried state"
     add("--independent-windows", action="store_true", help=about, older=["--windows"])
     about = "probability that training resets a carried state before a window"
     carried = "a carried state; leave out --independent-windows", lambda args: not args.independent_windows
     add("--reset-probability", type=share, default=0.0, help=about, older=["--forget"], requires=carried)
-    add_training_options(parser, epochs=10, batch_size=64, learning_rate=2e-3)
+    add_training_options(parser, epochs=10, batch_size=64, learning_rate=2e-3, averages=True)
     add_sampling_options(parser, temperature=0.8, num_samples=1, gen_length=300, beam=False)
     add_run_options(parser)
+    add = parser.group("use")
+    about = "--eval: also score separate windows of N characters, each without what comes before it"
+    add("--eval-window", type=bounded(int, 0), default=0, metavar="N", help=about, requires=EVAL)
     args = parser.parse(argv)
     if args.tied and args.one_hot:
         parser.error("--tied needs an embedding; leave out --one-hot")
@@ -278,13 +324,13 @@ def main(args):
         if args.sample is not None:
             language_model.talk(open_language_model(run), args)
         else:
-            evaluate(run, load(run, args).test)
+            evaluate(run, load(run, args).test, args.eval_window)
         return
     text = load(run, args)
     train, valid = batches(run, args, text)
     model = build(run.options, text.vocabulary)
     rate = learning_rate_schedule(args.learning_rate, args.decay, args.epochs * train.total)
-    model.compile(Adam(rate, global_clipnorm=args.clip_norm or None), jit_compile=JIT)
+    model.compile(Adam(rate, global_clipnorm=args.clip_norm or None, **averaging(args)), jit_compile=JIT)
     with run.start(model, text.vocabulary, text):
         callbacks = [ResetState(model.carried, train)] if model.carried else []
         callbacks.append(EpochReport(run, text.valid, args.epochs))

@@ -38,9 +38,15 @@ from scriptorium.decoding.language_model import LanguageModel
 from scriptorium.decoding.settings import sampling_settings
 from scriptorium.nn.compiled import JIT, build_by_calling, limit_ops_to_one_core
 from scriptorium.nn.fast import Adam, softmax_nll
-from scriptorium.nn.recurrent import RNNS, CarriedState, ResetState, states_per_layer
+from scriptorium.nn.recurrent import RNNS, CarriedState, ResetState, states_per_layer, with_weight_drop
 from scriptorium.scores import metrics
-from scriptorium.training.fit import epochs_for_max_steps, fit_run, is_reporting_epoch, learning_rate_schedule
+from scriptorium.training.fit import (
+    averaging,
+    epochs_for_max_steps,
+    fit_run,
+    is_reporting_epoch,
+    learning_rate_schedule,
+)
 from scriptorium.training.opening import open_run
 from scriptorium.training.options import add_run_options, add_training_options
 
@@ -53,30 +59,6 @@ from util import add_data_options, add_sampling_options, extra_layers, load
 
 SCRIPT = "words"
 TEMPERATURES = (0.0, 0.9, 1.0, 1.1, 1.2)  # of the samples in a report
-
-
-def with_weight_drop(kind):
-    """Returns LSTM or GRU with weight drop: recurrent weights are 0 at random in training (Merity et al. 2018)."""
-
-    class WeightDrop(kind):
-        def __init__(self, units, weight_drop, **arguments):
-            super().__init__(units, **arguments)
-            self.weight_dropout = layers.Dropout(weight_drop, dtype="float32")
-
-        def inner_loop(self, sequences, initial_state, mask, training=False):
-            if not (training and self.weight_dropout.rate):
-                return super().inner_loop(sequences, initial_state, mask, training)
-            cell = self.cell
-            kernel = cell.recurrent_kernel
-            # Bypass Keras's attribute tracking: only this call uses the thinned weights.
-            thinned = ops.cast(self.weight_dropout(ops.convert_to_tensor(kernel), training=True), self.compute_dtype)
-            object.__setattr__(cell, "recurrent_kernel", thinned)
-            try:
-                return super().inner_loop(sequences, initial_state, mask, training)
-            finally:
-                object.__setattr__(cell, "recurrent_kernel", kernel)
-
-    return WeightDrop
 
 
 class WordRNN(keras.Model):
@@ -253,30 +235,6 @@ def evaluate(run, test, args):
     return run.save_scores(f"test split of {run.name}", scores, time.monotonic() - started)
 
 
-class AverageWeights(keras.callbacks.Callback):
-    """Gives the model averaged weights from validation to the end of an epoch, so the best weights are averages."""
-
-    def __init__(self):
-        super().__init__()
-        self.swapped = False
-
-    def swap(self):
-        averages = self.model.optimizer._model_variables_moving_average
-        for variable, average in zip(self.model.trainable_variables, averages, strict=True):
-            value = ops.convert_to_numpy(variable)
-            variable.assign(average)
-            average.assign(value)
-        self.swapped = not self.swapped
-
-    def on_test_begin(self, logs=None):
-        if not self.swapped:
-            self.swap()
-
-    def on_epoch_end(self, epoch, logs=None):
-        if self.swapped:
-            self.swap()
-
-
 class EpochReport(keras.callbacks.Callback):
     """After an epoch, samples sentences at several temperatures."""
 
@@ -327,9 +285,7 @@ def parse_args(argv=None):
     add("--reset-probability", type=share, default=0.02, help=about, older=["--forget"], requires=stream)
     about = "weight of the penalty on the size of the outputs and on their changes"
     add("--activation-reg", type=weight, default=0.0, help=about)
-    about, momentum = "score with averaged weights, such as 0.999", bounded(float, 0, 0.99999)
-    add("--ema", type=momentum, default=0.0, metavar="MOMENTUM", help=about, older=["--average"])
-    add_training_options(parser, epochs=10, batch_size=32, learning_rate=2e-3)
+    add_training_options(parser, epochs=10, batch_size=32, learning_rate=2e-3, averages=True)
     add_sampling_options(parser, temperature=0.9, num_samples=3, gen_length=60, beam=False)
     add_run_options(parser)
     add = parser.group("use")
@@ -380,12 +336,10 @@ def main(args):
     if args.embeddings is not None and run.begins:
         corpus.description += start_from_vectors(args.embeddings, vocabulary, model.embedding.embeddings)
     rate = learning_rate_schedule(args.learning_rate, args.decay, args.epochs * train.total)
-    averages = {"use_ema": True, "ema_momentum": args.ema} if args.ema else {}
-    model.compile(Adam(rate, global_clipnorm=args.clip_norm or None, **averages), jit_compile=JIT)
+    model.compile(Adam(rate, global_clipnorm=args.clip_norm or None, **averaging(args)), jit_compile=JIT)
     with run.start(model, vocabulary, corpus):
         callbacks = [ResetState(model.carried, train)] if model.carried else []
-        # The averages come last, so that samples are drawn from them.
-        callbacks += [EpochReport(run, args.epochs), *([AverageWeights()] if args.ema else [])]
+        callbacks.append(EpochReport(run, args.epochs))
         fit_run(run, train, valid, args, "val_perplexity", callbacks)
         evaluate(run, splits["test"], args)
 

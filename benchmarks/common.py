@@ -1,5 +1,6 @@
 """Shared by all benchmarks: runs a script of the collection, and appends results to RESULTS.md."""
 
+import csv
 import datetime
 import json
 import os
@@ -143,11 +144,15 @@ def corpus_of(codec):
     return corpus, [text for text in corpus.test if len(run.vocabulary.encode(text)) <= longest]
 
 
+def history_of(run):
+    """Returns a run's history.csv as a list of dicts, one for each epoch."""
+    with open(Path(run) / "history.csv", encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def training_seconds(run):
     """Returns the total seconds of all epochs in a run's history.csv."""
-    header, *rows = (Path(run) / "history.csv").read_text(encoding="utf-8").splitlines()
-    column = header.split(",").index("seconds")
-    return sum(float(row.split(",")[column]) for row in rows)
+    return sum(float(row["seconds"]) for row in history_of(run))
 
 
 def processor():

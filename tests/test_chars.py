@@ -3,6 +3,9 @@
 import functools
 import json
 
+from scriptorium import UserError
+from scriptorium.data.vocabulary import Vocabulary
+from scriptorium.decoding import language_model
 from scriptorium.training import storage
 
 import numpy as np
@@ -38,6 +41,14 @@ def test_evaluation_repeats_the_score(trained):
     again = run("--eval", "a", *where)
     line = next(line for line in done.stdout.splitlines() if line.split()[:1] == ["nats_per_char"])
     assert line in again.stdout.splitlines()
+
+
+def test_averages_and_windows(trained):
+    folder, where, _ = trained
+    run(*where, *SMALL, "-e", 2, "--name", "averaged", "--ema", "0.9", "--weight-drop", "0.2")
+    run("--eval", "averaged", "-T", folder / "runs", "--eval-window", "20")
+    scores = json.loads((folder / "runs" / "chars" / "averaged" / "eval.json").read_text())
+    assert scores["nats_per_char"] < scores["nats_per_char_in_windows"] < np.log(30)
 
 
 def test_going_on_with_prompts(trained):
@@ -85,3 +96,15 @@ def test_the_command_lines_of_older_scripts():
 def test_bad_input_is_one_line(tmp_path, argv, said):
     done = run(*argv, "-T", tmp_path, status=2)
     assert said in done.stderr and "Traceback" not in done.stderr and not list(tmp_path.iterdir())
+
+
+def test_windows_are_scored_each_on_its_own():
+    options = vars(chars.parse_args(["-E", "8", "-L", "12", "-b", "2", "--weight-drop", "0.5"]))
+    model = chars.build(options, Vocabulary.build(["abcde"], "char"))
+    ids, nll = np.random.default_rng(2).integers(4, 9, 50), []
+    for start in range(0, 49 - 6, 7):
+        piece = ids[start : start + 8][None].astype("int32")
+        nll.append(language_model.nll_of(model, piece[:, :-1], piece[:, 1:]))
+    assert chars.score_windows(model, ids, 7) == pytest.approx(float(np.mean(nll)), rel=1e-5)
+    with pytest.raises(UserError, match="longer than the text"):
+        chars.score_windows(model, ids, 50)

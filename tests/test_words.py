@@ -4,8 +4,9 @@ import functools
 import json
 
 from scriptorium.data.vocabulary import PAD, Vocabulary
-from scriptorium.nn.recurrent import LSTM
+from scriptorium.nn.recurrent import LSTM, with_weight_drop
 from scriptorium.training import storage
+from scriptorium.training.callbacks import AverageWeights
 
 import keras
 import numpy as np
@@ -27,7 +28,7 @@ def made(*argv):
 
 
 def test_weight_drop_thins_recurrent_weights_in_training_alone():
-    layer = words.with_weight_drop(LSTM)(4, 0.5, return_sequences=True)
+    layer = with_weight_drop(LSTM)(4, 0.5, return_sequences=True)
     plain = LSTM(4, return_sequences=True)
     x = np.random.default_rng(1).normal(size=(3, 6, 5)).astype("float32")
     layer(x), plain(x)
@@ -42,7 +43,7 @@ def test_weight_drop_thins_recurrent_weights_in_training_alone():
 
 
 def test_weight_drop_at_its_rate():
-    dropped = words.with_weight_drop(LSTM)(64, 0.3).weight_dropout
+    dropped = with_weight_drop(LSTM)(64, 0.3).weight_dropout
     thinned = np.asarray(dropped(np.ones((64, 256), "float32"), training=True))
     assert np.mean(thinned == 0) == pytest.approx(0.3, abs=0.02)
     np.testing.assert_allclose(thinned[thinned != 0], 1 / 0.7, rtol=1e-6)
@@ -85,7 +86,7 @@ def test_averaged_weights_are_in_the_model_from_validation_to_the_end_of_the_epo
     model.fit(np.full((8, 4), 5, "int32"), batch_size=2, verbose=0)
     last = [ops.convert_to_numpy(variable).copy() for variable in model.trainable_variables]
     averages = [ops.convert_to_numpy(variable).copy() for variable in model.optimizer._model_variables_moving_average]
-    callback = words.AverageWeights()
+    callback = AverageWeights()
     callback.set_model(model)
     callback.on_test_begin()
     for variable, average in zip(model.trainable_variables, averages, strict=True):

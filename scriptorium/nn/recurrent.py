@@ -182,6 +182,30 @@ def states_per_layer(rnn_type):
     return {"lstm": 2, "gru": 1}[rnn_type]
 
 
+def with_weight_drop(kind):
+    """Returns LSTM or GRU with weight drop: recurrent weights are 0 at random in training (Merity et al. 2018)."""
+
+    class WeightDrop(kind):
+        def __init__(self, units, weight_drop, **arguments):
+            super().__init__(units, **arguments)
+            self.weight_dropout = layers.Dropout(weight_drop, dtype="float32")
+
+        def inner_loop(self, sequences, initial_state, mask, training=False):
+            if not (training and self.weight_dropout.rate):
+                return super().inner_loop(sequences, initial_state, mask, training)
+            cell = self.cell
+            kernel = cell.recurrent_kernel
+            # Bypass Keras's attribute tracking: only this call uses the thinned weights.
+            thinned = ops.cast(self.weight_dropout(ops.convert_to_tensor(kernel), training=True), self.compute_dtype)
+            object.__setattr__(cell, "recurrent_kernel", thinned)
+            try:
+                return super().inner_loop(sequences, initial_state, mask, training)
+            finally:
+                object.__setattr__(cell, "recurrent_kernel", kernel)
+
+    return WeightDrop
+
+
 class CarriedState(layers.Layer):
     """The states of recurrent layers, carried from batch to batch and saved with the weights.
 

@@ -113,6 +113,30 @@ class Progress(keras.callbacks.Callback):
                 session.best = (scores[session.monitor], epoch + 1)
 
 
+class AverageWeights(keras.callbacks.Callback):
+    """Gives the model averaged weights from validation to the end of an epoch, so the best weights are averages."""
+
+    def __init__(self):
+        super().__init__()
+        self.swapped = False
+
+    def swap(self):
+        averages = self.model.optimizer._model_variables_moving_average
+        for variable, average in zip(self.model.trainable_variables, averages, strict=True):
+            value = keras.ops.convert_to_numpy(variable)
+            variable.assign(average)
+            average.assign(value)
+        self.swapped = not self.swapped
+
+    def on_test_begin(self, logs=None):
+        if not self.swapped:
+            self.swap()
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.swapped:
+            self.swap()
+
+
 class Checkpoint(keras.callbacks.Callback):
     """Runs after a script's callbacks, so that their changes are saved too."""
 

@@ -10,7 +10,7 @@ import signal
 import threading
 
 from scriptorium import UserError
-from scriptorium.training.callbacks import CallbackList, Checkpoint, Progress, StopTraining
+from scriptorium.training.callbacks import AverageWeights, CallbackList, Checkpoint, Progress, StopTraining
 from scriptorium.training.history import History
 from scriptorium.training.session import Session
 
@@ -159,6 +159,11 @@ def fit(run, model, train, valid, *, epochs, monitor="val_neg_elbo", callbacks=(
     return history.columns()
 
 
+def averaging(args):
+    """Returns the arguments of an optimizer that averages the weights if `--ema` asks for it; see `AverageWeights`."""
+    return {"use_ema": True, "ema_momentum": args.ema} if args.ema else {}
+
+
 def fit_run(run, train, valid, args, monitor, callbacks=(), more_epochs=0):
     """Trains the model of a started run, then loads its best weights.
 
@@ -168,6 +173,8 @@ def fit_run(run, train, valid, args, monitor, callbacks=(), more_epochs=0):
         more_epochs: epochs in addition to those in the options.
     """
     limits = {"epochs": args.epochs + more_epochs, "max_steps": args.max_steps, "save_minutes": args.save_minutes}
+    # The averages come last, so that samples are drawn from them.
+    callbacks = [*callbacks, *([AverageWeights()] if getattr(args, "ema", 0) and run.model.optimizer.use_ema else [])]
     fit(run, run.model, train, valid, monitor=monitor, callbacks=callbacks, **limits)
     run.load_best(run.model)
 

@@ -20,8 +20,8 @@ EVAL = "--eval", lambda args: args.eval is not None
 SAMPLE = "--sample", lambda args: args.sample is not None
 
 
-def add_training_options(parser, epochs, batch_size, learning_rate):
-    """Adds the group "training" to a `Parser`, with the given defaults."""
+def add_training_options(parser, epochs, batch_size, learning_rate, averages=False):
+    """Adds the group "training" to a `Parser`, with the given defaults; with `--ema` if a script averages weights."""
     add, positive = parser.group("training"), bounded(int, 1)
     add("-e", "--epochs", type=positive, default=epochs, help="passes over the text, in total")
     older = ["--batch_size", "--batchSize"]
@@ -34,6 +34,9 @@ def add_training_options(parser, epochs, batch_size, learning_rate):
     add("--clip-norm", type=bounded(float, 0), default=5.0, help=about, older=["--clip_norm"])
     about = "how the learning rate falls to 0"
     add("--decay", choices=("linear", "cosine", "none"), default="linear", help=about)
+    if averages:
+        about, momentum = "score with averaged weights, such as 0.999", bounded(float, 0, 0.99999)
+        add("--ema", type=momentum, default=0.0, metavar="MOMENTUM", help=about, older=["--average"])
     about = "minutes between two saves within an epoch"
     add("--save-minutes", type=bounded(float, 0), default=5.0, help=about)
     add("--max-steps", type=positive, help="stop after this many training steps in total", older=["--max_steps"])

@@ -2,9 +2,9 @@
 
     python benchmarks/chars_shakespeare.py INPUT [--budget short] [-T LOGDIR] [--seed 1]
 
-INPUT is the text of 1,115,394 characters (Karpathy 2015); the first 1,003,854 are for training. With `--budget held-out`
-the last 50,000 of these choose the best epoch, and nothing is chosen on the characters that are scored. The other
-budgets have no third part, as in the published results, which choose on the scored text.
+INPUT is the text of 1,115,394 characters (Karpathy 2015); the first 1,003,854 are for training. With
+`--budget held-out` the last 50,000 of these choose the best epoch, and nothing is chosen on the characters that are
+scored. The other budgets have no third part, as in the published results, which choose on the scored text.
 
 Two scores: with the whole past carried, and in windows of 256 characters that begin without a past, like those that
 nanoGPT is scored in.

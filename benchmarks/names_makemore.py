@@ -2,9 +2,12 @@
 
     python benchmarks/names_makemore.py NAMES [--split deduplicated] [--epochs 50] [-T LOGDIR]
     python benchmarks/names_makemore.py NAMES --ablate --epochs 15
+    python benchmarks/names_makemore.py NAMES --split makemore      (needs torch, for its permutation)
 
 NAMES is the file of Karpathy's makemore. `lecture` is makemore's split of the lines, of which 2,539 repeat a name, so
-that most repeated names are in two splits; `deduplicated` splits the 29,494 distinct names.
+that most repeated names are in two splits; `deduplicated` splits the 29,494 distinct names. `makemore` tests on the
+1,000 lines that makemore.py tests on by default (torch's permutation with seed 3407); the 1,000 before them choose the
+best epoch.
 """
 
 import argparse
@@ -32,7 +35,13 @@ SCORES = (*SCORES, "exact_match", "exact_match_beam", "nll", "nll_from_prefix", 
 
 
 def parts(names, split):
-    """Splits names into train, valid and test: 80, 10 and 10%."""
+    """Splits names into train, valid and test: 80, 10 and 10%, or as makemore.py does."""
+    if split == "makemore":
+        import torch
+
+        torch.manual_seed(3407)
+        names = [names[i] for i in torch.randperm(len(names)).tolist()]
+        return {"train": names[:-2000], "valid": names[-2000:-1000], "test": names[-1000:]}
     names = sorted(set(names)) if split == "deduplicated" else list(names)
     random.seed(42)
     random.shuffle(names)
@@ -55,7 +64,7 @@ def row(name, options, folder, args):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("names", type=Path)
-    parser.add_argument("--split", choices=("deduplicated", "lecture"), default="deduplicated")
+    parser.add_argument("--split", choices=("deduplicated", "lecture", "makemore"), default="deduplicated")
     parser.add_argument("--epochs", type=int, default=50)
     parser.add_argument("--iw-samples", type=int, default=100)
     parser.add_argument("--ablate", action="store_true", help="leave out parts of the model, one at a time")

@@ -35,7 +35,7 @@ from scriptorium.nn.fast import Adam, softmax_nll
 from scriptorium.nn.recurrent import RNNS, read_padded, states_per_layer
 from scriptorium.scores import metrics
 from scriptorium.streams import note
-from scriptorium.training.fit import fit_run, learning_rate_schedule
+from scriptorium.training.fit import averaging, fit_run, learning_rate_schedule
 from scriptorium.training.opening import open_run
 from scriptorium.training.options import EVAL, add_run_options, add_training_options
 from scriptorium.vae import collapse, latent, report
@@ -353,7 +353,7 @@ def kl_schedule(options, steps_per_epoch):
 def compile_for(model, args, steps):
     """Compiles a model for `steps` steps: Adam with clipped gradients and a learning rate that decays to 0."""
     settings = {"learning_rate": learning_rate_schedule(args.learning_rate, args.decay, steps)}
-    settings["global_clipnorm"] = args.clip_norm or None
+    settings |= {"global_clipnorm": args.clip_norm or None} | averaging(args)
     if model.aggressive:
         moves = model.aggressive.decoder_moves
         optimizer = collapse.AlternatingAdam(moves, model.decoder.trainable_variables, **settings)
@@ -422,7 +422,7 @@ def parse_args(argv=None):
     add("--embeddings", metavar="FILE", help="start from word vectors: text (word v1 v2 ...) or .npy in id order")
     add("--no-latent", action="store_true", help="no encoder and no z: the decoder alone, a language model")
     add_objective(parser, latents)
-    add_training_options(parser, epochs=20, batch_size=64, learning_rate=4e-3)
+    add_training_options(parser, epochs=20, batch_size=64, learning_rate=4e-3, averages=True)
     add_sampling_options(parser, temperature=0.5, num_samples=5, gen_length=60)
     add_run_options(parser)
     add = parser.group("use")

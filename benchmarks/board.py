@@ -109,7 +109,7 @@ def rows_of(run):
             continue
         for heading, target in task.headings().items():
             if value >= target if task.higher else value <= target:
-                row = {"minutes": f"{minutes_of_best(run, task.script):.1f}", "score": f"{value:.4g}"}
+                row = {"minutes": f"{minutes_of_best(run, task.script):.1f}", "score": f"{value:.5g}"}
                 row |= {"command": command_of(config), "seed": str(config["seed"]), "commit": commit()}
                 row |= {"machine": f"{common.processor()}; {config['device']}", "date": str(datetime.date.today())}
                 earned.append((heading, row))

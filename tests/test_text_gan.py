@@ -386,7 +386,7 @@ def test_samples_are_compared_with_real_texts_as_score_py_does():
     draw = np.random.default_rng(3)
     texts = [" ".join(f"w{word}" for word in draw.integers(0, 9, 6)) for _ in range(120)]
     vocabulary = Vocabulary.build(texts)
-    run = types.SimpleNamespace(name="mine", seed=1, vocabulary=vocabulary)
+    run = types.SimpleNamespace(name="mine", seed=1, vocabulary=vocabulary, options={"unknown": "drop"})
     corpus = types.SimpleNamespace(train=texts[:60], test=texts[60:])
     monotonous = [[4, 4, 4, 4, 4, 4]] * 50
     found = against_real_texts(run, corpus, monotonous)

@@ -16,8 +16,9 @@ the end of a text included.
     unique               share of the samples that are distinct
     tokens               mean number of tokens per sample, without the end
 
-A count model is a Kneser-Ney 5-gram (kneser_ney.py) of as many texts on each side: every text is scored by models of
-the other folds of samples and reference, so no model has seen it, and models of equal distributions are equally good.
+A count model is a Kneser-Ney 5-gram (kneser_ney.py). Every text is scored by models of the other folds of samples and
+of reference. So no model has seen it, unless there is a copy of it, and both models are fitted on the same number of
+texts: where the two sides do not differ, the expected divergence is 0.
 """
 
 import collections
@@ -25,7 +26,7 @@ import collections
 from scriptorium.scores import intervals, kneser_ney
 from scriptorium.scores.intervals import Term, mean
 from scriptorium.scores.samples import Bleu, divergence
-from scriptorium.scores.two_sample import told_apart
+from scriptorium.scores.two_sample import classified_correctly
 
 import numpy as np
 
@@ -34,7 +35,7 @@ LEAST = 20  # texts on each side
 
 
 class Yardstick:
-    """Real texts to compare as many samples with.
+    """Real texts that sets of as many samples are compared with.
 
     Args:
         reference: list of texts, each a list of tokens.
@@ -87,7 +88,7 @@ class Yardstick:
             for side in lengths
         }
         scores |= {name: [Term(side, values, lengths[side])] for name, (side, values) in nats.items()}
-        sides = zip(lengths, told_apart(samples, self.reference, self.longest, FOLDS, self.seed), strict=True)
+        sides = zip(lengths, classified_correctly(samples, self.reference, self.longest, FOLDS, self.seed), strict=True)
         scores["accuracy"] = [Term(side, right / 2, np.ones(len(right))) for side, right in sides]
         own = Bleu(samples)
         each = {"bleu": self.bleu.each(samples), "self_bleu": own.each(samples, among_themselves=True)}

@@ -9,7 +9,7 @@ import dataclasses
 import numpy as np
 
 DRAWS, SHARE = 1000, 0.95
-CHUNK = 100  # draws made at a time
+CHUNK = 10_000_000  # numbers drawn at a time
 
 
 @dataclasses.dataclass
@@ -42,9 +42,10 @@ def value_of(score):
 
 
 def bootstrap(scores, draws=DRAWS, share=SHARE, seed=1):
-    """Returns an interval for each score, from drawing the texts of each set again, with replacement.
+    """Returns a bootstrap interval for each score, from drawing the texts of each set again, with replacement.
 
-    The models that gave the values are not fitted again, so an interval is about the texts that were scored.
+    The models that gave the values are not fitted again, so an interval lacks the part of the error that comes from
+    them.
 
     Args:
         scores: dict of name -> score.
@@ -60,11 +61,14 @@ def bootstrap(scores, draws=DRAWS, share=SHARE, seed=1):
     for texts in dict.fromkeys(term.texts for score in scores.values() for term in score):
         terms = [(name, term) for name, score in scores.items() for term in score if term.texts == texts]
         values, weights = (np.stack([getattr(term, of) for _, term in terms], 1) for of in ("values", "weights"))
-        for start in range(0, draws, CHUNK):
-            count = min(CHUNK, draws - start)
+        chunk = max(1, CHUNK // len(values))
+        for start in range(0, draws, chunk):
+            count = min(chunk, draws - start)
             times = random.multinomial(len(values), np.full(len(values), 1 / len(values)), count).astype("float64")
-            ratios = (times @ values) / np.maximum(times @ weights, 1e-12)
+            sums = times @ weights
+            # Texts of weight 0 do not count; a draw of none but these says nothing.
+            ratios = np.where(sums > 0, times @ values, np.nan) / np.where(sums > 0, sums, 1.0)
             for (name, _), column in zip(terms, ratios.T, strict=True):
                 drawn[name][start : start + count] += column
     ends = 50 * (1 - share), 50 * (1 + share)
-    return {name: tuple(map(float, np.percentile(values, ends))) for name, values in drawn.items()}
+    return {name: tuple(map(float, np.nanpercentile(values, ends))) for name, values in drawn.items()}

@@ -1,11 +1,11 @@
-"""A small LSTM language model that judges texts, beside the count models: it also sees what lies further back."""
+"""A small LSTM language model that judges texts, in addition to the count models: it also uses distant context."""
 
 import keras
 import numpy as np
 from keras import layers, ops
 
 WIDTH, BATCH, EPOCHS, PATIENCE = 256, 64, 30, 2
-LONGEST = 256  # tokens read of a text
+LONGEST = 128  # tokens read of a text
 HELD_OUT = 10  # every tenth text decides when to stop
 
 
@@ -38,7 +38,7 @@ def _padded(texts, longest):
 
 
 def nats(train, others, vocab_size, seed=1):
-    """Trains a model on texts until held-out ones get no likelier, and scores other texts.
+    """Trains a model on texts until the loss on held-out ones stops falling, and scores other texts.
 
     Args:
         train: list of at least two texts, each a list of ids from 0.

@@ -15,7 +15,7 @@ def n_grams(tokens, longest=2):
     )
 
 
-def told_apart(samples, reference, longest=2, folds=5, seed=1):
+def classified_correctly(samples, reference, longest=2, folds=5, seed=1):
     """Which texts a classifier assigns to the right side: logistic regression on tf-idf weights of n-grams.
 
     Each text is classified by a model that was fitted on the other folds.

@@ -9,7 +9,7 @@ import time
 
 from scriptorium.data import scenes
 from scriptorium.data.scenes import scores as scenes_scores
-from scriptorium.data.vocabulary import strip_special
+from scriptorium.data.vocabulary import UNK, strip_special
 from scriptorium.nn.compiled import Compiled
 from scriptorium.pictures import figure_of
 from scriptorium.scores import comparison
@@ -75,7 +75,9 @@ class EpochReport(keras.callbacks.Callback):
 
 
 def against_real_texts(run, corpus, samples):
-    """Compares samples with as many texts of the test split, and real training texts with them, like score.py.
+    """Compares samples, and real training texts, with equally many texts of the test split, as score.py does.
+
+    Real texts with unknown words are left out if they were in training.
 
     Args:
         run, corpus: see `evaluate`.
@@ -86,6 +88,8 @@ def against_real_texts(run, corpus, samples):
         few texts.
     """
     sides, random = (corpus.test, corpus.train), np.random.default_rng(run.seed)
+    if run.options["unknown"] == "drop":
+        sides = [[text for text in texts if UNK not in run.vocabulary.encode(text)] for texts in sides]
     n = min(len(samples), *map(len, sides))
     if n < LEAST:
         return {}

@@ -6,7 +6,7 @@ from scriptorium.scores import intervals, kneser_ney, lstm
 from scriptorium.scores.comparison import Yardstick, copies, table, with_intervals
 from scriptorium.scores.intervals import Term
 from scriptorium.scores.samples import Bleu
-from scriptorium.scores.two_sample import n_grams, told_apart
+from scriptorium.scores.two_sample import classified_correctly, n_grams
 
 import numpy as np
 import pytest
@@ -46,7 +46,7 @@ def test_divergences_are_those_of_the_distributions():
     assert values["tokens"] == 1 and values["unique"] == pytest.approx(3 / 6000)
 
 
-def test_equal_distributions_cannot_be_told_apart():
+def test_equal_distributions_cannot_be_classified_correctly():
     p = [0.4, 0.3, 0.2, 0.1]
     scores = with_intervals(compared(drawn(p, 2000, 1), drawn(p, 2000, 2)))
     for name, wanted in (("kl_samples", 0), ("kl_reference", 0), ("accuracy", 0.5)):
@@ -91,11 +91,11 @@ def test_a_ratio_has_the_interval_of_its_draws():
 
 def test_a_classifier_tells_different_texts_apart():
     cats, dogs = ([[f"{kind}{i % 7}", "sat"] for i in range(100)] for kind in ("cat", "dog"))
-    assert all(right.all() for right in told_apart(cats, dogs))
+    assert all(right.all() for right in classified_correctly(cats, dogs))
     assert n_grams(["a", "b"]) == [("a",), ("b",), ("\n",), ("a", "b"), ("b", "\n")]
     # Texts without a token have their end in common, and nothing to tell them apart.
     mixed = drawn([1, 1], 100, 3) + [[]] * 10
-    first, second = told_apart(mixed, mixed), told_apart(mixed, mixed)
+    first, second = classified_correctly(mixed, mixed), classified_correctly(mixed, mixed)
     assert all((a == b).all() for a, b in zip(first, second, strict=True))
 
 

@@ -30,7 +30,7 @@ def grammatical(sentences):
 
 
 def rule_preferences(sentences, folds=5):
-    """By how many nats each sentence is likelier under the samples' own use of the rules than under the grammar.
+    """Returns how many nats likelier each sentence is under the rule frequencies of the samples than under the grammar.
 
     Rules are counted in the likeliest parses of the sentences of other folds; PSEUDO_COUNTS per rule follow the
     grammar. So the mean is 0 or a little less for sentences of the grammar, and a lower bound of the divergence of
@@ -54,17 +54,16 @@ def rule_preferences(sentences, folds=5):
                 totals.update(symbol for symbol, _ in parse)
         for place in range(fold, len(sentences), folds):
             if parses[place]:
-                values[place] = sum(
-                    _preference(grammar, symbol, rule, counts[symbol, rule], totals[symbol])
-                    for symbol, rule in parses[place]
-                )
+                own = sum(_log_share(grammar, *use, counts[use], totals[use[0]]) for use in parses[place])
+                # Under the samples' frequencies a sentence has at least the probability of its likeliest parse.
+                values[place] = own - grammar.log_prob(sentences[place])
     return values
 
 
-def _preference(grammar, symbol, rule, count, total):
-    share = rule.weight / grammar.totals[symbol]
+def _log_share(grammar, symbol, rule, count, total):
+    """Returns the log of a rule's share among those of its symbol, by counts and pseudo-counts."""
     pseudo = PSEUDO_COUNTS * len(grammar.rules[symbol])
-    return math.log((count / share + pseudo) / (total + pseudo))
+    return math.log((count + pseudo * rule.weight / grammar.totals[symbol]) / (total + pseudo))
 
 
 def kept(sentences, again):

@@ -6,7 +6,7 @@ import json
 from scriptorium.data.vocabulary import PAD, Vocabulary
 from scriptorium.nn.recurrent import LSTM, with_weight_drop
 from scriptorium.training import storage
-from scriptorium.training.callbacks import AverageWeights
+from scriptorium.training.callbacks import AverageWeights, averaging_optimizer
 
 import keras
 import numpy as np
@@ -94,6 +94,22 @@ def test_averaged_weights_are_in_the_model_from_validation_to_the_end_of_the_epo
     callback.on_epoch_end(0)
     for variable, value in zip(model.trainable_variables, last, strict=True):
         np.testing.assert_array_equal(ops.convert_to_numpy(variable), value)
+
+
+def test_averages_are_found_in_the_optimizer_that_float16_wraps():
+    model = made()
+    inner = keras.optimizers.Adam(0.1, use_ema=True, ema_momentum=0.9)
+    model.compile(keras.optimizers.LossScaleOptimizer(inner))
+    model.fit(np.full((8, 4), 5, "int32"), batch_size=2, verbose=0)
+    assert averaging_optimizer(model) is inner
+    averages = [ops.convert_to_numpy(variable).copy() for variable in inner._model_variables_moving_average]
+    callback = AverageWeights()
+    callback.set_model(model)
+    callback.on_test_begin()
+    for variable, average in zip(model.trainable_variables, averages, strict=True):
+        np.testing.assert_array_equal(ops.convert_to_numpy(variable), average)
+    model.compile(keras.optimizers.Adam(0.1))
+    assert averaging_optimizer(model) is None
 
 
 # The command line --------------------------------------------------------------------------------------------------

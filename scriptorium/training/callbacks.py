@@ -113,6 +113,12 @@ class Progress(keras.callbacks.Callback):
                 session.best = (scores[session.monitor], epoch + 1)
 
 
+def averaging_optimizer(model):
+    """Returns the optimizer of a model if it averages the weights, else None; Keras wraps that of float16."""
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    return optimizer if getattr(optimizer, "use_ema", False) else None
+
+
 class AverageWeights(keras.callbacks.Callback):
     """Gives the model averaged weights from validation to the end of an epoch, so the best weights are averages."""
 
@@ -121,7 +127,7 @@ class AverageWeights(keras.callbacks.Callback):
         self.swapped = False
 
     def swap(self):
-        averages = self.model.optimizer._model_variables_moving_average
+        averages = averaging_optimizer(self.model)._model_variables_moving_average
         for variable, average in zip(self.model.trainable_variables, averages, strict=True):
             value = keras.ops.convert_to_numpy(variable)
             variable.assign(average)

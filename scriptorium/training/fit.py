@@ -10,7 +10,14 @@ import signal
 import threading
 
 from scriptorium import UserError
-from scriptorium.training.callbacks import AverageWeights, CallbackList, Checkpoint, Progress, StopTraining
+from scriptorium.training.callbacks import (
+    AverageWeights,
+    CallbackList,
+    Checkpoint,
+    Progress,
+    StopTraining,
+    averaging_optimizer,
+)
 from scriptorium.training.history import History
 from scriptorium.training.session import Session
 
@@ -174,7 +181,7 @@ def fit_run(run, train, valid, args, monitor, callbacks=(), more_epochs=0):
     """
     limits = {"epochs": args.epochs + more_epochs, "max_steps": args.max_steps, "save_minutes": args.save_minutes}
     # The averages come last, so that samples are drawn from them.
-    callbacks = [*callbacks, *([AverageWeights()] if getattr(args, "ema", 0) and run.model.optimizer.use_ema else [])]
+    callbacks = [*callbacks, *([AverageWeights()] if averaging_optimizer(run.model) else [])]
     fit(run, run.model, train, valid, monitor=monitor, callbacks=callbacks, **limits)
     run.load_best(run.model)
 

@@ -42,14 +42,12 @@ class Judge:
     def __init__(self, names, languages):
         self.languages = sorted(set(languages))
         pairs = list(zip(names, languages, strict=True))
+        # A character that a language has never seen is equally unlikely in all of them.
+        size = len(set().union(*names)) + 1
         self.models = {
-            one: kneser_ney.KneserNey([name for name, language in pairs if language == one], 5)
+            one: kneser_ney.KneserNey([name for name, language in pairs if language == one], 5, size)
             for one in self.languages
         }
-        # A character that a language has never seen is equally unlikely in all of them.
-        characters = set().union(*(model.tokens for model in self.models.values()))
-        for model in self.models.values():
-            model.tokens = characters
 
     def __call__(self, name):
         return min(self.languages, key=lambda one: self.models[one].nll(name))

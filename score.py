@@ -28,7 +28,7 @@ from pathlib import Path
 
 from scriptorium import UserError, pictures
 from scriptorium.command_line import Parser, bounded, command, seed
-from scriptorium.data import corpora, files, scenes, sources
+from scriptorium.data import corpora, files, sources
 from scriptorium.data.scenes import scores as scenes_scores
 from scriptorium.data.tasks import TASKS
 from scriptorium.data.textfiles import LAYOUTS, lines_of
@@ -134,8 +134,9 @@ def split_into_tokens(reference, others, level):
     Returns:
         A list of lists of tokens for the reference and for each of the others, and the level.
     """
-    everything = [reference, *others]
-    _, found, language = tokens_of({"train": reference}, level or ("char" if is_east_asian(reference) else None))
+    wanted = level or ("char" if is_east_asian(reference) else None)
+    given, found, language = tokens_of({"train": reference} | dict(enumerate(others)), wanted)
+    everything = list(given.values())
     if found == "char" and language != "en":
         everything = [["".join(text.split()) for text in texts] for texts in everything]
     if level is None and found in ("word", "space"):
@@ -208,11 +209,11 @@ def scores_on_scenes(samples):
     Args:
         samples: list of str.
     """
-    nll = -np.array([scenes.grammar().log_prob(text) for text in samples])
-    correct, found = np.isfinite(nll), {}
-    found["grammatical"] = mean("samples", correct)
+    nll, preferences = scenes_scores.rule_preferences(samples)
+    correct = np.isfinite(nll)
+    found = {"grammatical": mean("samples", correct)}
     if correct.any():
-        for name, values in (("true_nll", nll), ("rules_kl", scenes_scores.rule_preferences(samples))):
+        for name, values in (("true_nll", nll), ("rules_kl", preferences)):
             found[name] = [Term("samples", np.where(correct, values, 0.0), correct.astype("float64"))]
     return found
 

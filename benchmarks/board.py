@@ -4,13 +4,13 @@
 
 RUN is the folder of a finished run whose scores are in eval.json. For each target that its best weights reach on the
 test split, LEADERBOARD.md gets a row with the minutes of training until the end of the epoch that these weights are
-from, the command, the commit and the machine. Anybody can add a row.
+from, the command, the commit and the machine. These two are those of now, so add a row where and when you have trained
+the run. Anybody can.
 """
 
 import argparse
 import dataclasses
 import datetime
-import itertools
 import json
 import shlex
 import subprocess
@@ -71,14 +71,6 @@ INTRO = (
 )
 
 
-def minutes_of_best(run, script):
-    """Returns the minutes of training until the end of the epoch with the best validation score."""
-    history = common.history_of(run)
-    monitor = next(name for name in MONITORS[script] if name in history[0])
-    seconds = list(itertools.accumulate(float(row["seconds"]) for row in history))
-    return seconds[min(range(len(history)), key=lambda i: float(history[i][monitor]))] / 60
-
-
 def command_of(config):
     """Returns the command of a run, without folders, names and what does not matter."""
     kept, words = [], iter(config["argv"])
@@ -109,7 +101,7 @@ def rows_of(run):
             continue
         for heading, target in task.headings().items():
             if value >= target if task.higher else value <= target:
-                row = {"minutes": f"{minutes_of_best(run, task.script):.1f}", "score": f"{value:.5g}"}
+                row = {"minutes": f"{common.minutes_of_best(run, MONITORS[task.script]):.1f}", "score": f"{value:.5g}"}
                 row |= {"command": command_of(config), "seed": str(config["seed"]), "commit": commit()}
                 row |= {"machine": f"{common.processor()}; {config['device']}", "date": str(datetime.date.today())}
                 earned.append((heading, row))

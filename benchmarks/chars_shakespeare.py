@@ -13,7 +13,6 @@ nanoGPT is scored in.
 """
 
 import argparse
-import itertools
 import shutil
 import tempfile
 import time
@@ -59,15 +58,13 @@ def main():
         common.run_script("chars.py", "-D", folder, "--eval", run.name, "--eval-window", WINDOW, *where)
     finally:
         shutil.rmtree(folder)
-    scores, history = common.scores_of(run), common.history_of(run)
-    seconds = list(itertools.accumulate(float(row["seconds"]) for row in history))
-    best = min(range(len(history)), key=lambda i: float(history[i]["val_nats_per_char"]))
+    scores, best = common.scores_of(run), common.minutes_of_best(run, ["val_nats_per_char"])
     ours = {
         "model": f"chars.py {' '.join(map(str, BUDGETS[args.budget]))}",
         "nats_per_char": scores["nats_per_char"],
         "in windows": scores["nats_per_char_in_windows"],
-        "minutes": round(seconds[-1] / 60, 1),
-        "minutes until the best epoch": round(seconds[best] / 60, 1),
+        "minutes": round(common.training_seconds(run) / 60, 1),
+        "minutes until the best epoch": round(best, 1),
     }
     title = f"chars.py on tinyshakespeare, {args.budget} training"
     rows = [ours, *({name: row.get(name, "") for name in ours} for row in PUBLISHED)]

@@ -2,6 +2,7 @@
 
 import csv
 import datetime
+import itertools
 import json
 import os
 import platform
@@ -153,6 +154,19 @@ def history_of(run):
 def training_seconds(run):
     """Returns the total seconds of all epochs in a run's history.csv."""
     return sum(float(row["seconds"]) for row in history_of(run))
+
+
+def minutes_of_best(run, monitors):
+    """Returns the minutes of training until the end of a run's best epoch.
+
+    Args:
+        run: its folder.
+        monitors: names of validation scores to minimize; the first one that the run has counts.
+    """
+    history = history_of(run)
+    monitor = next(name for name in monitors if name in history[0])
+    seconds = list(itertools.accumulate(float(row["seconds"]) for row in history))
+    return seconds[min(range(len(history)), key=lambda i: float(history[i][monitor]))] / 60
 
 
 def processor():

@@ -386,11 +386,12 @@ def test_samples_are_compared_with_real_texts_as_score_py_does():
     draw = np.random.default_rng(3)
     texts = [" ".join(f"w{word}" for word in draw.integers(0, 9, 6)) for _ in range(120)]
     vocabulary = Vocabulary.build(texts)
-    run = types.SimpleNamespace(name="mine", seed=1, vocabulary=vocabulary, options={"unknown": "drop"})
-    corpus = types.SimpleNamespace(train=texts[:60], test=texts[60:])
+    run = types.SimpleNamespace(name="mine", seed=1, vocabulary=vocabulary)
+    ids = [vocabulary.encode(text) for text in texts]
+    splits = {"train": Sequences.from_list(ids[:60]), "test": Sequences.from_list(ids[60:])}
     monotonous = [[4, 4, 4, 4, 4, 4]] * 50
-    found = against_real_texts(run, corpus, monotonous)
+    found = against_real_texts(run, splits, monotonous)
     mine, real = found["mine"], found["real texts"]
     assert mine["accuracy"][0] > 0.95 and mine["kl_reference"][0] > 0.5 > abs(real["kl_reference"][0])
     assert mine["entropy_samples"][0] < 0.4 < real["entropy_samples"][0] < real["entropy_samples"][2]
-    assert against_real_texts(run, corpus, monotonous[:19]) == {}
+    assert against_real_texts(run, splits, monotonous[:19]) == {}

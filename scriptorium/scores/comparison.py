@@ -22,6 +22,7 @@ texts: where the two sides do not differ, the expected divergence is 0.
 """
 
 import collections
+import functools
 
 from scriptorium.scores import intervals, kneser_ney
 from scriptorium.scores.intervals import Term, mean
@@ -32,6 +33,7 @@ import numpy as np
 
 ORDER, FOLDS = 5, 5
 LEAST = 20  # texts on each side
+SIDES = "samples", "reference"  # the sets of the terms
 
 
 class Yardstick:
@@ -50,7 +52,7 @@ class Yardstick:
         self.reference, self.lines, self.longest, self.seed = reference, lines, longest, seed
         tokens = dict.fromkeys(token for texts in (reference, *known) for text in texts for token in text)
         self.ids = {token: i for i, token in enumerate(tokens)}
-        self.bleu = Bleu(reference if references is None else references)
+        self.references = reference if references is None else references
         self.texts = self._letters(reference)
         self.models = self._models(self.texts)
         self.entropy = self._nats(self.texts, self.models)
@@ -66,6 +68,10 @@ class Yardstick:
     def _nats(self, texts, models):
         return np.array([models[i % FOLDS].nll(text) for i, text in enumerate(texts)])
 
+    @functools.cached_property
+    def bleu(self):
+        return Bleu(self.references)
+
     def scores(self, samples, lines):
         """Returns the scores of samples, a dict of name -> list of terms of the sets "samples" and "reference".
 
@@ -73,10 +79,26 @@ class Yardstick:
             samples: list of texts, each a list of tokens.
             lines: the same texts as str.
         """
+        scores, own = self.divergences(samples), Bleu(samples)
+        each = {"bleu": self.bleu.each(samples), "self_bleu": own.each(samples, among_themselves=True)}
+        for name, values in each.items():
+            scores |= {f"{name}_{n}": mean("samples", values[:, n - 1]) for n in range(2, own.most + 1)}
+        for n in range(1, 5):
+            sides = zip(SIDES, divergence(lines, self.lines, n), strict=True)
+            scores[f"jsd_{n}"] = [Term(side, *sums) for side, sums in sides]
+        texts = list(map(tuple, samples))
+        times = collections.Counter(texts)
+        # The share of distinct samples is a mean over samples: each counts as one of those that are equal to it.
+        scores["unique"] = mean("samples", [1 / times[text] for text in texts])
+        scores["tokens"] = mean("samples", list(map(len, samples)))
+        return scores
+
+    def divergences(self, samples):
+        """Returns those of the scores that count models and the classifier give, see `scores`."""
         texts = self._letters(samples)
         models = self._models(texts)
-        lengths = {"samples": np.array([len(text) + 1 for text in texts])}
-        lengths["reference"] = np.array([len(text) + 1 for text in self.texts])
+        both = zip(SIDES, (texts, self.texts), strict=True)
+        lengths = {side: np.array([len(text) + 1 for text in some]) for side, some in both}
         nats = {
             "nll_samples": ("samples", self._nats(texts, self.models)),
             "nll_reference": ("reference", self._nats(self.texts, models)),
@@ -85,22 +107,11 @@ class Yardstick:
         }
         scores = {
             f"kl_{side}": [Term(side, nats[f"nll_{side}"][1] - nats[f"entropy_{side}"][1], lengths[side])]
-            for side in lengths
+            for side in SIDES
         }
         scores |= {name: [Term(side, values, lengths[side])] for name, (side, values) in nats.items()}
-        sides = zip(lengths, classified_correctly(samples, self.reference, self.longest, FOLDS, self.seed), strict=True)
+        sides = zip(SIDES, classified_correctly(samples, self.reference, self.longest, FOLDS, self.seed), strict=True)
         scores["accuracy"] = [Term(side, right / 2, np.ones(len(right))) for side, right in sides]
-        own = Bleu(samples)
-        each = {"bleu": self.bleu.each(samples), "self_bleu": own.each(samples, among_themselves=True)}
-        for name, values in each.items():
-            scores |= {f"{name}_{n}": mean("samples", values[:, n - 1]) for n in range(2, own.most + 1)}
-        for n in range(1, 5):
-            sides = divergence(lines, self.lines, n)
-            scores[f"jsd_{n}"] = [Term(side, *sums) for side, sums in zip(lengths, sides, strict=True)]
-        times = collections.Counter(texts)
-        # The share of distinct samples is a mean over samples: each counts as one of those that are equal to it.
-        scores["unique"] = mean("samples", [1 / times[text] for text in texts])
-        scores["tokens"] = mean("samples", lengths["samples"] - 1)
         return scores
 
 

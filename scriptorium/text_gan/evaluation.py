@@ -9,7 +9,7 @@ import time
 
 from scriptorium.data import scenes
 from scriptorium.data.scenes import scores as scenes_scores
-from scriptorium.data.vocabulary import UNK, strip_special
+from scriptorium.data.vocabulary import strip_special
 from scriptorium.nn.compiled import Compiled
 from scriptorium.pictures import figure_of
 from scriptorium.scores import comparison
@@ -74,33 +74,28 @@ class EpochReport(keras.callbacks.Callback):
             run.save_weights(LIKELIHOOD)
 
 
-def against_real_texts(run, corpus, samples):
+def against_real_texts(run, splits, samples):
     """Compares samples, and real training texts, with equally many texts of the test split, as score.py does.
 
-    Real texts with unknown words are left out if they were in training.
-
     Args:
-        run, corpus: see `evaluate`.
+        run, splits: see `evaluate`.
         samples: lists of token ids.
 
     Returns:
         dict of head of a column -> dict of name -> (value, lowest, highest), see `comparison`; empty if there are too
         few texts.
     """
-    sides, random = (corpus.test, corpus.train), np.random.default_rng(run.seed)
-    if run.options["unknown"] == "drop":
-        sides = [[text for text in texts if UNK not in run.vocabulary.encode(text)] for texts in sides]
+    random, sides = np.random.default_rng(run.seed), [splits[split] for split in ("test", "train")]
     n = min(len(samples), *map(len, sides))
     if n < LEAST:
         return {}
-    chosen = [[texts[int(i)] for i in random.permutation(len(texts))[:n]] for texts in sides]
-    real = [[run.vocabulary.encode(text) for text in texts] for texts in chosen]
+    real = [[strip_special(side[i]) for i in random.permutation(len(side))[:n]] for side in sides]
     (reference, lines), *columns = (as_text(run, ids) for ids in (real[0], samples[:n], real[1]))
     yardstick = Yardstick(reference, lines, [tokens for tokens, _ in columns], seed=run.seed)
-    names = ("kl_samples", "kl_reference", "entropy_samples", "entropy_reference", "accuracy")
     found = {}
-    for head, column in zip((run.name, "real texts"), columns, strict=True):
-        scores = yardstick.scores(*column)
+    for head, (tokens, _) in zip((run.name, "real texts"), columns, strict=True):
+        scores = yardstick.divergences(tokens)
+        names = [name for name in scores if not name.startswith("nll")]  # nll is a score of the generator here
         found[head] = comparison.with_intervals({name: scores[name] for name in names}, run.seed)
     return found
 
@@ -200,7 +195,7 @@ def evaluate(run, corpus, splits, args, n, likelihood=None):
         gap = gap_to_curve(curves["likelihood"], *point)
         if gap is not None:
             scores["gap_to_likelihood"] = gap
-    compared = against_real_texts(run, corpus, samples)
+    compared = against_real_texts(run, splits, samples)
     scores |= {name: three[0] for name, three in compared.get(run.name, {}).items()}
     run.console.say(f"{len(samples):,} sentences of {run.name} against the test split")
     run.console.say(*(f"{name:>24}  {value:.4f}" for name, value in scores.items()))

@@ -137,18 +137,18 @@ def test_there_are_many_patterns():
 def test_a_derivation_has_the_probability_of_its_rules():
     grammar, random = scenes.grammar(), Random(3)
     for sentence in (grammar.sample(random) for _ in range(50)):
-        used = grammar.derivation(sentence)
+        used = grammar.parse(sentence)[1]
         best = sum(math.log(rule.weight / grammar.totals[symbol]) for symbol, rule in used)
         # At most the probability of all parses, and the largest part of it.
         assert grammar.log_prob(sentence) - math.log(8) < best <= grammar.log_prob(sentence) + 1e-9
-    assert grammar.derivation("the the the") == []
+    assert grammar.parse("the the the") == (-math.inf, [])
 
 
 def test_samples_that_prefer_some_rules_are_told_from_the_grammar():
     grammar, random = scenes.grammar(), Random(4)
     sentences = [grammar.sample(random) for _ in range(600)]
-    assert abs(np.mean(scenes_scores.rule_preferences(sentences))) < 0.2
+    assert abs(np.mean(scenes_scores.rule_preferences(sentences)[1])) < 0.2
     questions = [sentence for sentence in sentences if sentence.endswith("?")]
     # At least -log of the share of questions, but for the few sentences to count in.
-    found = scenes_scores.rule_preferences([*questions, "the the the"])
+    found = scenes_scores.rule_preferences([*questions, "the the the"])[1]
     assert np.isnan(found[-1]) and np.mean(found[:-1]) > 0.3 * math.log(len(sentences) / len(questions))

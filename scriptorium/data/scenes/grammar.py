@@ -173,32 +173,39 @@ class Grammar:
 
     def log_prob(self, sentence):
         """Returns the natural logarithm of the probability of a sentence, summed over its parses; -inf if none."""
-        tokens = english.split(sentence)
-        total = self._parses(tokens).get(len(tokens), (0.0,))[0] if tokens else 0.0
-        return math.log(total) if total else -math.inf
+        return self.parse(sentence)[0]
 
     def is_grammatical(self, sentence):
         return self.log_prob(sentence) > -math.inf
 
     def factors(self, sentence):
         """Returns what the likeliest parse says: dict of role -> words; {} for a sentence without a parse."""
-        tokens = english.split(sentence)
-        found = self._parses(tokens).get(len(tokens)) if tokens else None
+        tokens, found = self._whole(sentence)
         roles = {}
         if found:
             _fill(found, tokens, roles)
         return roles
 
-    def derivation(self, sentence):
-        """Returns the rules of the likeliest parse, list of (symbol, `Rule`); empty for a sentence without a parse."""
-        tokens, used = english.split(sentence), []
-        nodes = [(self.start, self._parses(tokens).get(len(tokens)))] if tokens else []
+    def parse(self, sentence):
+        """Returns the log-probability of a sentence, see `log_prob`, and the rules of its likeliest parse.
+
+        The rules are a list of (symbol, `Rule`), empty for a sentence without a parse.
+        """
+        _, found = self._whole(sentence)
+        if not found:
+            return -math.inf, []
+        used, nodes = [], [(self.start, found)]
         while nodes:
-            symbol, node = nodes.pop()
-            if node and node[2]:
-                used.append((symbol, node[2]))
-                nodes += [(part, child) for (_, part), (_, child) in zip(node[2].parts, node[3], strict=True)]
-        return used
+            symbol, (_, _, rule, children) = nodes.pop()
+            if rule:
+                used.append((symbol, rule))
+                nodes += [(part, child) for (_, part), (_, child) in zip(rule.parts, children, strict=True)]
+        return math.log(found[0]), used
+
+    def _whole(self, sentence):
+        """Returns the tokens of a sentence, and what `_parses` says of all of them; None without a parse."""
+        tokens = english.split(sentence)
+        return tokens, self._parses(tokens).get(len(tokens)) if tokens else None
 
     def _parses(self, tokens):
         """Returns dict of end -> (probability, probability of the best parse, its rule, its parts) from the start."""

@@ -30,7 +30,7 @@ def grammatical(sentences):
 
 
 def rule_preferences(sentences, folds=5):
-    """Returns how many nats likelier each sentence is under the rule frequencies of the samples than under the grammar.
+    """Returns -log p of each sentence under the grammar, and how many nats likelier its own rule frequencies make it.
 
     Rules are counted in the likeliest parses of the sentences of other folds; PSEUDO_COUNTS per rule follow the
     grammar. So the mean is 0 or a little less for sentences of the grammar, and a lower bound of the divergence of
@@ -41,10 +41,10 @@ def rule_preferences(sentences, folds=5):
         folds: int.
 
     Returns:
-        float (sentences,), nan for a sentence without a parse.
+        Two float arrays (sentences,): nats, infinite for a sentence without a parse, and preferences, nan for it.
     """
     grammar = scenes.grammar()
-    parses = [grammar.derivation(sentence) for sentence in sentences]
+    log_probs, parses = zip(*map(grammar.parse, sentences), strict=True)
     values = np.full(len(sentences), np.nan)
     for fold in range(folds):
         counts, totals = collections.Counter(), collections.Counter()
@@ -56,8 +56,8 @@ def rule_preferences(sentences, folds=5):
             if parses[place]:
                 own = sum(_log_share(grammar, *use, counts[use], totals[use[0]]) for use in parses[place])
                 # Under the samples' frequencies a sentence has at least the probability of its likeliest parse.
-                values[place] = own - grammar.log_prob(sentences[place])
-    return values
+                values[place] = own - log_probs[place]
+    return -np.array(log_probs), values
 
 
 def _log_share(grammar, symbol, rule, count, total):

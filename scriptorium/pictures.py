@@ -12,6 +12,7 @@ import numpy as np
 MAX_LABELS = 40  # labeled points
 MAX_COLUMNS, MAX_LINES = 58, 2  # of a label
 FONT_SIZE, LABEL_HEIGHT = 9, 0.42  # in points, in inches
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#B8A900")
 
 
 def check_path(path):
@@ -171,6 +172,15 @@ def figure_of(width=7.0, height=4.0):
     figure = Figure((width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+def distinct_colors(count):
+    """Returns `count` colors that the color-blind can tell apart (Okabe and Ito 2008); from the ninth on, a scale."""
+    from matplotlib import colormaps
+
+    if count <= len(PALETTE):
+        return list(PALETTE[:count])
+    return [colormaps["viridis"](share) for share in np.linspace(0, 0.95, count)]
 
 
 def bars(title, values, xlabel, ylabel):

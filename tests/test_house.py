@@ -11,7 +11,7 @@ from scriptorium import ROOT
 import pytest
 
 MODELS = {"chars", "words", "sentences", "names_vae", "transformer_vae", "text_gan"}
-TOOLS = {"homotopy", "demo", "score"}
+TOOLS = {"homotopy", "demo", "score", "compare", "share"}
 # From the bottom up: a folder imports from itself and from those in lines before its own.
 FLOORS = (
     {"scriptorium"},

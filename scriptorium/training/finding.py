@@ -71,7 +71,7 @@ def say_bundled(directory, logdir):
 
 def say_unfinished(run):
     """Says on stderr how far a run was trained if it was stopped before its end."""
-    done, epochs = run.config.get("epochs_done"), run.options.get("epochs")
+    done, epochs = run.config.get("epochs_done"), run.config.get("epochs_asked", run.options.get("epochs"))
     if isinstance(done, int) and isinstance(epochs, int) and done < epochs and not run.is_bundled:
         others = [path.name for path in bundled((run.script,))]
         other = f" The bundled run {others[0]} is trained in full." if others else ""

@@ -143,7 +143,9 @@ def open_run(script, args):
     script = Path(script).stem
     requested = next((which for which in (args.resume, args.eval, args.sample) if which is not None), None)
     run = _new_run(script, args) if requested is None else _existing_run(script, args, requested)
-    run.changed = _changed(run.options, args.parser)
+    run.changed = changed_options(run.options, args.parser, args.given | set(run.config.get("changed") or ()))
+    if not run.for_use:
+        run.config["changed"] = {name: value for name, (value, _) in run.changed.items()}
     run.config["dtype_reason"] = set_dtype(args.dtype)
     run.config["dtype"], run.config["device"] = keras.config.dtype_policy().name, device()
     keras.utils.set_random_seed(run.seed)
@@ -204,11 +206,21 @@ def _existing_run(script, args, which):
     return run
 
 
-def _changed(options, parser):
-    """Returns the options that define a run and differ from the defaults: a dict of name -> (value, default)."""
+def changed_options(options, parser, given):
+    """Returns the options that define a run and differ from the defaults: a dict of name -> (value, default).
+
+    Args:
+        options: dict of name -> value, of the run.
+        parser: `Parser` of its script.
+        given: names of options that were given. A script computes others whose default is None.
+    """
     fixed = [dest for dest, group in parser.groups.items() if group in FIXED_GROUPS and dest in options]
     pairs = {dest: (options[dest], _plain(parser.get_default(dest))) for dest in fixed}
-    return {dest: (value, default) for dest, (value, default) in pairs.items() if value != default}
+    return {
+        dest: (value, default)
+        for dest, (value, default) in pairs.items()
+        if value != default and (default is not None or dest in given)
+    }
 
 
 def _take_options(run, args):

@@ -190,9 +190,9 @@ class Run(Outputs):
         """Writes last.safetensors atomically; the previous one becomes previous.safetensors."""
         storage.save_arrays(self.directory / LAST, facts, arrays, keep=self.directory / PREVIOUS)
 
-    def record(self, epochs_done, seconds):
-        """Records in config.json how many epochs are done, and adds to the training time."""
-        self.config["epochs_done"] = epochs_done
+    def record(self, epochs_done, epochs_asked, seconds):
+        """Records in config.json how many epochs are done of those asked for, and adds to the training time."""
+        self.config["epochs_done"], self.config["epochs_asked"] = epochs_done, epochs_asked
         self.config["minutes"] = round(self.config.get("minutes", 0.0) + seconds / 60, 3)
         self.write_json("config.json", self.config)
 

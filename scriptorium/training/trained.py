@@ -140,6 +140,9 @@ def _load(run):
         script = importlib.import_module(run.script)
     except ModuleNotFoundError as error:
         raise UserError(f"{run.name} needs {error.name}, which is not installed.") from error
-    opening.check_options(run, script.parse_args([]))
+    defaults = script.parse_args([])
+    opening.check_options(run, defaults)
+    computed = {name for name, value in run.options.items() if value == getattr(defaults, name, None)}
+    run.changed = opening.changed_options(run.options, defaults.parser, run.options.keys() - computed)
     run.load_model(script.build)
     return getattr(script, SCRIPTS[run.script])(run)

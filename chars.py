@@ -209,6 +209,7 @@ def evaluate(run, ids, window=0):
         window: characters of the windows that are also scored on their own, each from a state of zeros; 0 for none.
     """
     started = time.monotonic()
+    run.console.phase("scores of the test split")
     nats = float(language_model.score(run.model, ids[:1000] if run.dry_run else ids))
     scores = {"nats_per_char": nats, "bits_per_char": nats / float(np.log(2)), "characters": len(ids)}
     if window:
@@ -246,12 +247,11 @@ class EpochReport(keras.callbacks.Callback):
 def add_data_options(parser):
     """Adds the group "data" for running text: task, data, limit, window, top_words and level."""
     add, count = parser.group("data"), {"type": bounded(int, 1), "metavar": "N"}
-    what = "text file or a folder of .txt files; files named train, valid and test stay these splits"
-    add_source_options(add, "pydocs", what)
+    add_source_options(add, "pydocs", "a text file, or a folder of .txt files")
     older = ["--max-length", "--max_length", "--sequence_length"]
-    add("--window", **count, default=100, help="characters per training window: how far gradients reach", older=older)
+    add("--window", **count, default=100, help="characters per window: how far gradients reach", older=older)
     add("-m", dest="window", **count, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
-    about = "the N most frequent characters; the others become <unk>"
+    about = "keep the N most frequent characters"
     add("-w", "--top-words", **count, help=about, older=["--top_words"])
     about = "what a token is; byte: any file, text or not"
     add("--level", choices=("char", "byte"), default="char", help=about)
@@ -285,31 +285,31 @@ def parse_args(argv=None):
     size, share = bounded(int, 1), bounded(float, 0, 0.99)
     parser = Parser(SCRIPT, __doc__)
     add_data_options(parser)
-    add = parser.group("model")
+    add, more = parser.group("model"), parser.group("model", rare=True)
     older = ["--embedding-size", "--embedding_size"]
     add("-E", "--embedding-dim", type=size, default=128, help="width of a character embedding", older=older)
     older = ["--lstm-hidden-size", "--num_units"]
     add("-L", "--units", type=size, default=512, help="width of a recurrent layer", older=older)
     add("--num-layers", type=size, default=1, help="recurrent layers")
     add("-x", "--extra-layers", dest="num_layers", type=extra_layers, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
-    add("-R", "--rnn-type", choices=tuple(RNNS), default="lstm", help="kind of recurrent layer")
-    add("--one-hot", action="store_true", help="one-hot vectors instead of an embedding")
-    add("--tied", action="store_true", help="embedding and softmax share their weights")
-    add("--layer-norm", action="store_true", help="normalize the outputs of each recurrent layer")
-    add("--dropout", type=share, default=0.1, help="dropout of the outputs of each recurrent layer")
+    more("-R", "--rnn-type", choices=tuple(RNNS), default="lstm", help="kind of recurrent layer")
+    more("--one-hot", action="store_true", help="one-hot vectors instead of an embedding")
+    more("--tied", action="store_true", help="embedding and softmax share their weights")
+    more("--layer-norm", action="store_true", help="normalize the outputs of each recurrent layer")
+    add("--dropout", type=share, default=0.1, help="dropout of the recurrent layers")
     about = "share of the recurrent weights set to 0 in training"
-    add("--weight-drop", type=share, default=0.0, help=about)
+    more("--weight-drop", type=share, default=0.0, help=about)
     about = "independent windows in random order, without a carried state"
-    add("--independent-windows", action="store_true", help=about, older=["--windows"])
+    more("--independent-windows", action="store_true", help=about, older=["--windows"])
     about = "probability that training resets a carried state before a window"
     carried = "a carried state; leave out --independent-windows", lambda args: not args.independent_windows
-    add("--reset-probability", type=share, default=0.0, help=about, older=["--forget"], requires=carried)
+    more("--reset-probability", type=share, default=0.0, help=about, older=["--forget"], requires=carried)
     add_training_options(parser, epochs=10, batch_size=64, learning_rate=2e-3, averages=True)
     add_sampling_options(parser, temperature=0.8, num_samples=1, gen_length=300, beam=False)
     add_run_options(parser)
-    add = parser.group("use")
+    more = parser.group("use", rare=True)
     about = "--eval: also score separate windows of N characters, each without what comes before it"
-    add("--eval-window", type=bounded(int, 0), default=0, metavar="N", help=about, requires=EVAL)
+    more("--eval-window", type=bounded(int, 0), default=0, metavar="N", help=about, requires=EVAL)
     args = parser.parse(argv)
     if args.tied and args.one_hot:
         parser.error("--tied needs an embedding; leave out --one-hot")

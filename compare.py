@@ -20,7 +20,7 @@ import shutil
 import sys
 import textwrap
 
-from scriptorium import ROOT, UserError, pictures
+from scriptorium import UserError, pictures
 from scriptorium.command_line import Parser, command, one_line
 from scriptorium.streams import note
 from scriptorium.training import finding, overview
@@ -225,7 +225,7 @@ def parse_args(argv=None):
     parser = Parser("compare", __doc__)
     parser.add_argument("runs", nargs="*", metavar="RUN", help="names or paths of runs to set side by side")
     add = parser.group("runs")
-    add("-T", "--logdir", default=str(ROOT / "runs"), help="folder of the runs", older=["--tb-directory"])
+    add("-T", "--logdir", metavar="DIR", default=finding.RUNS, help="folder of the runs", older=["--tb-directory"])
     add("--script", choices=SCRIPTS, help="only the runs of this script")
     add("--sort", metavar="SCORE", help="sort by a score, such as neg_elbo: the best first")
     add = parser.group("output")

@@ -165,7 +165,7 @@ def draw(path, run, cloud, z, rows, mode):
 
 def parse_args(argv=None):
     parser = Parser("homotopy", __doc__)
-    about = "the two ends; none: the script asks for them; one path: the same as --data"
+    about = "the two ends; none: the script asks for them"
     parser.add_argument("texts", nargs="*", metavar="TEXT", help=about)
     add = parser.group("walk")
     points, count = bounded(int, 1, MAX_POINTS), bounded(int, 1, 1000)
@@ -173,22 +173,22 @@ def parse_args(argv=None):
     add("--mode", choices=("linear", "slerp"), default="linear", help="straight line, or arc")
     add("--random", action="store_true", help="sample both ends from the prior")
     add("--collapse", action="store_true", help="merge equal neighbors into one line that counts them")
-    add("--plot", metavar="FILE", help="draw the walk over the codes of validation texts: .png, .svg, .pdf, ...")
+    add("--plot", metavar="FILE", help="draw the walk: .png, .svg or .pdf")
     add("--json", action="store_true", help="print one JSON object per walk instead of lines")
-    add = parser.group("sampling")
+    add, more = parser.group("sampling"), parser.group("sampling", rare=True)
     about = "noise level, 0 to 1, that the decoder of transformer_vae.py assumes between texts; default: the run's"
-    add("--noise-level", type=bounded(float, 0, 1), metavar="LEVEL", help=about, older=["--noise"])
+    more("--noise-level", type=bounded(float, 0, 1), metavar="LEVEL", help=about, older=["--noise"])
     about = "texts sampled at each point"
-    add("--draws-per-point", type=count, default=1, metavar="N", help=about, older=["--samples"])
-    about = "hypotheses of beam search; 1: no beam search; default: the run's, 4 for runs of transformer_vae.py"
+    more("--draws-per-point", type=count, default=1, metavar="N", help=about, older=["--samples"])
+    about = "hypotheses of beam search; default: those of the run"
     add("--beam", type=count, metavar="B", help=about)
-    about = "0 is greedy; default 0, or 1 with --draws-per-point, --top-k or --top-p"
+    about = "0 is greedy; default: 0, or 1 with --top-k or --top-p"
     add("--temperature", type=temperature, help=about)
-    add("--top-k", type=bounded(int, 0), default=0, help="sample from the k most likely tokens; 0: all")
-    about = "sample from the most likely tokens that together have this probability"
+    add("--top-k", type=bounded(int, 0), default=0, help="sample from the N likeliest tokens; 0: all")
+    about = "sample from the likeliest tokens of this total probability"
     add("--top-p", type=bounded(float, 1e-6, 1), default=1.0, help=about)
     about = "maximum number of tokens per text; default: that of the run"
-    add("-g", "--gen-length", type=bounded(int, 1), help=about, older=["--gen_length"])
+    more("-g", "--gen-length", type=bounded(int, 1), help=about, older=["--gen_length"])
     about = "random seed; negative: draw one and print it"
     add("-r", "--seed", type=seed, default=1, help=about, older=["--random-seed"])
     trained.add_options(parser)

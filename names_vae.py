@@ -455,47 +455,46 @@ def parse_args(argv=None):
     size, weight, share = bounded(int, 1), bounded(float, 0), bounded(float, 0, 1)
     parser = Parser(SCRIPT, __doc__)
     add_data_options(parser, task="names", max_length=25, top_words=None, level="char")
-    add = parser.group("model")
+    add, more = parser.group("model"), parser.group("model", rare=True)
     add("-L", "--units", type=size, default=64, help="width of the blocks", older=["--num_units"])
-    add("--num-layers", type=size, default=2, help="blocks of each encoder and of the decoder")
-    add("--num-heads", type=size, default=4, help="attention heads")
-    about = "width of a key latent and of a value latent"
+    add("--num-layers", type=size, default=2, help="blocks of encoders and decoder")
+    more("--num-heads", type=size, default=4, help="attention heads")
+    about = "width of a key and of a value"
     add("-H", "--latent-dim", type=size, default=16, help=about, older=["--latent_dim"])
     about = "causal: learned, conditioned on position, labels and earlier latents; normal: N(0, 1)"
-    add("--prior", choices=("causal", "normal"), default="causal", help=about)
-    add("--prior-units", type=size, default=256, help="width of the two hidden layers of the learned prior")
-    add("--no-latent", action="store_true", help="no encoder and no z: the decoder alone, a language model")
-    add = parser.group("objective")
+    more("--prior", choices=("causal", "normal"), default="causal", help=about)
+    more("--prior-units", type=size, default=256, help="width of the two hidden layers of the learned prior")
+    add("--no-latent", action="store_true", help="the decoder alone: a language model")
+    add, more = parser.group("objective"), parser.group("objective", rare=True)
     add("--dropout", type=bounded(float, 0, 0.99), default=0.1, help="dropout of the blocks")
-    add("--label-dropout", type=share, default=0.2, help="share of the labels that are made unknown in training")
-    add("--supervision", type=weight, default=1.0, help="weight of predicting the labels from latents and logits")
-    add("--beta", type=weight, default=1.0, help="final weight of the KL term; 1 gives the bound")
-    add("--kl-schedule", choices=("none", "linear"), default="linear", help="how the weight of the KL term rises")
-    add("--annealing-epochs", type=weight, default=6.0, help="epochs until the weight of the KL term reaches --beta")
+    more("--label-dropout", type=share, default=0.2, help="share of the labels that are made unknown in training")
+    more("--supervision", type=weight, default=1.0, help="weight of predicting the labels from latents and logits")
+    more("--beta", type=weight, default=1.0, help="final weight of the KL term; 1 gives the bound")
+    more("--kl-schedule", choices=("none", "linear"), default="linear", help="how the weight of the KL term rises")
+    more("--annealing-epochs", type=weight, default=6.0, help="epochs until the weight of the KL term reaches --beta")
     about = "samples of z per name in training; above 1: the tighter bound of K samples"
-    add("--train-samples", type=size, default=4, metavar="K", help=about, older=["--draws"])
+    more("--train-samples", type=size, default=4, metavar="K", help=about, older=["--draws"])
     add("--free-bits", type=weight, default=12.0, metavar="NATS", help="KL per name that costs nothing")
     add_training_options(parser, epochs=20, batch_size=64, learning_rate=2e-3)
     parser.set_defaults(dtype="float32")  # faster for products this small
-    add = parser.group("transfer")
-    about = "start from the weights of this run, trained on other names or words"
-    add("--init", metavar="RUN", help=about)
-    add("--freeze", choices=("encoder",), help="keep its encoders fixed", requires=("--init", lambda args: args.init))
+    add, more = parser.group("transfer"), parser.group("transfer", rare=True)
+    add("--init", metavar="RUN", help="start from the weights of a run on other names")
+    more("--freeze", choices=("encoder",), help="keep its encoders fixed", requires=("--init", lambda args: args.init))
     add_sampling_options(parser, temperature=TEMPERATURE, num_samples=10, gen_length=26)
     add_run_options(parser)
-    add = parser.group("use")
-    about = "sample names of this language, or of any other label; several separated by commas"
-    add("--label", metavar="LABEL", help=about, older=["--style"], requires=SAMPLE)
+    add, more = parser.group("use"), parser.group("use", rare=True)
+    about = "sample names of a language or another label, such as it"
+    add("--label", metavar="LABELS", help=about, older=["--style"], requires=SAMPLE)
     add("--anchor", metavar="NAME", help="sample names near this one", requires=SAMPLE)
     about, anchor = "how near: 0 reconstructs it, 1 samples its posterior", ("--anchor", lambda args: args.anchor)
     add("--radius", type=weight, default=1.0, help=about, requires=anchor)
     about = "scale of draws from the prior: 1 is the prior itself, less gives more likely names"
-    add("--prior-scale", type=weight, default=codec.PRIOR_SCALE, help=about, older=["--spread"], requires=SAMPLE)
+    more("--prior-scale", type=weight, default=codec.PRIOR_SCALE, help=about, older=["--spread"], requires=SAMPLE)
     about = "how strongly names follow their --label; 0: no guidance"
-    add("--guidance", type=weight, default=codec.GUIDANCE, help=about, requires=("--label", lambda args: args.label))
+    more("--guidance", type=weight, default=codec.GUIDANCE, help=about, requires=("--label", lambda args: args.label))
     add("--prefix", metavar="TEXT", default="", help="sample names that begin like this", requires=SAMPLE)
     about = "samples per name for iw_nll in --eval; 0: none"
-    add("--iw-samples", type=bounded(int, 0), default=100, metavar="K", help=about, requires=EVAL)
+    more("--iw-samples", type=bounded(int, 0), default=100, metavar="K", help=about, requires=EVAL)
     return settle(parser, parser.parse(argv))
 
 

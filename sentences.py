@@ -368,70 +368,70 @@ def compile_for(model, args, steps):
 def add_objective(parser, latents):
     """Adds the group "objective"; `latents` is the requirement of options that need z."""
     weight, share = bounded(float, 0), bounded(float, 0, 1)
-    add = parser.group("objective")
-    about = f"KL per sentence to aim for: the weight of the KL term adapts to it (default: {RATE:g});"
-    about += " 0, or an option below that sets weight or KL otherwise, turns this off"
-    add("--rate", type=weight, metavar="NATS", help=about, requires=latents)
-    about = "share of the decoder's input words that are hidden; 1: inputless"
+    add, more = parser.group("objective"), parser.group("objective", rare=True)
+    about, details = f"how much z knows: KL per sentence (default: {RATE:g})", "The weight of the KL term adapts to"
+    details += " it; 0, or an option below that sets weight or KL otherwise, turns this off"
+    add("--rate", type=weight, metavar="NATS", help=about, requires=latents, details=details)
+    about = "share of the decoder's input words that are hidden"
     add("-d", "--word-dropout", type=share, default=0.0, help=about)
     add("--keep_prob", type=bounded(float, 0, 1), default=argparse.SUPPRESS, help=argparse.SUPPRESS)
-    add("--dropout", type=bounded(float, 0, 0.99), default=0.5, help="dropout of the decoder's inputs and outputs")
-    add("--beta", type=weight, default=1.0, help="final weight of the KL term; 1 gives the bound", requires=latents)
+    add("--dropout", type=bounded(float, 0, 0.99), default=0.5, help="dropout of the decoder")
+    more("--beta", type=weight, default=1.0, help="final weight of the KL term; 1 gives the bound", requires=latents)
     about = "how the weight of the KL term rises"
     choices = ("none", "linear", "logistic", "cyclical")
-    add("--kl-schedule", choices=choices, default="linear", help=about, requires=latents)
+    more("--kl-schedule", choices=choices, default="linear", help=about, requires=latents)
     rises = "--kl-schedule", lambda args: args.kl_schedule != "none"
     about = "epochs until the weight of the KL term reaches --beta"
-    add("--annealing-epochs", type=weight, default=2.0, help=about, requires=rises)
+    more("--annealing-epochs", type=weight, default=2.0, help=about, requires=rises)
     about = "step at which the logistic schedule reaches half of --beta"
-    add("--annealing-pivot", type=bounded(int, 1), help=about, older=["--annealing_pivot"])
+    more("--annealing-pivot", type=bounded(int, 1), help=about, older=["--annealing_pivot"])
     about = "standard deviation of z_mean over the data; 0: free"
-    add("--posterior-norm", type=weight, default=0.0, metavar="GAMMA", help=about, requires=latents)
+    more("--posterior-norm", type=weight, default=0.0, metavar="GAMMA", help=about, requires=latents)
     about = "KL per sentence that costs nothing"
-    add("--free-bits", type=weight, default=0.0, metavar="NATS", help=about, requires=latents)
+    more("--free-bits", type=weight, default=0.0, metavar="NATS", help=about, requires=latents)
     about = "weight of the MMD between codes and prior"
-    add("--mmd", type=weight, default=0.0, metavar="WEIGHT", help=about, requires=latents)
+    more("--mmd", type=weight, default=0.0, metavar="WEIGHT", help=about, requires=latents)
     about = "pre-train this many epochs as an autoencoder, then reset the decoder"
-    add("--pretrain-epochs", type=bounded(int, 0), default=0, help=about, requires=latents)
+    more("--pretrain-epochs", type=bounded(int, 0), default=0, help=about, requires=latents)
     about = "update the encoder many times per decoder update while mutual information grows"
-    add("--aggressive-encoder", action="store_true", help=about, older=["--aggressive"], requires=latents)
+    more("--aggressive-encoder", action="store_true", help=about, older=["--aggressive"], requires=latents)
 
 
 def parse_args(argv=None):
     size, parser = bounded(int, 1), Parser(SCRIPT, __doc__)
     add_data_options(parser, task="pydocs", max_length=100, top_words=10_000)
-    add = parser.group("model")
+    parser.group("data")("text", nargs="?", metavar="DATA", help="the same as --data")
+    add, more = parser.group("model"), parser.group("model", rare=True)
     older = ["--embedding_size", "--embedding-size"]
     add("-E", "--embedding-dim", type=size, default=256, help="width of a word embedding", older=older)
     older = ["--num_units", "--lstm-hidden-size"]
-    add("-L", "--units", type=size, default=256, help="width of the decoder's recurrent layers", older=older)
-    add("--encoder-units", type=size, default=128, help="width of the encoder's recurrent layers, per direction")
-    add("--num-layers", type=size, default=1, help="recurrent layers of encoder and decoder")
+    add("-L", "--units", type=size, default=256, help="width of the decoder", older=older)
+    more("--encoder-units", type=size, default=128, help="width of the encoder's recurrent layers, per direction")
+    add("--num-layers", type=size, default=1, help="layers of encoder and decoder")
     add("-x", "--extra-layers", dest="num_layers", type=extra_layers, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
-    add("-R", "--rnn-type", choices=tuple(RNNS), default="lstm", help="kind of recurrent layer")
+    more("-R", "--rnn-type", choices=tuple(RNNS), default="lstm", help="kind of recurrent layer")
     older = ["--latent_dim", "--hidden-size"]
     add("-H", "--latent-dim", type=size, default=32, help="dimensions of z", older=older)
-    add("--unidirectional", action="store_true", help="the encoder reads forward only", older=["--one-way"])
-    add("--share-rnn", action="store_true", help="encoder and decoder share recurrent layers, which read forward")
-    add("--softplus", action="store_true", help="output a standard deviation, softplus(x - 3), not a log variance")
+    more("--unidirectional", action="store_true", help="the encoder reads forward only", older=["--one-way"])
+    more("--share-rnn", action="store_true", help="encoder and decoder share recurrent layers, which read forward")
+    more("--softplus", action="store_true", help="output a standard deviation, softplus(x - 3), not a log variance")
     about = "where the decoder receives z; all: in its state, inputs and output"
     latents = ("z; leave out --no-latent", lambda args: not args.no_latent)
     choices = ("state", "inputs", "both", "all")
-    add("--latent-input", choices=choices, default="all", help=about, older=["--z-to"], requires=latents)
-    add("--untied", action="store_true", help="separate weights for word embedding and softmax")
-    add("--embeddings", metavar="FILE", help="start from word vectors: text (word v1 v2 ...) or .npy in id order")
-    add("--no-latent", action="store_true", help="no encoder and no z: the decoder alone, a language model")
+    more("--latent-input", choices=choices, default="all", help=about, older=["--z-to"], requires=latents)
+    more("--untied", action="store_true", help="separate weights for word embedding and softmax")
+    more("--embeddings", metavar="FILE", help="start from word vectors: text (word v1 v2 ...) or .npy in id order")
+    add("--no-latent", action="store_true", help="the decoder alone: a language model")
     add_objective(parser, latents)
     add_training_options(parser, epochs=20, batch_size=64, learning_rate=4e-3, averages=True)
     add_sampling_options(parser, temperature=0.5, num_samples=5, gen_length=60)
     add_run_options(parser)
-    add = parser.group("use")
+    add, more = parser.group("use"), parser.group("use", rare=True)
     about = "samples per sentence for iw_nll in --eval; 0: none"
-    add("--iw-samples", type=bounded(int, 0), default=500, metavar="K", help=about, requires=EVAL)
+    more("--iw-samples", type=bounded(int, 0), default=500, metavar="K", help=about, requires=EVAL)
     about = "open a Python prompt at the end, with codec, run, model, vocabulary and corpus"
-    add("--interactive", action="store_true", help=about)
+    more("--interactive", action="store_true", help=about)
     add("--save", action="store_true", help=argparse.SUPPRESS)  # accepted for old command lines; a run is always saved
-    add("text", nargs="?", metavar="DATA", help="the same as --data")
     args = parser.parse(argv)
     return settle(parser, args)
 

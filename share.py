@@ -17,7 +17,7 @@ import shlex
 import shutil
 from pathlib import Path
 
-from scriptorium import ROOT, UserError
+from scriptorium import UserError
 from scriptorium.command_line import Parser, bounded, command
 from scriptorium.streams import note
 from scriptorium.training import finding, overview, storage
@@ -256,7 +256,7 @@ def parse_args(argv=None):
     about = "license of the model for the card, such as mit or cc-by-4.0; you decide, so there is no default"
     add("--license", metavar="ID", help=about)
     add = parser.group("run")
-    add("-T", "--logdir", default=str(ROOT / "runs"), help="folder of the runs", older=["--tb-directory"])
+    add("-T", "--logdir", metavar="DIR", default=finding.RUNS, help="folder of the runs", older=["--tb-directory"])
     return parser.parse(argv)
 
 

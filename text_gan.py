@@ -663,19 +663,19 @@ def compile_for(model, options, steps):
 def parse_args(argv=None):
     parser = Parser(SCRIPT, __doc__)
     add_data_options(parser, max_length=31, top_words=5000)
-    add = parser.group("data")
-    add("--unknown", choices=("drop", "keep"), default="drop", help="sentences with unknown words: drop or keep them")
-    add("--vocab", metavar="FILE", help="use these words: one per line, or rows of id,word")
+    add, more = parser.group("data"), parser.group("data", rare=True)
+    add("--unknown", choices=("drop", "keep"), default="drop", help="what to do with sentences of unknown words")
+    more("--vocab", metavar="FILE", help="use these words: one per line, or rows of id,word")
     add_model_options(parser)
     add_objective_options(parser)
     add_training_options(parser, epochs=10, batch_size=64, learning_rate=2e-3)
     add_sampling_options(parser, temperature=None, num_samples=10, gen_length=None, beam=False)
     add_run_options(parser)
-    add = parser.group("use")
+    more = parser.group("use", rare=True)
     about = "--sample: seed of one style for all sentences"
-    add("--style-seed", type=bounded(int, 0), metavar="S", help=about, requires=SAMPLE)
+    more("--style-seed", type=bounded(int, 0), metavar="S", help=about, requires=SAMPLE)
     about = "--eval: number of sentences to score"
-    add("--eval-samples", type=bounded(int, 1), default=10_000, help=about, older=["--samples"], requires=EVAL)
+    more("--eval-samples", type=bounded(int, 1), default=10_000, help=about, older=["--samples"], requires=EVAL)
     return settle(parser, parser.parse(argv))
 
 

@@ -447,51 +447,51 @@ def parse_args(argv=None):
     size, weight, share, count = bounded(int, 1), bounded(float, 0), bounded(float, 0, 0.99), bounded(int, 0)
     parser = Parser(SCRIPT, __doc__)
     add_data_options(parser, task="pylines", max_length=30, top_words=4000, level="bpe")
-    add = parser.group("experiment")
-    about = "syntax: lines of Python; semantics: headlines, whose topic the code should hold; mnist: digits as text"
+    add, more = parser.group("experiment"), parser.group("experiment", rare=True)
+    about = "syntax: lines of Python; semantics: headlines; mnist: digits"
     add("--experiment", choices=tuple(experiments.EXPERIMENTS), help=about)
-    add("--rows", type=int, choices=SIDES, default=9, help="rows of a digit, and pixels per row")
-    add("--direction", choices=tuple(DIRECTIONS), default="down", help="order of the rows of a digit")
-    add = parser.group("model")
-    about = "several options at once, such as tenth_5_tkn,funnel_small,30Seq; such words may also stand alone"
-    add("--preset", type=experiments.presets, metavar="A,B", help=about)
+    more("--rows", type=int, choices=SIDES, default=9, help="rows of a digit, and pixels per row")
+    more("--direction", choices=tuple(DIRECTIONS), default="down", help="order of the rows of a digit")
+    add, more = parser.group("model"), parser.group("model", rare=True)
+    details = "Such as tenth_5_tkn,funnel_small,30Seq; the words may also stand alone"
+    more("--preset", type=experiments.presets, metavar="A,B", help="several options at once", details=details)
     parser.add_argument("presets", type=experiments.presets, nargs="*", help=argparse.SUPPRESS)
     add("-L", "--units", type=size, default=192, help="width of the blocks", older=["--num_units"])
-    add("--num-heads", type=size, default=6, help="attention heads")
-    add("--funnel", type=groups, default="1_1_1", help="blocks of the encoder before, between and after two halvings")
-    add("--decoder-layers", type=size, default=3, help="blocks of the decoder")
-    about = "vectors of the code; each one but the first covers four tokens"
+    more("--num-heads", type=size, default=6, help="attention heads")
+    more("--funnel", type=groups, default="1_1_1", help="blocks of the encoder before, between and after two halvings")
+    more("--decoder-layers", type=size, default=3, help="blocks of the decoder")
+    about = "vectors of the code, four tokens each"
     add("--latent-tokens", type=bounded(int, 2), default=9, help=about)
-    add("-H", "--latent-dim", type=size, default=43, help="numbers in each of these vectors", older=["--latent_dim"])
+    add("-H", "--latent-dim", type=size, default=43, help="numbers in each vector", older=["--latent_dim"])
     about = "gaussian: sample around the mean; point: use the mean itself"
-    add("--code", choices=("gaussian", "point"), default="gaussian", help=about)
-    about = "share of the codes that get noise in training; default 0 for a point"
+    more("--code", choices=("gaussian", "point"), default="gaussian", help=about)
+    about = "share of codes with noise in training"
     add("--noise-probability", type=share, default=0.15, help=about, older=["--noisy"])
-    add("--tanh", action="store_true", help="squeeze the mean between -1 and 1, as in the original")
+    more("--tanh", action="store_true", help="squeeze the mean between -1 and 1, as in the original")
     about = "tokens per window of the decoder's attention; 0: no windows"
-    add("--attention-window", type=count, default=0, help=about, older=["--window"])
+    more("--attention-window", type=count, default=0, help=about, older=["--window"])
     add("--dropout", type=share, default=0.1, help="dropout of the blocks")
-    add("--mask-tokens", type=share, default=0.0, help="share of the encoder's tokens that training hides")
-    add = parser.group("objective")
-    add("--beta", type=weight, default=0.05, help="final weight of the KL of a gaussian code; 1 gives the bound")
-    add("--annealing-epochs", type=weight, default=2.0, help="epochs until the weight of the KL term reaches --beta")
-    add("--free-bits", type=weight, default=0.0, metavar="NATS", help="KL per text that costs nothing")
-    add("--mmd", type=weight, default=0.0, metavar="WEIGHT", help="final weight of the MMD between codes and prior")
-    add("--kernel", choices=("imq", "rbf", "reference"), default="imq", help="kernel of the MMD")
-    add("--no-regularizer", action="store_true", help="train with neither KL nor MMD")
+    more("--mask-tokens", type=share, default=0.0, help="share of the encoder's tokens that training hides")
+    add, more = parser.group("objective"), parser.group("objective", rare=True)
+    add("--beta", type=weight, default=0.05, help="final weight of the KL; 1: the bound")
+    more("--annealing-epochs", type=weight, default=2.0, help="epochs until the weight of the KL term reaches --beta")
+    more("--free-bits", type=weight, default=0.0, metavar="NATS", help="KL per text that costs nothing")
+    more("--mmd", type=weight, default=0.0, metavar="WEIGHT", help="final weight of the MMD between codes and prior")
+    more("--kernel", choices=("imq", "rbf", "reference"), default="imq", help="kernel of the MMD")
+    more("--no-regularizer", action="store_true", help="train with neither KL nor MMD")
     add_training_options(parser, epochs=10, batch_size=64, learning_rate=1.2e-3)
     about = "save memory: keep the activations of every N-th decoder block and recompute the others; 0: keep all"
-    parser.group("memory")("--recompute", type=count, default=0, metavar="N", help=about)
+    parser.group("memory", rare=True)("--recompute", type=count, default=0, metavar="N", help=about)
     add_sampling_options(parser, temperature=0.0, num_samples=5, gen_length=None)
     parser.set_defaults(beam=scores.BEAM)
     add_run_options(parser)
-    add = parser.group("use")
-    about = "noise level, 0 to 1, that the decoder assumes for samples and between texts"
+    add, more = parser.group("use"), parser.group("use", rare=True)
+    about = "noise that the decoder assumes in samples and walks"
     add("--noise-level", type=bounded(float, 0, 1), default=NOISE_LEVEL, help=about, older=["--noise"])
     about = "what counts as a valid text; default: python for pylines, else none"
-    add("--check", choices=tuple(CHECKS), help=about)
+    more("--check", choices=tuple(CHECKS), help=about)
     about = "samples per text for iw_nll in --eval; 0: none"
-    add("--iw-samples", type=count, default=100, metavar="K", help=about, requires=EVAL)
+    more("--iw-samples", type=count, default=100, metavar="K", help=about, requires=EVAL)
     return experiments.settle(parser, parser.parse(argv))
 
 

@@ -14,6 +14,7 @@ from scriptorium.training.opening import check_text
 
 import numpy as np
 
+SPLITS_KEPT = "In a folder, files named train, valid and test stay these splits"
 MANY_UNKNOWN = 0.2  # share of a test text; a perplexity with more unknown words means little
 
 
@@ -27,17 +28,16 @@ def add_data_options(parser, task="pydocs", max_length=100, top_words=10000, lev
         top_words: int, the default vocabulary size; None for all tokens.
         level: str, the default level; None detects it from the text.
     """
-    add, count = parser.group("data"), {"type": bounded(int, 1), "metavar": "N"}
-    what = "file of texts (.txt, .csv, .jsonl) or a folder of them; files named train, valid and test stay these splits"
-    add_source_options(add, task, what)
-    about = "; ".join(f"{name}: {text}" for name, text in LAYOUTS.items())
-    add("--format", dest="layout", choices=LAYOUTS, default="auto", help=f"what a text file holds. {about}")
+    add, more, count = parser.group("data"), parser.group("data", rare=True), {"type": bounded(int, 1), "metavar": "N"}
+    add_source_options(add, task, "a .txt, .csv or .jsonl file, or a folder")
+    details = "; ".join(f"{name}: {text}" for name, text in LAYOUTS.items())
+    more("--format", dest="layout", choices=LAYOUTS, default="auto", help="what a text file holds", details=details)
     older = ["--max_length", "--sequence_length"]
     add("-m", "--max-length", **count, default=max_length, help="drop texts of more than N tokens", older=older)
-    add("-C", "--clip-length", **count, help="cut texts after N tokens, before --max-length")
-    about = "vocabulary size: the N most frequent tokens; the others become <unk>"
+    more("-C", "--clip-length", **count, help="cut texts after N tokens, before --max-length")
+    about = "keep the N most frequent tokens"
     add("-w", "--top-words", **count, default=top_words, help=about, older=["--top_words"])
-    about = "what a token is" + ("; default: detected from the text" if level is None else "")
+    about = f"what a token is: {', '.join(LEVELS)}" + ("; detected if not given" if level is None else "")
     add("--level", choices=LEVELS, default=level, help=about)
 
 
@@ -47,12 +47,12 @@ def add_source_options(add, task, what):
     Args:
         add: `Group`.
         task: str, the default task.
-        what: str, describes what a path may be.
+        what: str, what a path may be.
     """
-    tasks = "; ".join(f"{name}: {text}" for name, text in TASKS.items())
-    add("-t", "--task", default=task, choices=TASKS, metavar="NAME", help=f"corpus by name. {tasks}")
+    details = "; ".join(f"{name}: {text}" for name, text in TASKS.items())
+    add("-t", "--task", default=task, choices=TASKS, metavar="NAME", help="corpus by name", details=details)
     older = ["--data_dir", "--data-directory"]
-    add("-D", "--data", metavar="PATH", help=f"your own text instead of a task: {what}", older=older)
+    add("-D", "--data", metavar="PATH", help=f"your own text: {what}", older=older, details=SPLITS_KEPT)
     add("-I", "--limit", type=bounded(int, 1), metavar="N", help="read only the first N characters")
 
 
@@ -137,15 +137,15 @@ def batches(run, args, splits, valid_size=None, **settings):
 
 def add_sampling_options(parser, temperature, num_samples, gen_length, beam=True):
     """Adds the group "sampling" with the given defaults; `beam` is whether the script has beam search."""
-    add = parser.group("sampling")
-    about = "sampling temperature; below 1 is safer, 0 is greedy"
+    add, more = parser.group("sampling"), parser.group("sampling", rare=True)
+    about = "below 1 is safer, 0 is greedy"
     add("--temperature", type=command_line.temperature, default=temperature, help=about)
-    add("--top-k", type=bounded(int, 0), default=0, help="sample from the k most likely tokens; 0: all")
-    about = "sample from the most likely tokens that together have this probability"
+    add("--top-k", type=bounded(int, 0), default=0, help="sample from the N likeliest tokens; 0: all")
+    about = "sample from the likeliest tokens of this total probability"
     add("--top-p", type=bounded(float, 1e-6, 1), default=1.0, help=about)
     add("--num-samples", type=bounded(int, 1), default=num_samples, help="samples at a time")
     if beam:
         about = "above 1: beam search with this many hypotheses instead of sampling"
-        add("--beam", type=bounded(int, 1), default=1, help=about)
-    about = "maximum tokens per sample" + ("; default: the longest possible text" if gen_length is None else "")
+        more("--beam", type=bounded(int, 1), default=1, help=about)
+    about = "most tokens of a sample" + ("; default: the longest text" if gen_length is None else "")
     add("-g", "--gen-length", type=bounded(int, 1), default=gen_length, help=about, older=["--gen_length"])

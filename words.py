@@ -222,9 +222,11 @@ def evaluate(run, test, args):
     started, model, stream = time.monotonic(), run.model, run.options["stream"]
     test = test.first(2 * run.options["batch_size"]) if run.dry_run else test
     ids = test.ids[: test.starts[-1]]
+    run.console.phase("scores of the test split")
     total = language_model.score(model, ids) * len(ids) if stream else nll_of_each(run, test).sum()
     scores = {"nll": float(total / len(test)), "perplexity": float(np.exp(total / len(ids)))}
     if stream and args.cache:
+        run.console.phase("the perplexity with a cache")
         nats = language_model.score_with_cache(model, ids, args.cache, args.cache_share, args.cache_sharpness)
         scores["perplexity_with_cache"] = float(np.exp(nats))
     if scenes.are_text_of(run.options):
@@ -260,43 +262,43 @@ def parse_args(argv=None):
     size, weight, share = bounded(int, 1), bounded(float, 0), bounded(float, 0, 0.99)
     parser = Parser(SCRIPT, __doc__)
     add_data_options(parser, task="pydocs", max_length=None, top_words=10_000)
-    add = parser.group("model")
+    add, more = parser.group("model"), parser.group("model", rare=True)
     older = ["--embedding-size", "--embedding_size"]
     add("-E", "--embedding-dim", type=size, default=400, help="width of a word embedding", older=older)
     older = ["--lstm-hidden-size", "--num_units"]
     add("-L", "--units", type=size, default=400, help="width of a recurrent layer", older=older)
     add("--num-layers", type=size, default=1, help="recurrent layers")
     add("-x", "--extra-layers", dest="num_layers", type=extra_layers, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
-    add("-R", "--rnn-type", choices=tuple(RNNS), default="lstm", help="kind of recurrent layer")
-    add("--untied", action="store_true", help="separate weights for word embedding and softmax")
-    add("--embeddings", metavar="FILE", help="start from word vectors: text (word v1 v2 ...) or .npy in id order")
-    about = "treat the text as one running text and carry the state from sentence to sentence"
+    more("-R", "--rnn-type", choices=tuple(RNNS), default="lstm", help="kind of recurrent layer")
+    more("--untied", action="store_true", help="separate weights for word embedding and softmax")
+    more("--embeddings", metavar="FILE", help="start from word vectors: text (word v1 v2 ...) or .npy in id order")
+    about = "read running text, and carry the state between sentences"
     add("--stream", action="store_true", help=about)
     about, stream = "words per training window of the running text", ("--stream", lambda args: args.stream)
-    add("--window", type=size, default=35, metavar="N", help=about, requires=stream)
-    add = parser.group("objective")
-    add("--dropout", type=share, default=0.5, help="dropout of the outputs before the softmax")
-    add("--hidden-dropout", type=share, default=0.3, help="dropout of the outputs of the other layers")
+    more("--window", type=size, default=35, metavar="N", help=about, requires=stream)
+    add, more = parser.group("objective"), parser.group("objective", rare=True)
+    add("--dropout", type=share, default=0.5, help="dropout before the softmax")
+    add("--hidden-dropout", type=share, default=0.3, help="dropout of the other layers")
     add("--input-dropout", type=share, default=0.4, help="dropout of the embedded words")
-    about = "share of the vocabulary left out of a batch's inputs"
+    about = "share of the vocabulary hidden from a batch"
     add("-d", "--word-dropout", type=share, default=0.05, help=about)
-    add("--weight-drop", type=share, default=0.0, help="share of the recurrent weights set to 0")
+    more("--weight-drop", type=share, default=0.0, help="share of the recurrent weights set to 0")
     about = "--stream: probability that training resets a carried state before a window"
-    add("--reset-probability", type=share, default=0.02, help=about, older=["--forget"], requires=stream)
+    more("--reset-probability", type=share, default=0.02, help=about, older=["--forget"], requires=stream)
     about = "weight of the penalty on the size of the outputs and on their changes"
-    add("--activation-reg", type=weight, default=0.0, help=about)
+    more("--activation-reg", type=weight, default=0.0, help=about)
     add_training_options(parser, epochs=10, batch_size=32, learning_rate=2e-3, averages=True)
     add_sampling_options(parser, temperature=0.9, num_samples=3, gen_length=60, beam=False)
     add_run_options(parser)
-    add = parser.group("use")
-    about = "print nats and tokens of each line of a file, using the run of --eval or the newest"
-    add("--score", metavar="FILE", help=about)
+    add, more = parser.group("use"), parser.group("use", rare=True)
+    about, details = "print nats and tokens of each line of a file", "With the run of --eval, or the newest"
+    add("--score", metavar="FILE", help=about, details=details)
     about = "--eval: also score with a cache of the last N words"
     add("--cache", type=bounded(int, 0), default=0, metavar="N", help=about, requires=stream)
     cache = "--cache", lambda args: args.cache
-    add("--cache-share", type=share, default=0.1, help="weight of the cache", requires=cache)
+    more("--cache-share", type=share, default=0.1, help="weight of the cache", requires=cache)
     about = "how much similarity counts in the cache"
-    add("--cache-sharpness", type=weight, default=0.3, help=about, requires=cache)
+    more("--cache-sharpness", type=weight, default=0.3, help=about, requires=cache)
     args = parser.parse(argv)
     if args.score is not None:
         if args.resume is not None or args.sample is not None:

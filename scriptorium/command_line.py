@@ -4,6 +4,7 @@ import argparse
 import collections
 import difflib
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -42,6 +43,39 @@ def temperature(text):
     return value
 
 
+class _HelpFormatter(argparse.HelpFormatter):
+    """Formats an option in one line where possible; `full` says whether its details are shown."""
+
+    full = False
+
+    def __init__(self, prog):
+        super().__init__(prog, max_help_position=26, width=min(shutil.get_terminal_size().columns - 1, 100))
+
+    def _format_action_invocation(self, action):
+        if not action.option_strings or action.nargs == 0:
+            return super()._format_action_invocation(action)
+        kinds = {"integer": "N", "number": "X", "seed": "N", "temperature": "X"}
+        word = action.metavar or kinds.get(getattr(action.type, "__name__", ""), "NAME" if action.choices else "TEXT")
+        return ", ".join(action.option_strings) + (f" [{word}]" if action.nargs == "?" else f" {word}")
+
+    def _expand_help(self, action):
+        about, notes = super()._expand_help(action), []
+        details = getattr(action, "details", "")
+        choices = [str(choice) for choice in action.choices or ()]
+        if not (details and self.full) and not all(choice in about for choice in choices):
+            notes.append(", ".join(choices))
+        if action.default not in (None, False, "", argparse.SUPPRESS):  # a default that says something
+            notes.append(f"default: {action.default}")
+        return about + (f" ({'; '.join(notes)})" if notes else "") + (f". {details}" if details and self.full else "")
+
+
+class _Help(argparse.Action):
+    def __call__(self, parser, namespace, values, option_string=None):
+        parser.print_all = values == "all"
+        parser.print_help()
+        parser.exit()
+
+
 class Parser(argparse.ArgumentParser):
     """The options of a script, in titled groups.
 
@@ -51,14 +85,37 @@ class Parser(argparse.ArgumentParser):
     """
 
     def __init__(self, script, doc):
-        super().__init__(prog=f"{Path(script).stem}.py", description=doc.split("\n\n")[0])
+        first, name = doc.split("\n\n")[0], f"{Path(script).stem}.py"
+        super().__init__(prog=name, description=first, add_help=False, formatter_class=_HelpFormatter)
         self.titled, self.groups, self.flags, self.older, self.requirements = {}, {}, {}, {}, {}
+        self.rare, self.print_all = [], False
+        self.register("action", "help", _Help)
+        self.add_argument("-h", "--help", action="help", nargs="?", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
 
-    def group(self, title):
-        """Returns the `Group` with this title, creating it if necessary."""
+    def group(self, title, rare=False):
+        """Returns the `Group` with this title, creating it if necessary; `--help all` alone shows its rare options."""
         if title not in self.titled:
-            self.titled[title] = Group(self, title, self.add_argument_group(title))
-        return self.titled[title]
+            self.titled[title] = self.add_argument_group(title)
+        return Group(self, title, self.titled[title], rare)
+
+    def format_help(self):
+        """Returns the text of `--help`, or of `--help all`."""
+        formatter = self._get_formatter()
+        formatter.full = self.print_all
+        known = [action for action in self._actions if action.help is not argparse.SUPPRESS]
+        places = [action for action in known if not action.option_strings]
+        words = [formatter._format_args(action, action.metavar) for action in places]
+        formatter.add_text(" ".join(["usage:", self.prog, "[options]", *words]))
+        formatter.add_text(self.description)
+        for group in self._action_groups:
+            shown = [action for action in group._group_actions if self.print_all or action not in self.rare]
+            formatter.start_section(group.title)
+            formatter.add_arguments(shown)
+            formatter.end_section()
+        if self.rare and not self.print_all:
+            count = len(known) - len(places)
+            formatter.add_text(f"{self.prog} --help all shows all {count} options, with details.")
+        return formatter.format_help()
 
     def error(self, message):
         """Ends the process with status 2 and one line on stderr."""
@@ -133,12 +190,12 @@ class Parser(argparse.ArgumentParser):
 
 
 class Group:
-    """Called to add options to a titled group of a `Parser`."""
+    """Called to add options to a titled group of a `Parser`; only `--help all` shows them if they are rare."""
 
-    def __init__(self, parser, title, container):
-        self.parser, self.title, self.container = parser, title, container
+    def __init__(self, parser, title, container, rare=False):
+        self.parser, self.title, self.container, self.rare = parser, title, container, rare
 
-    def __call__(self, *flags, older=(), requires=None, **settings):
+    def __call__(self, *flags, older=(), requires=None, details="", **settings):
         """Adds an option.
 
         Args:
@@ -146,12 +203,13 @@ class Group:
             older: hidden spellings that are accepted too, list of str.
             requires: None, or a pair: what the option needs, in words, such as "--stream", and a function of the
                 options that says whether it is there.
+            details: what `--help all` says in addition.
             settings: keyword arguments of `argparse.ArgumentParser.add_argument`.
         """
         action = self.container.add_argument(*flags, **settings)
-        # A default that says something is shown.
-        if action.help and action.help is not argparse.SUPPRESS and action.default not in (None, False, ""):
-            action.help += " (default: %(default)s)"
+        action.details = details
+        if self.rare:
+            self.parser.rare.append(action)
         long = [flag for flag in action.option_strings if flag.startswith("--")]
         self.parser.groups.setdefault(action.dest, self.title)
         self.parser.flags.setdefault(action.dest, (long or action.option_strings or [action.dest])[0])
@@ -162,7 +220,7 @@ class Group:
 
     def exclusive(self):
         """Returns a `Group` with the same title; a command line may use only one of its options."""
-        return Group(self.parser, self.title, self.container.add_mutually_exclusive_group())
+        return Group(self.parser, self.title, self.container.add_mutually_exclusive_group(), self.rare)
 
 
 ADDED = ("argv", "given", "parser")  # what `Parser.parse` adds to the options

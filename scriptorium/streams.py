@@ -44,6 +44,22 @@ def note(text):
     write(f"{text}\n", sys.stderr)
 
 
+def lines_of_input(hint):
+    """Yields the lines that are typed or piped, until the input ends.
+
+    Args:
+        hint: what a line and an empty line do; shown, with how to end, before the first line is typed.
+    """
+    typed = sys.stdin.isatty()
+    if typed:
+        note(f"{hint} {'Ctrl-Z and Enter end' if os.name == 'nt' else 'Ctrl-D ends'} the session.")
+    while True:
+        try:
+            yield input("> " if typed else "")
+        except EOFError:
+            return
+
+
 def note_unknown(vocabulary, text):
     """Says on stderr which tokens of a typed text are not in a `Vocabulary`."""
     unknown = vocabulary.unknown(text)

@@ -1,7 +1,9 @@
 """Options: their types, hints for mistyped ones, options without effect, and the checks of saved options."""
 
+import argparse
 import functools
 import json
+import re
 
 from scriptorium import UserError
 from scriptorium.command_line import Parser, bounded, command, one_line, seed, temperature
@@ -36,6 +38,25 @@ def test_a_mistyped_flag_gets_a_hint(script, capsys):
     assert "no option --zzz; see --help" in refused(script.parse_args, ["--zzz=4"], capsys)
     # A hint for an older spelling names the current one.
     assert "did you mean --seed?" in refused(script.parse_args, ["--random-sead", "1"], capsys)
+
+
+@pytest.mark.parametrize("script", [*SCRIPTS, homotopy])
+def test_help_fits_two_screens_and_shows_one_spelling(script, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def shown(*argv):
+        with pytest.raises(SystemExit):
+            script.parse_args(["--help", *argv])
+        return capsys.readouterr().out
+
+    short, full = shown(), shown("all")
+    assert short.count("\n") <= 64 and max(map(len, short.splitlines())) < 80
+    assert f"usage: {script.__name__}.py [options]" in short and "--help all shows all" in short
+    shown_flags = set(re.findall(r"(?<=[ (])--[\w-]+", full))
+    if script is not homotopy:
+        parser = script.parse_args([]).parser
+        visible = {a.option_strings[-1] for a in parser._actions if a.option_strings and a.help != argparse.SUPPRESS}
+        assert visible <= shown_flags and not shown_flags & set(parser.older) and len(visible) > 30
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

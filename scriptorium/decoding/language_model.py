@@ -9,14 +9,12 @@ A model provides four functions of tensors; `states` is a list of float32 tensor
 """
 
 import functools
-import itertools
-import sys
 
 from scriptorium.data.vocabulary import EOS, START
 from scriptorium.decoding import sampling
 from scriptorium.decoding.settings import sampling_settings
 from scriptorium.nn.compiled import Compiled
-from scriptorium.streams import note_unknown
+from scriptorium.streams import lines_of_input, note_unknown
 
 import keras
 import numpy as np
@@ -277,13 +275,10 @@ def talk(language_model, args):
         language_model: `LanguageModel`.
         args: options, including those for sampling.
     """
-    run, typed = language_model.run, sys.stdin.isatty()
+    run = language_model.run
     writer = language_model.writer(**sampling_settings(args))
-    for turn in itertools.count():
-        try:
-            prompt = input("> " if typed else "")
-        except EOFError:
-            return
+    hint = "Type the beginning of a text, and it is continued; an empty line starts a new text."
+    for turn, prompt in enumerate(lines_of_input(hint)):
         note_unknown(run.vocabulary, prompt)
         for number in range(args.num_samples):
             print(prompt, end="", flush=True)

@@ -31,9 +31,10 @@ def guesses(model, sequences, lengths, size=256):
     return both
 
 
-def evaluate(model, sequences, max_length, iw_samples=0, seed=1, progress=None):
+def evaluate(model, sequences, max_length, iw_samples=0, seed=1, progress=inference.silent):
     """Scores a model on names; see `inference.evaluate` and docs/names_vae.md."""
     tokens = int(sequences.lengths.sum())
+    progress("the bound")
     if not model.has_latent:
         nll = inference.nll_of_each(model, sequences, np.zeros((len(sequences), *model.latent_shape), "float32"))
         return {"nll": float(nll.mean()), "nats_per_char": float(nll.sum() / tokens)}
@@ -56,6 +57,7 @@ def evaluate(model, sequences, max_length, iw_samples=0, seed=1, progress=None):
         )
         scores |= {"iw_nll": float(bound.mean()), "iw_samples": iw_samples}
     scores["nats_per_char"] = float(bound.sum() / tokens)
+    progress("mutual information and reconstructions")
     flat = [a.reshape(len(a), -1) for a in (z, z_mean, z_log_var, np.broadcast_to(inside[..., None], z.shape))]
     # At positions that the other name does not have, its posterior is the prior given its labels.
     rest = np.zeros((len(z), len(z)), "float32")

@@ -65,8 +65,6 @@ class EpochReport(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         run, options = self.run, self.run.options
-        scores = (f"{name} {logs[f'val_{name}']:.4g}" for name in self.model.scores)
-        run.console.say("  " + "  ".join(scores))
         if is_reporting_epoch(epoch, options["output_every"], self.last):
             lines = as_text(run, self.samples[: options["num_samples"]])[1]
             run.log_texts("samples", lines, epoch + 1, temperature=temperature_of(options))
@@ -104,7 +102,7 @@ def curve(run, judge, n, generator, temperatures=TEMPERATURES):
     """Returns (temperature, lm_score, reverse_lm_score) of n sentences at each temperature."""
     rows = []
     for temperature in temperatures[: 2 if run.dry_run else None]:
-        run.console.live(f"  curve: temperature {temperature:g}")
+        run.console.phase(f"the curve: {n:,} sentences at temperature {temperature:g}")
         samples = write(run, n, temperature=temperature, seed=run.seed, generator=generator)
         rows.append((temperature, *judge.language_models(samples)))
     return rows
@@ -179,8 +177,9 @@ def evaluate(run, corpus, splits, args, n, likelihood=None):
     Returns:
         dict of scores.
     """
-    started, judge = time.monotonic(), make_judge(run, corpus, splits["train"], "test")
-    settings = settings_of(args)
+    started, settings = time.monotonic(), settings_of(args)
+    run.console.phase(f"{n:,} sentences and their scores")
+    judge = make_judge(run, corpus, splits["train"], "test")
     samples = write(run, n, seed=run.seed, **settings)
     tokens, lines = as_text(run, samples)
     scores = judge.scores(samples, tokens, lines) | style_effect(run, max(2, n // 50))
@@ -195,6 +194,7 @@ def evaluate(run, corpus, splits, args, n, likelihood=None):
         gap = gap_to_curve(curves["likelihood"], *point)
         if gap is not None:
             scores["gap_to_likelihood"] = gap
+    run.console.phase("the comparison with real texts")
     compared = against_real_texts(run, splits, samples)
     scores |= {name: three[0] for name, three in compared.get(run.name, {}).items()}
     run.console.say(f"{len(samples):,} sentences of {run.name} against the test split")

@@ -50,39 +50,39 @@ YES_OR_NO = {"type": yes_or_no, "nargs": "?", "const": True, "metavar": "yes|no"
 
 def add_model_options(parser):
     size, count = bounded(int, 1), bounded(int, 0)
-    add = parser.group("model")
-    add("--preset", choices=("reference",), help="reference: every setting as in the original")
+    add, more = parser.group("model"), parser.group("model", rare=True)
+    add("--preset", choices=("reference",), help="reference: all settings as in the original")
     older = ["--embedding_size", "--embedding_size_gen"]
     add("-E", "--embedding-dim", type=size, default=128, help="width of the generator's words", older=older)
-    about = "hidden width of the MLPs in the generator's blocks"
+    about = "hidden width of the generator's MLPs"
     add("-L", "--units", type=size, default=512, help=about, older=["--hiddenSize"])
-    add("--num-heads", type=size, default=4, help="attention heads of both players", older=["--num_heads"])
+    more("--num-heads", type=size, default=4, help="attention heads of both players", older=["--num_heads"])
     about = "layers that map the noise of the whole sentence to its style"
-    add("--mapping-layers", type=count, default=2, help=about, older=["--M_gen"])
+    more("--mapping-layers", type=count, default=2, help=about, older=["--M_gen"])
     about = "generator blocks with noise and attention to the style"
-    add("--backbone-blocks", type=size, default=2, help=about, older=["--B_gen"])
+    more("--backbone-blocks", type=size, default=2, help=about, older=["--B_gen"])
     about = "generator blocks after them, without noise"
-    add("--output-blocks", type=count, default=1, help=about, older=["--O_gen"])
+    more("--output-blocks", type=count, default=1, help=about, older=["--O_gen"])
     about = "distribution of all noise, with mean 0 and variance 1; truncated: a normal without its tails"
-    add("--noise", choices=KINDS, default="normal", help=about, older=["--noiseDist"])
+    more("--noise", choices=KINDS, default="normal", help=about, older=["--noiseDist"])
     about = "what a new word is made from. last: the word before it; noise, constant: also noise or a learned constant"
-    add("--token-input", choices=("last", "noise", "constant"), default="last", help=about)
+    more("--token-input", choices=("last", "noise", "constant"), default="last", help=about)
     about = "pre or post: whether the generator's blocks normalize before or after each part"
-    add("--norm", choices=("pre", "post"), default="pre", help=about)
+    more("--norm", choices=("pre", "post"), default="pre", help=about)
     about = "layers per block of the critic"
-    add("--critic-layers", type=size, default=1, help=about, older=["--T_disc"])
+    more("--critic-layers", type=size, default=1, help=about, older=["--T_disc"])
     about = "critic blocks before the class token"
-    add("--critic-blocks", type=count, default=2, help=about, older=["--B_disc"])
+    more("--critic-blocks", type=count, default=2, help=about, older=["--B_disc"])
     about = "critic blocks with the class token"
-    add("--critic-output-blocks", type=size, default=1, help=about, older=["--O_disc"])
+    more("--critic-output-blocks", type=size, default=1, help=about, older=["--O_disc"])
     about = "width of the critic's words; its blocks are twice as wide, because positions are appended"
-    add("--critic-embedding-dim", type=size, default=64, help=about, older=["--embedding_size_disc"])
+    more("--critic-embedding-dim", type=size, default=64, help=about, older=["--embedding_size_disc"])
     about = "linear: learned; pca: fixed, from principal components of the words' neighbors"
-    add("--critic-embedding", choices=("linear", "pca"), default="linear", help=about)
+    more("--critic-embedding", choices=("linear", "pca"), default="linear", help=about)
     about = "halve the length after each critic block before the class token"
-    add("--pooling", choices=("none", "average", "max"), default="none", help=about)
+    more("--pooling", choices=("none", "average", "max"), default="none", help=about)
     about = "hide what follows the end of a sentence from the critic"
-    add("--hide-after-end", **YES_OR_NO, help=about, older=["--HideAfterEnd"])
+    more("--hide-after-end", **YES_OR_NO, help=about, older=["--HideAfterEnd"])
     add(
         "--dropout",
         type=bounded(float, 0, 0.99999),
@@ -94,36 +94,36 @@ def add_model_options(parser):
 def add_objective_options(parser):
     size, count, weight = bounded(int, 1), bounded(int, 0), bounded(float, 0)
     share, rate = bounded(float, 0, 0.99999), bounded(float, 1e-9)
-    add = parser.group("objective")
+    add, more = parser.group("objective"), parser.group("objective", rare=True)
     about = "gan: WGAN-GP; mle: likelihood alone; diffusion: Diffusion-GAN"
     add("--mode", choices=("gan", "mle", "diffusion"), default="gan", help=about)
-    add("--pretrain-epochs", type=count, help="epochs of likelihood first; default: all but the last two")
-    about = "which word is fed back, and how the generator learns from the critic; see docs/text_gan.md"
+    add("--pretrain-epochs", type=count, help="epochs of likelihood first; default: all but two")
+    about = "how the generator learns; see docs/text_gan.md"
     add("--feedback", choices=("both", "draw", "gumbel", "argmax"), default="both", help=about)
     about = "softmax temperature of --feedback gumbel"
     gumbel = "--feedback gumbel", lambda args: args.feedback == "gumbel"
-    add("--gumbel-temperature", type=bounded(float, 1e-3), default=1.0, help=about, requires=gumbel)
+    more("--gumbel-temperature", type=bounded(float, 1e-3), default=1.0, help=about, requires=gumbel)
     add("--gp-weight", type=weight, default=10.0, help="weight of the gradient penalty", older=["--Lambda"])
     about = "gradient of the penalty with respect to: words as the critic embeds them, or rows over the vocabulary"
-    add("--penalty-space", choices=("words", "rows"), default="words", help=about, older=["--penalty"])
+    more("--penalty-space", choices=("words", "rows"), default="words", help=about, older=["--penalty"])
     about = "share of a batch that the penalty is computed on"
-    add("--penalty-share", type=bounded(float, 0.01, 1), default=0.5, help=about)
+    more("--penalty-share", type=bounded(float, 0.01, 1), default=0.5, help=about)
     add("--critic-steps", type=size, default=2, help="critic steps per generator step", older=["--n_D"])
     about = "critic steps before the first generator step, not with --dynamic-critic-steps"
-    add("--critic-warmup", type=count, default=100, metavar="STEPS", help=about)
+    more("--critic-warmup", type=count, default=100, metavar="STEPS", help=about)
     about = "instead of a fixed number, train the player whose loss changes faster"
-    add("--dynamic-critic-steps", **YES_OR_NO, help=about, older=["--dynamic_n"])
+    more("--dynamic-critic-steps", **YES_OR_NO, help=about, older=["--dynamic_n"])
     about = "how much faster the critic's loss must change than the generator's"
-    add("--dynamic-weight", type=weight, default=1.0, help=about, older=["--Lambda_n"])
-    about = "weight of the likelihood of real sentences, nats per token, in the generator's loss against the critic"
+    more("--dynamic-weight", type=weight, default=1.0, help=about, older=["--Lambda_n"])
+    about = "weight of the likelihood against the critic"
     add("--likelihood-weight", type=weight, default=1.0, help=about, older=["--likelihood"])
     about = "learning rate of the generator against the critic"
-    add("--adversarial-rate", type=rate, default=3e-5, help=about, older=["--alpha"])
-    add("--critic-rate", type=rate, default=3e-4, help="learning rate of the critic")
-    add("--beta-1", type=share, default=0.0, help="beta_1 of Adam, for both players", older=["--Beta1"])
-    add("--beta-2", type=share, default=0.9, help="beta_2 of Adam, for both players", older=["--Beta2"])
+    more("--adversarial-rate", type=rate, default=3e-5, help=about, older=["--alpha"])
+    more("--critic-rate", type=rate, default=3e-4, help="learning rate of the critic")
+    more("--beta-1", type=share, default=0.0, help="beta_1 of Adam, for both players", older=["--Beta1"])
+    more("--beta-2", type=share, default=0.9, help="beta_2 of Adam, for both players", older=["--Beta2"])
     about = "--mode diffusion: certainty about real sentences (mean sign) above which noise is added"
     noisy = "--mode diffusion", lambda args: args.mode == "diffusion"
-    add("--discriminator-target", type=share, default=0.6, help=about, older=["--target"], requires=noisy)
+    more("--discriminator-target", type=share, default=0.6, help=about, older=["--target"], requires=noisy)
     about = "momentum of the generator's averaged weights, used for samples; 0: no averaging"
-    add("--ema", type=share, default=0.98, metavar="MOMENTUM", help=about, older=["--average"])
+    more("--ema", type=share, default=0.98, metavar="MOMENTUM", help=about, older=["--average"])

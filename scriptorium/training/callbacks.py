@@ -3,7 +3,8 @@
 import math
 import time
 
-from scriptorium.training.console import duration, epoch_line
+from scriptorium.training.console import epoch_row, progress_line, width
+from scriptorium.training.main_scores import IN_TRAINING, main_scores
 
 import keras
 import numpy as np
@@ -28,6 +29,8 @@ class Progress(keras.callbacks.Callback):
     def __init__(self, session, history):
         super().__init__()
         self.session, self.history, self.compiled, self.failed = session, history, False, False
+        self.validated = history.rows[-1] if history.rows else {}  # the scores of the last epoch
+        self.validation_seconds = 0.0  # of the last epoch
 
     def on_epoch_begin(self, epoch, logs=None):
         session = self.session
@@ -59,14 +62,22 @@ class Progress(keras.callbacks.Callback):
             self.seconds += time.monotonic() - session.tick
             self.timed += new
             self.tokens += sum(session.train.num_tokens(done - self.first - i) for i in range(1, new + 1))
-            left = (session.total - done) * self.seconds / self.timed
-            session.run.console.live(
-                f"epoch {session.epoch + 1}/{session.epochs}  step {done}/{session.total}"
-                + "".join(f"  {name} {value:.4g}" for name, value in list(losses.items())[:3])
-                + f"  {self.tokens / max(self.seconds, 1e-9):,.0f} tokens/s  {duration(left)} left in this epoch"
-            )
+            names = main_scores(losses, IN_TRAINING, 2) or list(losses)[:1]
+            scores = [(name, losses[name], self.validated.get(f"val_{name}")) for name in names]
+            speed, place = self.tokens / max(self.seconds, 1e-9), (session.epoch + 1, session.epochs)
+            line = progress_line(width() - 1, place, done / session.total, scores, speed, self.seconds_left(done))
+            session.run.console.live(line)
         # The very first step compiles the model, so it is left out of the speed.
         self.compiled = True
+
+    def seconds_left(self, done):
+        """Returns how long training will still take after `done` steps of this epoch, as far as that is known."""
+        session, per_step = self.session, self.seconds / self.timed
+        epochs = session.epochs - session.epoch - 1
+        steps = session.total - done + epochs * session.total
+        if session.max_steps:
+            steps = min(steps, session.max_steps - session.steps)
+        return steps * per_step + (epochs + (done < session.total)) * self.validation_seconds
 
     def on_test_begin(self, logs=None):
         if self.session.before_validation is None:
@@ -89,13 +100,12 @@ class Progress(keras.callbacks.Callback):
             now["tokens_per_second"] = self.tokens / self.seconds
         seconds = time.monotonic() - self.began
         whole = session.step >= session.total
-        left = ""
-        if self.seconds and whole:
-            # The time outside training was validation; a resumed epoch trained only some of its steps.
-            per_epoch = seconds - self.seconds + self.seconds / self.timed * session.total
-            left = f"  {duration((session.epochs - epoch - 1) * per_epoch)} left"
-        until = "" if whole else f" until step {session.steps}"
-        run.console.say(f"epoch {epoch + 1}/{session.epochs}{until}  {epoch_line(scores, now)}{left}")
+        self.validated, self.validation_seconds = scores, seconds - self.seconds
+        left = self.seconds_left(session.step) if self.seconds and whole else None
+        is_best = scores[session.monitor] < session.best[0]
+        run.console.row(epoch_row((epoch + 1, session.epochs), scores, now, left, is_best))
+        if not whole:
+            run.console.say(f"Training ends here, at step {session.steps} (--max-steps).")
         training = {name: value for name, value in scores.items() if not name.startswith("val_")}
         run.scalars("train", {**training, **now}, epoch + 1)
         run.scalars("validation", {n[4:]: value for n, value in scores.items() if n.startswith("val_")}, epoch + 1)
@@ -107,7 +117,7 @@ class Progress(keras.callbacks.Callback):
             if not self.failed:
                 run.console.say(f"The history could not be written: {error}. Training continues.")
             self.failed = True
-        if scores[session.monitor] < session.best[0]:
+        if is_best:
             run.save_best(keep=not whole)
             if whole:
                 session.best = (scores[session.monitor], epoch + 1)

@@ -9,6 +9,7 @@ from scriptorium.training.console import readable
 
 # Bundled runs hold only their weights, in half precision.
 PRETRAINED = ROOT / "pretrained"
+RUNS = str(ROOT / "runs")  # the default folder of runs
 FORMAT = 1  # of a saved run; increased when older runs can no longer be opened
 BEST, LAST = "best.safetensors", "last.safetensors"
 

@@ -44,8 +44,8 @@ def epochs_for_max_steps(run, args, train):
 
 
 def is_reporting_epoch(epoch, every, last):
-    """Whether to show samples after an epoch, counted from 0: every `every` epochs, and always after the last."""
-    return bool(every) and ((epoch + 1) % every == 0 or epoch + 1 == last)
+    """Whether to show samples after an epoch, counted from 0: the first, every `every` epochs, and the last."""
+    return bool(every) and (epoch == 0 or (epoch + 1) % every == 0 or epoch + 1 == last)
 
 
 class _Feed(keras.utils.PyDataset):

@@ -202,6 +202,8 @@ def _existing_run(script, args, which):
     _take_options(run, args)
     if run.for_use:
         say_unfinished(run)
+    if args.sample is not None:
+        note(f"{readable(run.directory)}, trained on {run.config['corpus'].get('description')}")
     args.parser.check_requirements(args)
     return run
 

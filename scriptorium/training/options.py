@@ -2,8 +2,8 @@
 
 import os
 
-from scriptorium import ROOT
 from scriptorium.command_line import bounded, seed
+from scriptorium.training.finding import RUNS
 
 # Groups of options that define a run, and the options among them that may change when it is resumed.
 FIXED_GROUPS = ("data", "model", "objective", "training")
@@ -22,39 +22,39 @@ SAMPLE = "--sample", lambda args: args.sample is not None
 
 def add_training_options(parser, epochs, batch_size, learning_rate, averages=False):
     """Adds the group "training" to a `Parser`, with the given defaults; with `--ema` if a script averages weights."""
-    add, positive = parser.group("training"), bounded(int, 1)
+    add, more, positive = parser.group("training"), parser.group("training", rare=True), bounded(int, 1)
     add("-e", "--epochs", type=positive, default=epochs, help="passes over the text, in total")
     older = ["--batch_size", "--batchSize"]
     add("-b", "--batch-size", type=positive, default=batch_size, help="sequences per step", older=older)
     older, rate = ["--learning_rate", "--learn-rate"], bounded(float, 1e-9)
     add("-l", "--learning-rate", type=rate, default=learning_rate, help="step size of the optimizer", older=older)
-    about = "random seed; negative: draw one and print it. With --sample, another seed gives other samples"
-    add("-r", "--seed", type=seed, default=1, help=about, older=["--random-seed"])
+    about, details = "random seed; negative: draw one", "With --sample, another seed gives other samples"
+    add("-r", "--seed", type=seed, default=1, help=about, older=["--random-seed"], details=details)
     about = "largest norm of the gradient; 0: no limit"
-    add("--clip-norm", type=bounded(float, 0), default=5.0, help=about, older=["--clip_norm"])
+    more("--clip-norm", type=bounded(float, 0), default=5.0, help=about, older=["--clip_norm"])
     about = "how the learning rate falls to 0"
-    add("--decay", choices=("linear", "cosine", "none"), default="linear", help=about)
+    more("--decay", choices=("linear", "cosine", "none"), default="linear", help=about)
     if averages:
         about, momentum = "score with averaged weights, such as 0.999", bounded(float, 0, 0.99999)
-        add("--ema", type=momentum, default=0.0, metavar="MOMENTUM", help=about, older=["--average"])
+        more("--ema", type=momentum, default=0.0, metavar="MOMENTUM", help=about, older=["--average"])
     about = "minutes between two saves within an epoch"
-    add("--save-minutes", type=bounded(float, 0), default=5.0, help=about)
-    add("--max-steps", type=positive, help="stop after this many training steps in total", older=["--max_steps"])
+    more("--save-minutes", type=bounded(float, 0), default=5.0, help=about)
+    more("--max-steps", type=positive, help="stop after this many training steps in total", older=["--max_steps"])
     about = "auto: mixed_bfloat16 where the device multiplies it natively"
-    add("--dtype", choices=DTYPES, default="auto", help=about)
+    more("--dtype", choices=DTYPES, default="auto", help=about)
 
 
 def add_run_options(parser):
     """Adds the group "run" to a `Parser`."""
     add = parser.group("run")
-    near = os.path.relpath(ROOT / "runs")
-    near = str(ROOT / "runs") if near.startswith("..") else near
-    add("-T", "--logdir", default=near, help="folder of the runs", older=["--tb-directory"])
-    add("--name", help="name of the new run (default: date and time)")
+    near = os.path.relpath(RUNS)
+    near = RUNS if near.startswith("..") else near
+    add("-T", "--logdir", default=near, metavar="DIR", help="folder of the runs", older=["--tb-directory"])
+    add("--name", metavar="NAME", help="name of the new run (default: date and time)")
     add_one, run = add.exclusive(), {"nargs": "?", "const": "", "metavar": "RUN"}
-    add_one("--resume", **run, help="continue training a run, given by name or path; the newest by default")
-    add_one("--eval", **run, help="score a run on the test split, or on that of another text (-D)")
-    add_one("--sample", **run, help="sample from a run, interactively or from piped lines")
+    add_one("--resume", **run, help="continue training a run: a name or path, or the newest")
+    add_one("--eval", **run, help="score a run on its test split, or on another text (-D)")
+    add_one("--sample", **run, help="sample from a run: type lines, or pipe them")
     add("--dry-run", action="store_true", help="run two batches of everything and keep nothing")
-    about = "epochs between two reports with samples; 0: never"
-    add("-o", "--output-every", type=bounded(int, 0), default=1, help=about)
+    about = "show samples every N epochs, and after the first; 0: never"
+    add("-o", "--output-every", type=bounded(int, 0), default=5, help=about)

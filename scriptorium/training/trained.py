@@ -8,7 +8,17 @@ from scriptorium import ROOT, UserError
 from scriptorium.data import files
 from scriptorium.training import storage
 from scriptorium.training.console import readable
-from scriptorium.training.finding import BEST, FORMAT, LAST, another_format, bundled, find, newest_first, say_bundled
+from scriptorium.training.finding import (
+    BEST,
+    FORMAT,
+    LAST,
+    RUNS,
+    another_format,
+    bundled,
+    find,
+    newest_first,
+    say_bundled,
+)
 
 # The scripts whose runs can be opened for use, and the class or function in each that opens one. A run can name no
 # other module.
@@ -38,20 +48,21 @@ def add_options(parser):
     """Adds the group "run" to a `Parser`: --run, --logdir, --data, and training options that select a run."""
     add = parser.group("run")
     add("--run", metavar="RUN", help="name or path of the run; default: the newest one trained with the options below")
-    add("-T", "--logdir", default=str(ROOT / "runs"), help="folder of the runs", older=["--tb-directory"])
+    add("-T", "--logdir", metavar="DIR", default=RUNS, help="folder of the runs", older=["--tb-directory"])
     older = ["--data_dir", "--data-directory"]
     add("-D", "--data", metavar="PATH", help="select a run by its text; with --plot, the text to draw", older=older)
+    more = parser.group("run", rare=True)
     for dest, (kind, flags, older) in FILTERS.items():
-        add(
+        more(
             *flags,
             dest=dest,
             type=kind,
-            metavar=kind.__name__.upper(),
+            metavar={int: "N", float: "X"}[kind],
             help="select a run by this training option",
             older=older,
         )
     about = "select a run by 1 - its word dropout; 1: any run"
-    add("--keep-prob", type=float, default=1.0, help=about, older=["--keep_prob"])
+    more("--keep-prob", type=float, metavar="X", default=1.0, help=about, older=["--keep_prob"])
 
 
 def mismatch(directory, config, args):
@@ -119,7 +130,7 @@ def load(which, logdir=None, scripts=tuple(SCRIPTS)):
     Raises:
         UserError: there is no such run, or it is damaged.
     """
-    logdir = ROOT / "runs" if logdir is None else logdir
+    logdir = RUNS if logdir is None else logdir
     if which in SCRIPTS:
         which = str(find("", logdir, (which,), to_use=True))
     return _load(_open(str(which), str(logdir), scripts))

@@ -98,8 +98,8 @@ def write(model, z, max_length, noise_level=0.0, beam=1):
 
 
 def evaluate(
-    model, sequences, max_length, iw_samples=0, seed=1, progress=None, vocabulary=None, check=None, noise_level=0.0,
-    quick=False,
+    model, sequences, max_length, iw_samples=0, seed=1, progress=inference.silent, vocabulary=None, check=None,
+    noise_level=0.0, quick=False,
 ):  # fmt: skip
     """Scores a model on texts.
 
@@ -108,6 +108,7 @@ def evaluate(
         sequences: `Sequences`.
         max_length: maximum number of tokens per text.
         iw_samples: K of iw_nll; 0 leaves it out, as does a code without a deviation.
+        progress: see `inference.evaluate`.
         vocabulary: `Vocabulary`.
         check: function of a list of texts that returns whether each one is valid, or None.
         noise_level: for decoding draws from the prior; for walks, see `walk_noise`.
@@ -119,6 +120,7 @@ def evaluate(
         are decoded greedily, or by a beam search of BEAM for names that end in _beam.
     """
     random = np.random.default_rng(seed)
+    progress("the bound")
     z_mean, z_log_var = inference.posteriors(model, sequences)
     z = latent.draw(z_mean, z_log_var, random.standard_normal(z_mean.shape, "float32"))
     nll = inference.nll_of_each(model, sequences, z)
@@ -140,6 +142,7 @@ def evaluate(
     between, shares = walks(z_mean, pairs)
     prior = random.standard_normal((20 if quick else SAMPLES, *model.latent_shape), "float32")
     for how, beam in (("", 1), ("_beam", BEAM)):
+        progress(f"reconstructions, walks and samples{', with beam search' if how else ''}")
         again, walked, sampled = (
             write(model, codes, max_length, level, beam)
             for codes, level in ((z_mean, 0.0), (between, walk_noise(shares, noise_level)), (prior, noise_level))

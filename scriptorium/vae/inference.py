@@ -108,7 +108,11 @@ def write(model, z, max_length, *, temperature=0.0, top_k=0, top_p=1.0, beam=1, 
     return np.concatenate([ids for ids, _ in parts]), np.concatenate([log_prob for _, log_prob in parts])
 
 
-def importance_weighted_nll(model, sequences, z_mean, z_log_var, samples, seed=1, tokens=4096, progress=None):
+def silent(name, share=None):
+    """Reports no progress; the reports pass `Console.phase` instead."""
+
+
+def importance_weighted_nll(model, sequences, z_mean, z_log_var, samples, seed=1, tokens=4096, progress=silent):
     """Estimates -log p(x) of each sequence by importance sampling from its posterior (Burda et al. 2016).
 
     Args:
@@ -116,7 +120,7 @@ def importance_weighted_nll(model, sequences, z_mean, z_log_var, samples, seed=1
         z_mean, z_log_var: float (n, *latent_shape), their posteriors.
         samples: draws per sequence, K.
         tokens: about how many tokens to score at once.
-        progress: function of the share done, or None.
+        progress: called with a name and the share that is done, such as `Console.phase`.
 
     Returns:
         float64 (n,), nats: an upper bound of -log p(x) in expectation, tighter with K.
@@ -132,12 +136,11 @@ def importance_weighted_nll(model, sequences, z_mean, z_log_var, samples, seed=1
             draws.append(_log_weight(model).predict_on_batch((inputs, z, mean, log_var)).reshape(len(rows), count))
         result[rows] = -metrics.log_mean_exp(np.concatenate(draws, axis=1))
         done += len(rows)
-        if progress:
-            progress(done / len(sequences))
+        progress(f"iw_nll with {samples} samples per text", done / len(sequences))
     return result
 
 
-def evaluate(model, sequences, max_length, iw_samples=0, seed=1, progress=None):
+def evaluate(model, sequences, max_length, iw_samples=0, seed=1, progress=silent):
     """Scores a model on sequences.
 
     Args:
@@ -145,11 +148,13 @@ def evaluate(model, sequences, max_length, iw_samples=0, seed=1, progress=None):
         sequences: `Sequences`.
         max_length: maximum number of tokens of a reconstruction.
         iw_samples: K of iw_nll; 0 leaves it out, and the perplexity then follows from neg_elbo.
+        progress: called with the name of what is computed, and perhaps the share that is done.
 
     Returns:
         dict of floats, in nats per text unless noted otherwise: see docs/sentences.md.
     """
     tokens = int(sequences.lengths.sum())
+    progress("the bound")
     if not model.has_latent:
         nll = nll_of_each(model, sequences, np.zeros((len(sequences), *model.latent_shape), "float32"))
         return {"nll": float(nll.mean()), "perplexity": float(np.exp(nll.sum() / tokens))}
@@ -163,6 +168,7 @@ def evaluate(model, sequences, max_length, iw_samples=0, seed=1, progress=None):
         bound = importance_weighted_nll(model, sequences, z_mean, z_log_var, iw_samples, seed, progress=progress)
         scores |= {"iw_nll": float(bound.mean()), "iw_samples": iw_samples}
     scores["perplexity"] = float(np.exp(bound.sum() / tokens))
+    progress("mutual information and reconstructions")
     scores["mutual_information"] = metrics.mutual_information(z, z_mean, z_log_var)
     scores["active_units"] = metrics.active_units(z_mean)
     references = [strip_special(sequences[i]) for i in range(len(sequences))]

@@ -1,14 +1,13 @@
 """Reports of every VAE of texts: samples and walks after an epoch, scores at the end, and an interactive prompt."""
 
 import code
-import itertools
 import sys
 import time
 
 from scriptorium import UserError, pictures
 from scriptorium.data import scenes
 from scriptorium.decoding.settings import sampling_settings
-from scriptorium.streams import note, note_unknown
+from scriptorium.streams import lines_of_input, note, note_unknown
 from scriptorium.training.fit import is_reporting_epoch
 from scriptorium.vae import inference, paths, truth
 
@@ -103,11 +102,10 @@ def evaluate_and_save(codec, test, iw_samples=0, evaluate=inference.evaluate, al
     if run.dry_run:
         test = test.first(2 * run.options["batch_size"])
     length = run.options["gen_length"]
-    scores = evaluate(
-        run.model, test, length, iw_samples, run.seed, lambda done: run.console.live(f"  iw_nll: {done:.0%}")
-    )
+    scores = evaluate(run.model, test, length, iw_samples, run.seed, run.console.phase)
     scores |= also()
     if scenes.are_text_of(run.options):
+        run.console.phase("scores of the scenes")
         sentences = run.vocabulary.decode_all(test)
         bound = scores.get("iw_nll", scores.get("neg_elbo", scores["nll"]))
         scores |= truth.scores(codec, sentences, bound, run.dry_run)
@@ -151,13 +149,11 @@ def talk(codec, args):
     """
     run = codec.run
     extra_settings = {name: getattr(args, name) for name in codec.extra_settings}
-    settings, typed = sampling_settings(args, "beam") | extra_settings, sys.stdin.isatty()
-    for turn in itertools.count():
-        try:
-            text = input("> " if typed else "").strip()
-        except EOFError:
-            return
-        if not typed:
+    settings = sampling_settings(args, "beam") | extra_settings
+    near = "Type a text for texts near it" if codec.has_latent else "This run has no latent space"
+    for turn, line in enumerate(lines_of_input(f"{near}; an empty line samples new ones.")):
+        text = line.strip()
+        if not sys.stdin.isatty():
             print(">", text)
         z, how = codec.sample_prior(args.num_samples, seed=run.seed + turn), settings
         if text and codec.has_latent:

@@ -11,7 +11,7 @@ from scriptorium import ROOT, UserError
 from scriptorium.command_line import command
 from scriptorium.data.vocabulary import SPECIAL_TOKENS
 from scriptorium.training import storage
-from scriptorium.training.console import Console
+from scriptorium.training.console import Console, progress_line
 from scriptorium.training.fit import DRY_RUN_BATCHES, fit
 from scriptorium.training.opening import open_run
 from scriptorium.training.tensorboard import Board
@@ -88,15 +88,61 @@ def test_the_best_weights_of_part_of_an_epoch_are_gone_when_training_continues(t
     assert not (run.directory / "best-of-epochs.safetensors").exists()
 
 
-def test_banner_and_epoch_lines(tmp_path, capsys):
+@pytest.mark.parametrize("columns", [None, 60, 80, 200])
+def test_banner_and_table_of_epochs(tmp_path, capsys, monkeypatch, columns):
+    if columns:
+        monkeypatch.setenv("COLUMNS", str(columns))
     go(tmp_path, "--name", "mine", "-e", "2")
     said = capsys.readouterr().out
     assert "\r" not in said
     lines = said.splitlines()
-    assert [line.split()[0] for line in lines] == ["corpus", "model", "device", "run", "epoch", "epoch"]
+    assert [line.split()[0] for line in lines] == ["corpus", "model", "device", "run", "epoch", "1/2", "2/2"]
     assert "float32: as requested" in lines[2] and "seed 1" in lines[3]
-    for word in ("1/2", "neg_elbo", "perplexity", "kl_weight", "tokens/s", "left"):
-        assert word in lines[4]
+    heads = lines[4].split()
+    assert heads[:5] == ["epoch", "neg_elbo", "val_neg_elbo", "best", "left"] and heads[5] == "tokens/s"
+    assert ("kl_weight" in heads) == (columns is None or columns > 80)
+    assert len({len(line) for line in lines[4:]}) == 1 and len(lines[4]) <= (columns or 100)
+    assert "*" in lines[5]
+
+
+def test_the_heads_of_the_table_return_after_other_lines(capsys):
+    console = Console()
+    console.row({"epoch": "1/9", "neg_elbo": "48.21"})
+    console.row({"epoch": "2/9", "neg_elbo": "47.03"})
+    console.say("  samples", "    one two")
+    console.row({"epoch": "3/9", "neg_elbo": "46.50"})
+    assert capsys.readouterr().out.splitlines() == [
+        " epoch  neg_elbo", "   1/9     48.21", "   2/9     47.03", "  samples", "    one two",
+        " epoch  neg_elbo", "   3/9     46.50",
+    ]  # fmt: skip
+
+
+SCORES = [("reverse_lm_score", 4.8213, 5.01), ("lm_score", 3.25, None)]
+
+
+@pytest.mark.parametrize("columns", range(30, 201, 10))
+def test_the_live_line_fits_and_keeps_what_matters(columns):
+    line = progress_line(columns, (3, 20), 0.5, SCORES, 7812.0, 7500.0)
+    assert len(line) <= columns and "3/20" in line and "50%" in line
+    if columns >= 40:
+        assert "2h05m left" in line and "[##" in line
+    if columns >= 60:
+        assert "4.821 valid" in line
+    if columns >= 120:
+        assert "reverse_lm_score 4.821 validation 5.010" in line and "lm_score 3.250  7,812 tokens/s" in line
+
+
+def test_the_live_line_of_a_common_run_at_sixty_columns():
+    line = progress_line(59, (3, 20), 0.5, [("neg_elbo", 48.213, 49.03), ("kl", 22.1, 22.5)], 7812.0, 720.0)
+    assert line == "3/20 [##---] 50% neg_elbo 48.21 valid 49.03 7.8k/s 12m left"
+
+
+def test_phases_are_named_once_where_there_is_no_terminal(capsys):
+    console = Console()
+    for share in (0.1, 0.5, 1.0):
+        console.phase("iw_nll", share)
+    console.phase("reconstructions")
+    assert capsys.readouterr().out == "computing iw_nll ...\ncomputing reconstructions ...\n"
 
 
 def test_samples_are_kept(tmp_path, capsys):
@@ -273,4 +319,4 @@ def test_the_console_holds_only_our_lines(tmp_path):
     command = [sys.executable, str(Path(tiny_script.__file__)), "-T", str(tmp_path), "-e", "1"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert done.stderr == ""
-    assert len(done.stdout.splitlines()) == 5
+    assert len(done.stdout.splitlines()) == 6

@@ -14,6 +14,12 @@ HIGHER = (
     *("active_units", "bleu_", "exact_match", "kept", "label_accuracy", "more_likely", "mutual_information"),
     *("reconstruction_", "sample_", "sequence_accuracy", "token_accuracy", "unique", "walk_"),
 )
+CARDS = IN_TRAINING[:6]  # scores whose curves come first in TensorBoard
+
+
+def card(name):
+    """Returns the tag of a curve or picture in TensorBoard, which shows the groups of tags in alphabetical order."""
+    return f"main/{name}" if name in CARDS else f"more/{name}"
 
 
 def main_scores(scores, order, count):

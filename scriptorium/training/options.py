@@ -50,7 +50,7 @@ def add_run_options(parser):
     near = os.path.relpath(RUNS)
     near = RUNS if near.startswith("..") else near
     add("-T", "--logdir", default=near, metavar="DIR", help="folder of the runs", older=["--tb-directory"])
-    add("--name", metavar="NAME", help="name of the new run (default: date and time)")
+    add("--name", metavar="NAME", help="name of the run; default: date, time, what differs")
     add_one, run = add.exclusive(), {"nargs": "?", "const": "", "metavar": "RUN"}
     add_one("--resume", **run, help="continue training a run: a name or path, or the newest")
     add_one("--eval", **run, help="score a run on its test split, or on another text (-D)")

@@ -5,11 +5,12 @@ import shlex
 from scriptorium.data import files
 from scriptorium.pictures import bars
 from scriptorium.training import storage
+from scriptorium.training.main_scores import ON_TEST, card, main_scores
 from scriptorium.training.tensorboard import Board
 
-# Columns of TensorBoard's table of runs, for the scripts that have them. The scores also have curves in training.
+# Columns of TensorBoard's table of runs, for the scripts that have them.
 MAIN_OPTIONS = ("units", "embedding_dim", "latent_dim", "batch_size", "learning_rate", "epochs", "seed")
-MAIN_SCORES = ("neg_elbo", "nll", "kl", "perplexity", "nats_per_char", "reverse_lm_score")
+TEST_SCORES = 6
 
 
 def markdown(heading, rows):
@@ -66,12 +67,12 @@ class Outputs:
         """
         if self.board:
             for tag, value in values.items():
-                self.board.scalar(split, tag, value, step)
+                self.board.scalar(split, card(tag), value, step)
 
     def histogram(self, tag, values, step):
         """Writes the distribution of an array of numbers to TensorBoard."""
         if self.board:
-            self.board.histogram("train", tag, values, step)
+            self.board.histogram("train", card(tag), values, step)
 
     def bars(self, tag, values, step):
         """Writes a bar chart of `values` (n,) to TensorBoard.
@@ -82,7 +83,7 @@ class Outputs:
         if self.board:
             quantity, _, axis = tag.partition("_per_")
             height = {"kl": "KL (nats)"}.get(quantity, quantity)
-            self.board.figure("train", tag, bars(f"{tag}, epoch {step}", values, axis, height), step)
+            self.board.figure("train", card(tag), bars(f"{tag}, epoch {step}", values, axis, height), step)
 
     def describe(self):
         """Writes to TensorBoard what this run is: a page under "run", and its row in the table of runs."""
@@ -112,7 +113,7 @@ class Outputs:
         if self.is_bundled:
             return
         board = self.board or Board(self.directory, self.console)
-        main = {name: scores[name] for name in MAIN_SCORES if name in scores}
+        main = {card(name): scores[name] for name in main_scores(scores, ON_TEST, TEST_SCORES)}
         board.row(
             self._columns(), main, markdown("test split", readable_scores(scores)), self.config.get("epochs_done", 0)
         )
@@ -120,17 +121,17 @@ class Outputs:
     def figure(self, tag, figure, step):
         """Writes a matplotlib figure to TensorBoard and, as a PNG file, to the directory."""
         if self.board:
-            self.board.figure("train", tag, figure, step)
+            self.board.figure("train", card(tag), figure, step)
             try:
                 with storage.replacing(self.directory / f"{tag}.png") as temporary:
                     figure.savefig(temporary, format="png")
             except OSError as error:
                 self.console.say(f"A figure could not be written ({error}).")
 
-    def projector(self, vectors, labels, classes=None):
-        """Writes points (n, dimensions), labels and classes for TensorBoard's projector; call it before `fit`."""
+    def projector(self, vectors, labels, columns=None):
+        """Writes points (n, dimensions) for TensorBoard's projector, see `Board.projector`; call it before `fit`."""
         if self.board:
-            self.board.projector(vectors, labels, classes)
+            self.board.projector(vectors, labels, columns or {})
 
     def save_scores(self, title, scores, seconds):
         """Prints scores under a title, writes them to eval.json, and returns them.

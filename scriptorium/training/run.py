@@ -7,6 +7,7 @@ A run can be opened no matter when its process was killed. The save before `last
 import contextlib
 import datetime
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -20,6 +21,7 @@ from scriptorium.training.outputs import Outputs
 from scriptorium.training.tensorboard import Board
 
 PREVIOUS = "previous.safetensors"
+LONGEST_SUFFIX = 50  # of a name that was not given
 BEST_OF_EPOCHS = "best-of-epochs.safetensors"  # the best weights before --max-steps ended training within an epoch
 
 
@@ -134,7 +136,7 @@ class Run(Outputs):
                 if not self.directory.exists():
                     raise
                 raise name_is_taken(self.directory) from error
-        started = datetime.datetime.now().strftime("%Y-%m-%d-%H%M%S")
+        started = datetime.datetime.now().strftime("%Y-%m-%d-%H%M%S") + self._suffix()
         for number in range(1, 1000):
             directory = parent / (started if number == 1 else f"{started}-{number}")
             # Renaming never replaces a directory that is not empty, so two runs never share one.
@@ -144,6 +146,18 @@ class Run(Outputs):
                 if not directory.exists():
                     raise
         raise UserError(f"{parent} has too many runs started in this second; try again.")
+
+    def _suffix(self):
+        """Returns the end of a name that was not given: the corpus and the options that differ from the defaults."""
+        suffix = ""
+        for name, (value, _) in self.changed.items():
+            what = Path(value).stem if name == "data" else value if name == "task" else name
+            if name not in ("data", "task") and value is not True:
+                what += f"{value:g}" if isinstance(value, float) else str(value)
+            part = re.sub(r"[^\w.+=@-]+", "-", str(what)).strip("-.")
+            if part and len(suffix) + len(part) < LONGEST_SUFFIX:
+                suffix += f"-{part}"
+        return suffix
 
     def close(self):
         """Flushes all output, releases the lock, and removes a dry run."""

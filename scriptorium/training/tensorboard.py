@@ -123,24 +123,27 @@ class Board:
             except OSError as error:
                 self._lost("test", error)
 
-    def projector(self, vectors, labels, classes=None):
-        """Writes points (n, dimensions), labels and classes, which TensorBoard reads when it first sees the run."""
+    def projector(self, vectors, labels, columns):
+        """Writes points for the projector, which TensorBoard reads when it first sees the run.
+
+        Args:
+            vectors: float (n, dimensions).
+            labels: list of n str, one for each point.
+            columns: dict of name -> n numbers or texts, by which the points can be colored and searched.
+        """
         try:
-            self._write_projector(self.directory / "train", vectors, labels, classes)
+            self._write_projector(self.directory / "train", vectors, labels, columns)
         except OSError as error:
             self._lost(None, error)
 
-    def _write_projector(self, folder, vectors, labels, classes):
+    def _write_projector(self, folder, vectors, labels, columns):
         folder.mkdir(exist_ok=True)
         rows = ("\t".join(f"{value:.6g}" for value in row) for row in np.asarray(vectors, "float32"))
         storage.write_text(folder / "vectors.tsv", "\n".join(rows) + "\n")
-        lines = [" ".join(label.split()) or "-" for label in labels]
-        if classes is not None:
-            # With two columns, the first line names them.
-            lines = [
-                "text\tclass",
-                *(f"{line}\t{' '.join(c.split()) or '-'}" for line, c in zip(lines, classes, strict=True)),
-            ]
+        table = zip(labels, *columns.values(), strict=True)
+        lines = ["\t".join(" ".join(str(cell).split()) or "-" for cell in row) for row in table]
+        if columns:
+            lines.insert(0, "\t".join(["text", *columns]))  # where there are several, the first line names them
         storage.write_text(folder / "labels.tsv", "\n".join(lines) + "\n")
         # TensorBoard only follows paths inside the directory of the event file.
         storage.write_text(

@@ -105,10 +105,8 @@ def evaluate(
 
     Args:
         model: `TransformerVAE`.
-        sequences: `Sequences`.
-        max_length: maximum number of tokens per text.
+        sequences, max_length, progress: see `inference.evaluate`.
         iw_samples: K of iw_nll; 0 leaves it out, as does a code without a deviation.
-        progress: see `inference.evaluate`.
         vocabulary: `Vocabulary`.
         check: function of a list of texts that returns whether each one is valid, or None.
         noise_level: for decoding draws from the prior; for walks, see `walk_noise`.
@@ -136,8 +134,7 @@ def evaluate(
     scores |= share("sequence_accuracy", whole)
     scores["mmd"], scores["mmd_threshold"] = mmd_test(z.reshape(len(z), -1), seed)
     scores["active_units"] = metrics.active_units(z_mean.reshape(len(z), -1))
-    texts = vocabulary.decode_all(sequences)
-    references = [strip_special(sequences[i]) for i in range(len(sequences))]
+    texts, references = vocabulary.decode_all(sequences), [strip_special(sequences[i]) for i in range(len(sequences))]
     pairs = random.integers(len(texts), size=(4 if quick else PAIRS, 2))
     between, shares = walks(z_mean, pairs)
     prior = random.standard_normal((20 if quick else SAMPLES, *model.latent_shape), "float32")

@@ -116,7 +116,7 @@ def evaluate_and_save(codec, test, iw_samples=0, evaluate=inference.evaluate, al
 def log_projector(run, valid, most=1000, means=None, title=None):
     """Writes posterior means for TensorBoard's projector, with the texts as labels, if the model has a latent space.
 
-    Labels of the first kind become colors.
+    The points can be colored by the number of tokens, by the labels, and on scenes by what a sentence says.
 
     Args:
         run: started `Run`.
@@ -129,15 +129,19 @@ def log_projector(run, valid, most=1000, means=None, title=None):
     if not run.model.has_latent:
         return
     part = valid.first(most)
-    texts, classes = run.vocabulary.decode_all(part), None
+    texts, columns = run.vocabulary.decode_all(part), {"tokens": part.lengths}
     z_mean, _ = inference.posteriors(run.model, part)
     points = means(z_mean, part.lengths) if means and len(part) else z_mean.reshape(len(part), -1)
     if run.options.get("labels"):
-        names = ["?", *next(iter(run.options["labels"].values()))]
-        classes = [names[label] for label in part.labels[:, 0]]
+        for kind, (name, labels) in enumerate(run.options["labels"].items()):
+            columns[name] = [["?", *labels][label] for label in part.labels[:, kind]]
+        classes = columns[next(iter(run.options["labels"]))]
         if title and len(set(classes)) > 2:
             run.figure("latent_space", pictures.classes(points, classes, title), run.options["epochs"])
-    run.projector(points, texts, classes)
+    if scenes.are_text_of(run.options):
+        said = [scenes.grammar().factors(text) for text in texts]
+        columns |= {name: [facts.get(name, "-") for facts in said] for name in sorted({n for f in said for n in f})}
+    run.projector(points, texts, columns)
 
 
 def talk(codec, args):

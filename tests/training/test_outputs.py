@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -187,7 +188,7 @@ def test_a_run_that_is_resumed_in_the_same_second_keeps_its_earlier_events(tmp_p
 def test_a_tensorboard_server_shows_it_all(tmp_path):
     run, train, valid = tiny_script.start(arguments(tmp_path, "--name", "board", "--max-steps", "20"))
     codes = np.random.default_rng(0).normal(size=(5, 3))
-    run.projector(codes, ["a\tb", "c", "", "三", "e"])
+    run.projector(codes, ["a\tb", "c", "", "三", "e"], {"tokens": [1, 2, 3, 4, 5], "who": ["x\ty", "", "z", "z", "z"]})
     fit(run, run.model, train, valid, epochs=3, max_steps=20)
     run.log_texts("samples", ["one <b>two</b>"], 1)
     run.histogram("z_mean", codes, 1)
@@ -215,16 +216,17 @@ def test_a_tensorboard_server_shows_it_all(tmp_path):
     train_run, valid_run, test_run = (f"tiny/board/{split}" for split in ("train", "validation", "test"))
     try:
         wait_for(lambda: set(ask("runs")) == {train_run, valid_run, test_run, "other/stopped/test"})
-        wait_for(lambda: "neg_elbo" in ask("plugin/scalars/tags").get(valid_run, {}))
-        wait_for(lambda: set(ask("plugin/scalars/tags").get(test_run, {})) == {"neg_elbo"})
+        wait_for(lambda: "main/neg_elbo" in ask("plugin/scalars/tags").get(valid_run, {}))
+        wait_for(lambda: set(ask("plugin/scalars/tags").get(test_run, {})) == {"main/neg_elbo", "more/exact_match"})
         tags = ask("plugin/scalars/tags")
-        assert {"neg_elbo", "perplexity", "kl_weight", "learning_rate", "tokens_per_second"} <= set(tags[train_run])
-        assert {"neg_elbo", "perplexity"} <= set(tags[valid_run]) and "kl_weight" not in tags[valid_run]
-        points = ask(f"plugin/scalars/scalars?run={valid_run}&tag=neg_elbo")
+        rest = {f"more/{name}" for name in ("loss", "kl_weight", "learning_rate", "tokens_per_second")}
+        assert set(tags[train_run]) == {"main/neg_elbo", "main/perplexity"} | rest
+        assert set(tags[valid_run]) == {"main/neg_elbo", "main/perplexity", "more/loss"}
+        points = ask(f"plugin/scalars/scalars?run={valid_run}&tag=main/neg_elbo")
         assert [step for _, step, _ in points] == [1, 2]
         # The server reads while it answers: scores first, texts and pictures a moment later.
         wait_for(lambda: sorted(ask("plugin/text/tags").get(train_run, [])) == ["run", "samples"])
-        wait_for(lambda: list(ask("plugin/histograms/tags").get(train_run, [])) == ["z_mean"])
+        wait_for(lambda: list(ask("plugin/histograms/tags").get(train_run, [])) == ["more/z_mean"])
         assert ask("plugin/text/tags")[test_run] == ["test"]
         about, tested = (
             json.dumps(ask(f"plugin/text/text?run={run}&tag={tag}"))
@@ -237,20 +239,22 @@ def test_a_tensorboard_server_shows_it_all(tmp_path):
         assert columns == {
             "script", "corpus", "units", "batch_size", "learning_rate", "epochs", "seed", "max_steps", "dtype", "width"
         }  # fmt: skip
-        assert [metric["name"]["tag"] for metric in experiment["metricInfos"]] == ["neg_elbo"]
+        tags = {metric["name"]["tag"] for metric in experiment["metricInfos"]}
+        assert tags == {"main/neg_elbo", "more/exact_match"}
         wanted = {"allowedStatuses": STATUSES, "startIndex": 0, "sliceSize": 9, "colParams": []}
         rows = ask("plugin/hparams/session_groups", {"experimentName": "", **wanted})["sessionGroups"]
         rows = {row["hparams"]["script"]: row for row in rows}
         assert set(rows) == {"tiny", "other"} and rows["tiny"]["hparams"]["max_steps"] == 1000
         assert "metricValues" not in rows["other"] or rows["other"]["metricValues"] == []
         assert "one &lt;b&gt;two" in json.dumps(ask(f"plugin/text/text?run={train_run}&tag=samples"))
-        assert list(ask("plugin/images/tags")[train_run]) == ["kl_per_dimension"]
-        assert list(ask("plugin/histograms/tags")[train_run]) == ["z_mean"]
+        assert list(ask("plugin/images/tags")[train_run]) == ["more/kl_per_dimension"]
+        assert list(ask("plugin/histograms/tags")[train_run]) == ["more/z_mean"]
         embedding = ask(f"plugin/projector/info?run={train_run}")["embeddings"][0]
         assert embedding["tensorShape"] == [5, 3]
         address = f"http://127.0.0.1:{port}/data/plugin/projector/metadata?run={train_run}&name=z_mean"
         with urllib.request.urlopen(address, timeout=20) as answer:
-            assert answer.read().decode().split("\n")[:4] == ["a b", "c", "-", "三"]
+            lines = answer.read().decode().split("\n")
+        assert lines[:4] == ["text\ttokens\twho", "a b\t1\tx y", "c\t2\t-", "-\t3\tz"]
     finally:
         server.kill()
         server.wait()
@@ -279,13 +283,24 @@ def test_a_run_has_one_row_in_the_table_of_runs(tmp_path):
         assert used.board is None
         values = [value for event in events_of(run, "test") for value in event.summary.value]
         tags = [value.tag for value in values]
-        assert tags == ["_hparams_/session_start_info", "perplexity", "test", "_hparams_/session_end_info"]
+        assert tags == [
+            *("_hparams_/session_start_info", "main/perplexity", "more/bleu_4", "test", "_hparams_/session_end_info"),
+        ]
         assert values[1].tensor.float_val == [score] or values[1].simple_value == score
     assert used.changed == {"units": (4, 8), "dtype": ("float32", "auto")}
     # Scores of a bundled run leave it as it is.
     used.config["packed"] = True
     used.log_scores({"perplexity": 1.0})
     assert [value.tag for event in events_of(run, "test") for value in event.summary.value] == tags
+
+
+def test_a_name_that_is_not_given_says_what_differs(tmp_path):
+    argv = ("-L", "4", "-l", "0.003", "-e", "2", "--max-steps", "3")
+    run, _, _ = tiny_script.start(arguments(tmp_path, *argv))
+    run.close()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d-\d{6}-units4-epochs2-learning_rate0.003-max_steps3.*", run.name), run.name
+    run.changed = {"data": ("/home/me/my texts!.txt", None), "no_latent": (True, False), "a" * 50: (1, 0), "b": (2, 0)}
+    assert run._suffix() == "-my-texts-no_latent-b2"
 
 
 def test_bars_name_their_axes(tmp_path, monkeypatch):

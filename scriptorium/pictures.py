@@ -12,6 +12,7 @@ import numpy as np
 MAX_LABELS = 40  # labeled points
 MAX_COLUMNS, MAX_LINES = 58, 2  # of a label
 FONT_SIZE, LABEL_HEIGHT = 9, 0.42  # in points, in inches
+MARKERS = ("o", "s", "^", "D")
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#B8A900")
 
 
@@ -73,12 +74,15 @@ def wrapped(text):
 
 
 def walk(cloud, points, labels, title):
-    """Draws a walk over the two principal components of a cloud of points.
+    """Draws a walk: on the left over the two principal components of a cloud of points, on the right its texts.
+
+    A point has the same color on both sides, from dark to light.
 
     Args:
         cloud: float (n, d).
         points: float (steps, d), the walk.
-        labels: list of (step, text); at most MAX_LABELS of them are drawn, evenly spaced, with the first and the last.
+        labels: list of (step, text), in order: a text stands for all steps until the next one. At most MAX_LABELS of
+            them are drawn, evenly spaced, with the first and the last.
         title: str.
 
     Returns:
@@ -89,39 +93,30 @@ def walk(cloud, points, labels, title):
 
     mean, directions, shares = principal_plane(cloud)
     cloud, points = (cloud - mean) @ directions.T, (points - mean) @ directions.T  # (n, 2), (steps, 2)
-    # The walk runs downward, so that its texts read from top to bottom.
-    direction = points[-1] - points[0]
-    across, down = (0, 1) if abs(direction[1]) >= abs(direction[0]) else (1, 0)
-    sign = -1 if direction[down] > 0 else 1
     chosen = np.unique(np.linspace(0, len(labels) - 1, min(MAX_LABELS, len(labels))).astype(int))
-    labels = sorted((labels[i] for i in chosen), key=lambda label: -sign * points[label[0], down])
+    ends = [step - 1 for step, _ in labels[1:]] + [len(points) - 1]
     families, missing = fonts_for("".join(text for _, text in labels) + title)
-    colors = colormaps["plasma"](np.linspace(0, 0.8, len(points)))
+    colors = colormaps["plasma"](np.linspace(0, 0.85, len(points)))
     letters = {"fontfamily": families, "parse_math": False}
 
-    figure = Figure((12, max(5.5, 1.2 + LABEL_HEIGHT * len(labels))), dpi=120)
+    figure = Figure((12, max(4.5, 1.2 + LABEL_HEIGHT * len(chosen))), dpi=120)
     margin = 0.65 / figure.get_figheight()
-    axes = figure.add_axes((0.06, margin, 0.48, 1 - 1.6 * margin))
-    axes.scatter(cloud[:, across], sign * cloud[:, down], s=9, color="0.8", linewidths=0)
-    axes.plot(points[:, across], sign * points[:, down], color="0.4", linewidth=1, zorder=2)
-    axes.scatter(points[:, across], sign * points[:, down], s=36, c=colors, zorder=3)
+    axes = figure.add_axes((0.06, margin, 0.36, 1 - 1.7 * margin))
+    axes.scatter(*cloud.T, s=9, color="0.8", linewidths=0)
+    axes.plot(*points.T, color="0.4", linewidth=1, zorder=2)
+    axes.scatter(*points.T, s=36, c=colors, zorder=3)
     axes.set_title(title, fontsize=FONT_SIZE + 1, loc="left", **letters)
-    axes.set_xlabel(f"principal component {across + 1} ({shares[across]:.0%} of the variance)")
-    axes.set_ylabel(f"principal component {down + 1} ({shares[down]:.0%} of the variance)")
-    heights = 1 - 0.6 * margin - (np.arange(len(labels)) + 0.5) / len(labels) * (1 - 1.6 * margin)
-    for (step, text), height in zip(labels, heights, strict=True):
-        leader = {"arrowstyle": "-", "color": colors[step], "linewidth": 0.7, "shrinkA": 3, "shrinkB": 4}
-        axes.annotate(
-            wrapped(text),
-            (points[step, across], sign * points[step, down]),
-            (0.59, height),
-            textcoords="figure fraction",
-            arrowprops=leader | {"relpos": (0, 0.5)},
-            annotation_clip=False,
-            fontsize=FONT_SIZE,
-            va="center",
-            **letters,
-        )
+    axes.set_xlabel(f"principal component 1 ({shares[0]:.0%} of the variance)")
+    axes.set_ylabel(f"principal component 2 ({shares[1]:.0%})")
+    strip = figure.add_axes((0.44, margin, 0.55, 1 - 1.7 * margin), xlim=(0, 1), ylim=(len(chosen) - 0.5, -0.5))
+    strip.set_axis_off()
+    strip.plot([0.08, 0.08], [0, len(chosen) - 1], color="0.4", linewidth=1, zorder=2)
+    for row, i in enumerate(chosen):
+        (step, text), end = labels[i], ends[i]
+        strip.scatter(0.08, row, s=48, color=colors[step], zorder=3)
+        number = f"{step}" if end <= step else f"{step}-{end}"
+        strip.text(0.055, row, number, ha="right", va="center", fontsize=FONT_SIZE - 1, color="0.4")
+        strip.text(0.11, row, wrapped(text), va="center", fontsize=FONT_SIZE, **letters)
     return figure, missing
 
 
@@ -136,20 +131,18 @@ def classes(points, labels, title):
     Returns:
         `matplotlib.figure.Figure`.
     """
-    from matplotlib import colormaps
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     names, labels = sorted(set(labels)), np.array(labels)
     means = np.stack([points[labels == name].mean(axis=0) for name in names])
     center, directions, shares = principal_plane(means)
-    figure = Figure((9, 7), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = figure_of(9, 7)
     axes = figure.add_subplot(title=title)
     families, _ = fonts_for("".join(names) + title)
+    # Colors repeat with other markers: no palette has more colors that everybody can tell apart.
+    styles = [(color, marker) for marker in MARKERS for color in PALETTE]
     for i, (name, mean) in enumerate(zip(names, (means - center) @ directions.T, strict=True)):
-        color = colormaps["turbo"]((i + 0.5) / len(names))
-        axes.scatter(*((points[labels == name] - center) @ directions.T).T, s=7, color=color, alpha=0.35, linewidths=0)
+        color, marker = styles[i % len(styles)]
+        drawn = ((points[labels == name] - center) @ directions.T).T
+        axes.scatter(*drawn, s=9, color=color, marker=marker, alpha=0.4, linewidths=0)
         box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": color, "alpha": 0.85}
         axes.text(*mean, name, ha="center", va="center", fontsize=FONT_SIZE, fontfamily=families, bbox=box)
     axes.set_xlabel(f"first direction of the class means ({shares[0]:.0%} of their variance)")

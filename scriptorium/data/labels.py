@@ -8,6 +8,13 @@ from scriptorium import UserError
 import numpy as np
 
 UNKNOWN = 0
+LANGUAGES = {  # of the built-in names
+    "ar": "Arabic", "az": "Azerbaijani", "bg": "Bulgarian", "da": "Danish", "de": "German", "el": "Greek",
+    "en": "English", "es": "Spanish", "fi": "Finnish", "fr": "French", "ga": "Irish", "he": "Hebrew", "hi": "Hindi",
+    "hy": "Armenian", "id": "Indonesian", "is": "Icelandic", "it": "Italian", "ne": "Nepali", "nl": "Dutch",
+    "or": "Odia", "pt": "Portuguese", "ro": "Romanian", "ru": "Russian", "si": "Sinhala", "sk": "Slovak",
+    "sl": "Slovenian", "sv": "Swedish", "ta": "Tamil", "th": "Thai", "tr": "Turkish", "zh": "Chinese",
+}  # fmt: skip
 
 
 class Labels:

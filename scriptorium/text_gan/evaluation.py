@@ -11,7 +11,7 @@ from scriptorium.data import scenes
 from scriptorium.data.scenes import scores as scenes_scores
 from scriptorium.data.vocabulary import strip_special
 from scriptorium.nn.compiled import Compiled
-from scriptorium.pictures import figure_of
+from scriptorium.pictures import PALETTE, figure_of
 from scriptorium.scores import comparison
 from scriptorium.scores.comparison import LEAST, Yardstick
 from scriptorium.scores.samples import Bleu, Judge
@@ -141,11 +141,16 @@ def picture(title, curves, point):
         title=title, xlabel="lm_score: nats per token of samples (quality)",
         ylabel="reverse_lm_score: nats per token of real texts (variety)",
     )  # fmt: skip
-    for name, rows in curves.items():
-        axes.plot([row[1] for row in rows], [row[2] for row in rows], marker="o", markersize=3, label=name)
+    # The temperatures of the first curve stand below it, those of the second above, so that they do not overlap.
+    sides = ({"xytext": (-3, -4), "ha": "right", "va": "top"}, {"xytext": (3, 3), "ha": "left", "va": "bottom"})
+    for (name, rows), color, side in zip(curves.items(), PALETTE, sides, strict=False):
+        axes.plot([row[1] for row in rows], [row[2] for row in rows], marker="o", markersize=3, color=color, label=name)
         for temperature, *xy in rows:
-            axes.annotate(f"{temperature:g}", xy, (3, 3), textcoords="offset points", fontsize=7)
-    axes.plot(*point, marker="*", markersize=13, linestyle="none", label="at its own settings")
+            axes.annotate(f"{temperature:g}", xy, textcoords="offset points", fontsize=7, color=color, **side)
+    axes.plot(*point, marker="*", markersize=13, color="black", linestyle="none", label="at its own settings")
+    arrow = {"arrowstyle": "-|>", "color": "0.4", "linewidth": 1.5}
+    ends = {"xycoords": "axes fraction", "textcoords": "axes fraction", "color": "0.4"}
+    axes.annotate("better", (0.03, 0.04), (0.12, 0.13), arrowprops=arrow, **ends)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     return figure

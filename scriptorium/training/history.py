@@ -6,11 +6,13 @@ import io
 import math
 import textwrap
 
-from scriptorium.pictures import figure_of
+from scriptorium.pictures import PALETTE, figure_of
 from scriptorium.training import storage
+from scriptorium.training.main_scores import IN_TRAINING, higher_is_better, main_scores
 
 # Curves with more points than this are drawn without markers.
 MARKED_POINTS = 30
+SMALL = 4  # panels side by side below the main ones
 UNDRAWN = ("epoch", "step", "seconds", "tokens_per_second", "loss")  # columns that are left out of the figure
 
 
@@ -49,33 +51,63 @@ class History:
         return {name: [row[name] for row in self.rows if name in row] for name in names}
 
     def draw(self):
-        """Writes `history.png`: one panel per score, with training and validation."""
+        """Writes `history.png`: the main scores large, with the best epoch marked, and the others below."""
         known = dict.fromkeys(name for row in self.rows for name in row)
         names = [name.removeprefix("val_") for name in known if name.startswith("val_")]
         # Columns without validation: weights, rates, losses of two players.
         names += [name for name in known if not name.startswith("val_") and name not in (*names, *UNDRAWN)]
-        columns = min(3, len(names))
-        lines = math.ceil(len(names) / columns) if names else 0
-        if not lines:
+        large = main_scores(names, IN_TRAINING, 2) or names[:1]
+        small = [name for name in names if name not in large]
+        if not names:
             return
-        figure = figure_of(4.2 * columns, 2.9 * lines)
-        for place, name in enumerate(names, 1):
-            axes = figure.add_subplot(lines, columns, place)
-            for key, label in ((name, "training"), (f"val_{name}", "validation")):
-                points = [(r["epoch"], r[key]) for r in self.rows if isinstance(r.get(key), (int, float))]
-                points = [(x, y) for x, y in points if math.isfinite(y)]
-                if points:
-                    mark = "o" if len(points) <= MARKED_POINTS else None
-                    axes.plot(*zip(*points, strict=True), label=label, marker=mark, markersize=3, linewidth=1.4)
-            axes.set_title(textwrap.shorten(name, 30), fontsize=10)
-            axes.set_xlabel("epoch", fontsize=8)
-            axes.tick_params(labelsize=8)
-            axes.grid(alpha=0.3)
-            axes.xaxis.get_major_locator().set_params(integer=True)
-            if f"val_{name}" in known and name in known:
-                axes.legend(fontsize=8, frameon=False)
+        lines = math.ceil(len(small) / SMALL)
+        figure = figure_of(11, 3.8 + 1.9 * lines)
+        figure.suptitle(f"{self.directory.resolve().parent.name}/{self.directory.resolve().name}", fontsize=12)
+        grid = figure.add_gridspec(1 + lines, 12, height_ratios=[3.6] + [1.9] * lines)
+        best = self._best_epoch(large[0])
+        for place, name in enumerate(large):
+            width = 12 // len(large)
+            self._panel(figure.add_subplot(grid[0, place * width : (place + 1) * width]), name, best, is_large=True)
+        for place, name in enumerate(small):
+            line, column = divmod(place, SMALL)
+            width = 12 // SMALL
+            self._panel(figure.add_subplot(grid[1 + line, column * width : (column + 1) * width]), name, best)
         with storage.replacing(self.directory / "history.png") as temporary:
             figure.savefig(temporary, dpi=110, format="png")
+
+    def _points(self, key):
+        points = [(row["epoch"], row[key]) for row in self.rows if isinstance(row.get(key), (int, float))]
+        return [(x, y) for x, y in points if math.isfinite(y)]
+
+    def _best_epoch(self, name):
+        points = self._points(f"val_{name}")
+        choose = max if higher_is_better(name) else min
+        return choose(points, key=lambda point: point[1])[0] if points else None
+
+    def _panel(self, axes, name, best, is_large=False):
+        """Draws the curves of a score; `best` is the epoch to mark, or None."""
+        validated = dict(self._points(f"val_{name}"))
+        for key, label, color in ((name, "training", PALETTE[0]), (f"val_{name}", "validation", PALETTE[1])):
+            points = self._points(key)
+            if points:
+                style = {"marker": "o" if len(points) <= MARKED_POINTS else None, "markersize": 4 if is_large else 2}
+                width = 1.8 if is_large else 1.2
+                axes.plot(*zip(*points, strict=True), label=label, color=color, linewidth=width, **style)
+        title = textwrap.shorten(name, 40)
+        if best is not None:
+            axes.axvline(best, color="0.6", linewidth=1, linestyle=":", zorder=0)
+            if is_large and best in validated:
+                title += f": {validated[best]:.4g} in epoch {best}"
+                axes.plot(
+                    best, validated[best], marker="*", markersize=13, color="black", linestyle="none", label="best"
+                )
+        axes.set_title(title, fontsize=11 if is_large else 9)
+        axes.set_xlabel("epoch", fontsize=8)
+        axes.tick_params(labelsize=8 if is_large else 7)
+        axes.grid(alpha=0.3)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        if is_large:
+            axes.legend(fontsize=8, frameon=False)
 
 
 def _number(text):

@@ -6,6 +6,7 @@ import time
 
 from scriptorium import UserError, pictures
 from scriptorium.data import scenes
+from scriptorium.data.labels import LANGUAGES
 from scriptorium.decoding.settings import sampling_settings
 from scriptorium.streams import lines_of_input, note, note_unknown
 from scriptorium.training.fit import is_reporting_epoch
@@ -134,7 +135,8 @@ def log_projector(run, valid, most=1000, means=None, title=None):
     points = means(z_mean, part.lengths) if means and len(part) else z_mean.reshape(len(part), -1)
     if run.options.get("labels"):
         for kind, (name, labels) in enumerate(run.options["labels"].items()):
-            columns[name] = [["?", *labels][label] for label in part.labels[:, kind]]
+            spelled = ["?", *(LANGUAGES.get(label, label) for label in labels)]
+            columns[name] = [spelled[label] for label in part.labels[:, kind]]
         classes = columns[next(iter(run.options["labels"]))]
         if title and len(set(classes)) > 2:
             run.figure("latent_space", pictures.classes(points, classes, title), run.options["epochs"])

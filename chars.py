@@ -39,6 +39,7 @@ from scriptorium.decoding.settings import sampling_settings
 from scriptorium.nn.compiled import JIT, build_by_calling, limit_ops_to_one_core
 from scriptorium.nn.fast import Adam, Dropout, softmax_nll
 from scriptorium.nn.recurrent import RNNS, CarriedState, ResetState, states_per_layer, with_weight_drop
+from scriptorium.training.finding import say_opened
 from scriptorium.training.fit import (
     averaging,
     epochs_for_max_steps,
@@ -46,7 +47,8 @@ from scriptorium.training.fit import (
     is_reporting_epoch,
     learning_rate_schedule,
 )
-from scriptorium.training.opening import check_text, open_run
+from scriptorium.training.matching import check_text, text_may_be_missing
+from scriptorium.training.opening import open_run
 from scriptorium.training.options import EVAL, add_run_options, add_training_options
 
 import keras
@@ -264,7 +266,8 @@ def load(run, args):
         UserError: the text is not that of the run, or cannot be used.
     """
     settings = {"limit": args.limit, "level": args.level, "size": args.top_words}
-    text = running_text.read(args.task, args.data, vocabulary=run.vocabulary, **settings)
+    with text_may_be_missing(run):
+        text = running_text.read(args.task, args.data, vocabulary=run.vocabulary, **settings)
     check_text(run, text.name, text.fingerprint)
     return text
 
@@ -322,6 +325,7 @@ def main(args):
     if run.for_use:
         run.load_model(build)
         if args.sample is not None:
+            say_opened(run)
             language_model.talk(open_language_model(run), args)
         else:
             evaluate(run, load(run, args).test, args.eval_window)

@@ -263,7 +263,7 @@ def label_of(key, run):
     """
     own = key.partition("/")[2]
     name = "" if own == corpus_of(run) else f", {own}"
-    return f"{run.script}: {corpus_of(run)}{name}{' (bundled)' if run.is_bundled else ''}"
+    return f"{run.script}: {corpus_of(run)}{name}{' (bundled)' if run.is_packed else ''}"
 
 
 def key_of(run, taken):
@@ -291,7 +291,7 @@ def answers_of(tools):
     def runs():
         rows = []
         for key, tool in tools.items():
-            about = {"id": key, "label": label_of(key, tool.run), "pretrained": tool.run.is_bundled}
+            about = {"id": key, "label": label_of(key, tool.run), "pretrained": tool.run.is_packed}
             rows.append(about | {"script": tool.run.script, "corpus": corpus_of(tool.run), **tool.about()})
         return {"runs": rows}
 
@@ -369,7 +369,7 @@ def open_tools(directories, logdir):
     for directory in {path.resolve(): path for path in directories}.values():
         print(f"opening {readable(directory)}", flush=True)
         tool = tool_of(trained.load(directory, logdir, SCRIPTS))
-        if tool.run.is_bundled:
+        if tool.run.is_packed:
             print("        bundled with the project; a run of your own will replace it", flush=True)
         tool.warm()
         tools[key_of(tool.run, tools)] = tool

@@ -32,7 +32,7 @@ from scriptorium.data import corpora
 from scriptorium.decoding.settings import sampling_settings
 from scriptorium.streams import note, note_unknown
 from scriptorium.training import storage, trained
-from scriptorium.training.console import readable
+from scriptorium.training.finding import say_opened
 from scriptorium.vae import paths
 
 import numpy as np
@@ -182,10 +182,10 @@ def parse_args(argv=None):
     more("--draws-per-point", type=count, default=1, metavar="N", help=about, older=["--samples"])
     about = "hypotheses of beam search; default: those of the run"
     add("--beam", type=count, metavar="B", help=about)
-    about = "0 is greedy; default: 0, or 1 with --top-k or --top-p"
-    add("--temperature", type=temperature, help=about)
+    about, details = "0 is greedy; default: 0, or 1 to sample", "To sample: --draws-per-point, --top-k or --top-p"
+    add("--temperature", type=temperature, help=about, details=details)
     add("--top-k", type=bounded(int, 0), default=0, help="sample from the N likeliest tokens; 0: all")
-    about = "sample from the likeliest tokens of this total probability"
+    about = "sample from the fewest tokens with this total probability"
     add("--top-p", type=bounded(float, 1e-6, 1), default=1.0, help=about)
     about = "maximum number of tokens per text; default: that of the run"
     more("-g", "--gen-length", type=bounded(int, 1), help=about, older=["--gen_length"])
@@ -280,7 +280,7 @@ def main(args):
     run = codec.run
     if args.beam is None:
         args.beam = 1 if args.temperature else run.options.get("beam", 1)
-    note(f"{readable(run.directory)}, trained on {run.config['corpus'].get('description')}")
+    say_opened(run)
     if not args.json:
         note("columns: log p(text | z) in nats, * if the text changed, the text")
     if args.texts:

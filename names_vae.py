@@ -479,11 +479,12 @@ def parse_args(argv=None):
     parser.set_defaults(dtype="float32")  # faster for products this small
     add, more = parser.group("transfer"), parser.group("transfer", rare=True)
     add("--init", metavar="RUN", help="start from the weights of a run on other names")
-    more("--freeze", choices=("encoder",), help="keep its encoders fixed", requires=("--init", lambda args: args.init))
+    initial = "--init", lambda args: args.init
+    more("--freeze", choices=("encoder",), help="keep its encoders fixed", requires=initial)
     add_sampling_options(parser, temperature=TEMPERATURE, num_samples=10, gen_length=26)
     add_run_options(parser)
     add, more = parser.group("use"), parser.group("use", rare=True)
-    about = "sample names of a language or another label, such as it"
+    about = "sample names of a language or other label, such as fr"
     add("--label", metavar="LABELS", help=about, older=["--style"], requires=SAMPLE)
     add("--anchor", metavar="NAME", help="sample names near this one", requires=SAMPLE)
     about, anchor = "how near: 0 reconstructs it, 1 samples its posterior", ("--anchor", lambda args: args.anchor)

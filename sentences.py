@@ -439,8 +439,9 @@ def parse_args(argv=None):
 def settle(parser, args):
     """Sets the options that follow from others, and rejects contradictions; returns the options."""
     if args.text is not None:
-        args.data = args.text
+        args.data, args.text = args.text, None
         args.given.add("data")
+    args.given.discard("text")
     if "keep_prob" in args.given:
         keep = vars(args).pop("keep_prob")
         # To use a trained run, the original's commands keep all words.

@@ -52,6 +52,7 @@ from scriptorium.text_gan.feedback import sentence_mask
 from scriptorium.text_gan.noise import tensor_noise
 from scriptorium.text_gan.options import REFERENCE, Game, add_model_options, add_objective_options
 from scriptorium.text_gan.samples import Sampler
+from scriptorium.training.finding import say_opened
 from scriptorium.training.fit import fit_run, learning_rate_schedule
 from scriptorium.training.opening import open_run
 from scriptorium.training.options import EVAL, SAMPLE, add_run_options, add_training_options
@@ -702,6 +703,7 @@ def use(run, args):
     if args.sample is not None:
         count = args.num_samples if "num_samples" in args.given else 20
         settings = samples.settings_of(args) | {"style_seed": args.style_seed}
+        say_opened(run)
         print(*Sampler(run).sample(count, args.seed, **settings), sep="\n")
     else:
         corpus, _, splits = read(run, args)

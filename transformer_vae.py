@@ -473,7 +473,7 @@ def parse_args(argv=None):
     add("--dropout", type=share, default=0.1, help="dropout of the blocks")
     more("--mask-tokens", type=share, default=0.0, help="share of the encoder's tokens that training hides")
     add, more = parser.group("objective"), parser.group("objective", rare=True)
-    add("--beta", type=weight, default=0.05, help="final weight of the KL; 1: the bound")
+    add("--beta", type=weight, default=0.05, help="final weight of the KL; 1 trains the ELBO")
     more("--annealing-epochs", type=weight, default=2.0, help="epochs until the weight of the KL term reaches --beta")
     more("--free-bits", type=weight, default=0.0, metavar="NATS", help="KL per text that costs nothing")
     more("--mmd", type=weight, default=0.0, metavar="WEIGHT", help="final weight of the MMD between codes and prior")

@@ -10,7 +10,7 @@ from scriptorium.data.tasks import TASKS
 from scriptorium.data.textfiles import LAYOUTS
 from scriptorium.data.vocabulary import EOS, LEVELS, UNK, Vocabulary
 from scriptorium.training.fit import epochs_for_max_steps
-from scriptorium.training.opening import check_text
+from scriptorium.training.matching import check_text, text_may_be_missing
 
 import numpy as np
 
@@ -77,7 +77,8 @@ def load(run, args, classes=None):
         UserError: the text is not that of the run, or is too small.
     """
     labeled = classes is not None
-    corpus = corpora.reload(vars(args), labeled=labeled)
+    with text_may_be_missing(run):
+        corpus = corpora.reload(vars(args), labeled=labeled)
     check_text(run, corpus.name, corpus.fingerprint)
     if run.is_new:
         run.options["labeled"] = labeled
@@ -141,11 +142,11 @@ def add_sampling_options(parser, temperature, num_samples, gen_length, beam=True
     about = "below 1 is safer, 0 is greedy"
     add("--temperature", type=command_line.temperature, default=temperature, help=about)
     add("--top-k", type=bounded(int, 0), default=0, help="sample from the N likeliest tokens; 0: all")
-    about = "sample from the likeliest tokens of this total probability"
+    about = "sample from the fewest tokens with this total probability"
     add("--top-p", type=bounded(float, 1e-6, 1), default=1.0, help=about)
     add("--num-samples", type=bounded(int, 1), default=num_samples, help="samples at a time")
     if beam:
         about = "above 1: beam search with this many hypotheses instead of sampling"
         more("--beam", type=bounded(int, 1), default=1, help=about)
-    about = "most tokens of a sample" + ("; default: the longest text" if gen_length is None else "")
+    about = "maximum tokens per sample" + ("; default: the longest" if gen_length is None else "")
     add("-g", "--gen-length", type=bounded(int, 1), default=gen_length, help=about, older=["--gen_length"])

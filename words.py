@@ -40,6 +40,7 @@ from scriptorium.nn.compiled import JIT, build_by_calling, limit_ops_to_one_core
 from scriptorium.nn.fast import Adam, softmax_nll
 from scriptorium.nn.recurrent import RNNS, CarriedState, ResetState, states_per_layer, with_weight_drop
 from scriptorium.scores import metrics
+from scriptorium.training.finding import say_opened
 from scriptorium.training.fit import (
     averaging,
     epochs_for_max_steps,
@@ -319,6 +320,7 @@ def batches(run, args, splits):
 def use(run, args):
     """Samples from a trained run, scores the lines of a file, or scores the run."""
     if args.sample is not None:
+        say_opened(run)
         language_model.talk(open_language_model(run), args)
     elif args.score is not None:
         score_lines(run, args.score)

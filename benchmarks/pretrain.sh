@@ -12,9 +12,12 @@ make() {
   shift 2
   if [ -n "$only" ] && [ "$only" != "$script" ]; then return; fi
   python "$script.py" -T "$runs" --name "$name" "$@"
-  if [ -n "${scoring:-}" ]; then python "$script.py" --eval "$runs/$script/$name" $scoring; fi
+  # The scores are those of the weights in half precision: share, score, and share what has been scored.
+  python share.py "$runs/$script/$name" "$runs/shared/$name" --license mit
+  python "$script.py" --eval "$runs/shared/$name" ${scoring:-}
   rm -rf "pretrained/$script/$name"
-  python share.py "$runs/$script/$name" "pretrained/$script/$name" --license mit
+  python share.py "$runs/shared/$name" "pretrained/$script/$name" --license mit
+  rm -rf "$runs/shared/$name"
 }
 
 make sentences pydocs -e 20

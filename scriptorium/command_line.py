@@ -62,7 +62,7 @@ class _HelpFormatter(argparse.HelpFormatter):
         about, notes = super()._expand_help(action), []
         details = getattr(action, "details", "")
         choices = [str(choice) for choice in action.choices or ()]
-        if not (details and self.full) and not all(choice in about for choice in choices):
+        if not (details and self.full) and not all(re.search(rf"\b{re.escape(choice)}\b", about) for choice in choices):
             notes.append(", ".join(choices))
         if action.default not in (None, False, "", argparse.SUPPRESS):  # a default that says something
             notes.append(f"default: {action.default}")

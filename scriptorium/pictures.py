@@ -150,11 +150,11 @@ def classes(points, labels, title):
     return figure
 
 
-def save(figure, path):
-    """Writes a figure to a path, whose suffix sets the format."""
+def save(figure, path, **settings):
+    """Writes a figure to a path, whose suffix sets the format; further settings as for matplotlib's `savefig`."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")  # `walk` returned the missing characters
-        figure.savefig(path)
+        figure.savefig(path, **settings)
 
 
 def figure_of(width=7.0, height=4.0):

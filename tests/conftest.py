@@ -8,6 +8,12 @@ import sys
 import pytest
 
 
+@pytest.fixture(autouse=True)
+def no_terminal(monkeypatch):
+    """Forgets how wide the terminal of the test run is; a worker of pytest-xdist is told."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def rare_garbage_collection():
     """A graph is a million objects, none of which is garbage while it is made; what was imported never is."""

@@ -188,7 +188,7 @@ def test_each_run_has_a_label_of_its_own():
     labels, taken = [], []
     for name, corpus, bundled_run in rows:
         config = {"corpus": {"name": corpus}}
-        run = types.SimpleNamespace(script="sentences", name=name, config=config, is_bundled=bundled_run)
+        run = types.SimpleNamespace(script="sentences", name=name, config=config, is_packed=bundled_run)
         taken.append(demo.key_of(run, taken))
         labels.append(demo.label_of(taken[-1], run))
     assert taken == ["sentences/a", "sentences/b", "sentences/a 2", "sentences/pydocs"]

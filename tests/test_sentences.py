@@ -502,3 +502,16 @@ def test_bad_input_gets_one_line(trained, tmp_path):
 def test_impossible_options(argv):
     done = run(*argv, status=2)
     assert "error:" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_run_on_a_path_without_a_flag_is_used_again(tmp_path):
+    path = tmp_path / "letters.txt"
+    path.write_text(
+        "\n".join(f"it is {word} ." for word in ["one", "two", "three", "four", "five", "six", "seven"]) + "\n", "utf-8"
+    )
+    small = ["-E", 4, "-L", 8, "--encoder-units", 4, "-H", 2, "-b", 2, "--max-steps", 2, "-o", 0]
+    run_here(sentences, path, "-T", tmp_path / "runs", *small)
+    (run,) = (tmp_path / "runs" / "sentences").iterdir()
+    assert "-letters-" in run.name and "text" not in json.loads((run / "config.json").read_text("utf-8"))["changed"]
+    for argv in (["--sample"], ["--sample", run], ["--eval", "--iw-samples", 2]):
+        run_here(sentences, *argv, "-T", tmp_path / "runs", text="it is .\n")

@@ -1,6 +1,7 @@
 """share.py: a folder that anybody can use, and that tells nothing about the machine."""
 
 import json
+import shlex
 
 from scriptorium import UserError
 from scriptorium.training import storage, trained
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from helpers import run_here
 
+import chars
 import sentences
 import share
 
@@ -22,6 +24,7 @@ def run(tmp_path_factory):
     """A tiny run of sentences.py on a file, and the folder of runs."""
     folder = tmp_path_factory.mktemp("texts")
     (folder / "my texts.txt").write_text("\n".join(TEXTS * 2) + "\n", "utf-8")
+    (folder / "secret.pdf").write_text("x", "utf-8")
     small = ["-E", 4, "-L", 8, "--encoder-units", 4, "-H", 2, "-b", 4, "-e", 1, "--name", "small"]
     run_here(sentences, "-D", folder / "my texts.txt", "-T", folder / "runs", *small)
     return folder / "runs" / "sentences" / "small"
@@ -38,7 +41,8 @@ def test_a_shared_run_is_small_and_writes_the_same(run, tmp_path, capsys):
     assert str(run.parents[2]) not in everything and str(tmp_path) not in everything
     config = storage.read_json(folder / "config.json")
     assert config["options"]["data"] == "my texts.txt" and config["changed"]["units"] == 8 and config["packed"]
-    assert "-D 'my texts.txt'" in config["command"]
+    assert "--data 'my texts.txt'" in config["command"] and "-T" not in config["command"].split()
+    assert "not read" not in everything and "secret" not in everything
     theirs, mine = trained.load(folder), trained.load(run)
     assert theirs.run.config["dtype"] == "float32"
     z = np.zeros((1, 2), "float32")
@@ -62,23 +66,57 @@ def test_training_texts_among_the_samples_are_counted(run):
     assert share.copied(codec.run, ["the dog zooms .", "The cat  eats ."]) == [False, True]
     codec.run.config["corpus"]["fingerprint"] = "another text"
     assert share.copied(codec.run, ["the cat eats ."]) is None
-    assert "unknown" in share.copies_in_words(None) and share.copies_in_words([True, False]).startswith("1 of them")
+    words = [share.copies_in_words(copies, "words") for copies in (None, [False], [True, False], [True, True])]
+    beginnings = ("Whether some", "None of them is a training", "One of them is a training", "2 of them are training")
+    assert all(text.startswith(beginning) for text, beginning in zip(words, beginnings, strict=True))
 
 
-def test_lines_of_a_running_text_are_counted():
-    import chars
+def test_what_repeats_a_running_text_is_counted(tmp_path):
+    text = "".join(f"Line number {i} of a story about the sea, and nothing else. " for i in range(60))
+    (tmp_path / "story.txt").write_text(text, "utf-8")
+    small = ["-E", 4, "-L", 8, "--window", 20, "-b", 2, "--max-steps", 2, "-o", 0, "--name", "sentences"]
+    run_here(chars, "-D", tmp_path / "story.txt", "-T", tmp_path / "runs", *small)
+    # A run that has the name of a script is that run all the same.
+    share.main(
+        share.parse_args(["sentences", str(tmp_path / "my model"), "-T", str(tmp_path / "runs"), "--samples", "2"])
+    )
+    assert storage.read_json(tmp_path / "my model" / "config.json")["script"] == "chars"
+    copy, other = text[103:160], "Line number 7 of a story" + " about mountains and rivers" * 2
+    assert share.copied(trained.load(tmp_path / "my model").run, [copy]) is None  # its text is not here any more
+    run = trained.load(tmp_path / "runs" / "chars" / "sentences").run
+    assert share.copied(run, [copy, f"x {copy} y", other, "short"]) == [True, True, False, False]
+    # What it was trained on is not here: the scores it came with.
+    done = run_here(chars, "--eval", tmp_path / "my model")
+    assert "nats_per_char" in done.stdout and "cannot be read here" in done.stderr
 
-    codec = trained.load("chars", "/nowhere")
-    assert share.copied(codec.run, ["x"]) in (None, [False])  # other docstrings on another machine
-    assert chars.SCRIPT in share.RUNNING_TEXT
 
-
-@pytest.mark.parametrize(("value", "kept"), [
-    ("/home/me/a b.txt", "a b.txt"), ("--data=/home/me/t.txt", "--data=t.txt"), ("plain", "plain"), (0.5, 0.5),
-    (["-D", "x/y.csv", "-e", "3"], ["-D", "y.csv", "-e", "3"]), ("--embeddings=v.txt", "--embeddings=v.txt"),
+@pytest.mark.parametrize(("path", "name"), [
+    ("/home/me/a b.txt", "a b.txt"), ("/home/a=b/t.txt", "t.txt"), ("C:\\me\\t.txt", "t.txt"), ("folder/", "folder"),
 ])  # fmt: skip
-def test_of_a_path_only_the_name_is_kept(value, kept):
-    assert share.without_paths(value) == kept
+def test_of_a_path_only_the_name_is_kept(path, name):
+    options = {"data": path, "level": "n/a", "units": 8, "embeddings": None}
+    assert share.without_paths(options) == {"data": name, "level": "n/a", "units": 8, "embeddings": None}
+
+
+def test_a_run_without_a_latent_space_is_a_language_model(tmp_path):
+    config = {"script": "sentences", "options": {"name": "x", "no_latent": True}, "corpus": {"description": "toy"}}
+    card = share.card(config | {"seed": 1, "command": "python sentences.py"}, {}, ["a"], [True])
+    assert "language model" in card and "homotopy" not in card and "One of them" in card and "was not scored" in card
+    lines = share.uses("sentences", True, str(tmp_path / "it's mine"))
+    for line in lines:
+        words = shlex.split(line)
+        assert words[0] == "python"
+        if words[1] == "-c":
+            compile(words[2], "command", "exec")
+
+
+def test_scores_of_rounded_weights_stay_so(run, tmp_path):
+    share.main(share.parse_args([str(run), str(tmp_path / "first")]))
+    share.main(share.parse_args([str(tmp_path / "first"), str(tmp_path / "second")]))
+    assert "before the weights were rounded" in (tmp_path / "second" / "README.md").read_text("utf-8")
+    run_here(sentences, "--eval", tmp_path / "first", "--iw-samples", "2", "-D", run.parents[2] / "my texts.txt")
+    share.main(share.parse_args([str(tmp_path / "first"), str(tmp_path / "third")]))
+    assert "before the weights were rounded" not in (tmp_path / "third" / "README.md").read_text("utf-8")
 
 
 def test_what_exists_is_never_replaced(run, tmp_path):

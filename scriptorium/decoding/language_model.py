@@ -277,7 +277,7 @@ def talk(language_model, args):
     """
     run = language_model.run
     writer = language_model.writer(**sampling_settings(args))
-    hint = "Type the beginning of a text, and it is continued; an empty line starts a new text."
+    hint = "Type the beginning of a text and the model continues it; an empty line starts a new text."
     for turn, prompt in enumerate(lines_of_input(hint)):
         note_unknown(run.vocabulary, prompt)
         for number in range(args.num_samples):

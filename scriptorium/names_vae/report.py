@@ -4,6 +4,7 @@ from scriptorium.decoding.settings import sampling_settings
 from scriptorium.names_vae.codec import draw, in_batches
 from scriptorium.names_vae.scores import training_names
 from scriptorium.streams import note, note_unknown
+from scriptorium.training.finding import say_opened
 from scriptorium.vae import inference
 from scriptorium.vae.report import EpochReport
 
@@ -42,6 +43,7 @@ def print_names(codec, args):
     for name in ("label", "anchor", "radius", "prefix", "prior_scale", "guidance"):
         settings[name] = getattr(args, name)
     names, known = codec.sample(args.num_samples, run.seed, **settings), training_names(run)
+    say_opened(run)
     if known is None:
         note("training corpus not found: cannot mark which names are new")
     print("\n".join(known.describe(names) if known else names))

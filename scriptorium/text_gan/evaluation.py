@@ -212,6 +212,7 @@ def evaluate(run, corpus, splits, args, n, likelihood=None):
         run.log_scores(scores)
         seconds = round(time.monotonic() - started, 1)
         about = {"samples": len(samples), "split": "test", "seconds": seconds, "compared": compared}
+        about |= {"rounded": True} if run.is_packed else {}
         run.write_json("eval.json", scores | about)
         table = io.StringIO()
         csv.writer(table, lineterminator="\n").writerows(

@@ -38,6 +38,7 @@ class Progress(keras.callbacks.Callback):
         session.restore_metrics()
         session.before_validation, self.first = None, session.step
         self.seconds = self.timed = self.tokens = 0
+        self.tested = None  # when validation began
         self.began = session.tick = time.monotonic()
 
     def on_train_batch_begin(self, batch, logs=None):
@@ -77,9 +78,10 @@ class Progress(keras.callbacks.Callback):
         steps = session.total - done + epochs * session.total
         if session.max_steps:
             steps = min(steps, session.max_steps - session.steps)
-        return steps * per_step + (epochs + (done < session.total)) * self.validation_seconds
+        return steps * per_step + -(-steps // session.total) * self.validation_seconds
 
     def on_test_begin(self, logs=None):
+        self.tested = time.monotonic()
         if self.session.before_validation is None:
             self.session.before_validation = self.session.arrays()
 
@@ -100,7 +102,8 @@ class Progress(keras.callbacks.Callback):
             now["tokens_per_second"] = self.tokens / self.seconds
         seconds = time.monotonic() - self.began
         whole = session.step >= session.total
-        self.validated, self.validation_seconds = scores, seconds - self.seconds
+        self.validated = scores
+        self.validation_seconds = time.monotonic() - self.tested if self.tested else 0.0
         left = self.seconds_left(session.step) if self.seconds and whole else None
         is_best = scores[session.monitor] < session.best[0]
         run.console.row(epoch_row((epoch + 1, session.epochs), scores, now, left, is_best))
@@ -110,6 +113,7 @@ class Progress(keras.callbacks.Callback):
         run.scalars("train", {**training, **now}, epoch + 1)
         run.scalars("validation", {n[4:]: value for n, value in scores.items() if n.startswith("val_")}, epoch + 1)
         run.board.flush()
+        self.history.best = epoch + 1 if is_best else session.best[1]
         try:
             self.history.add({"epoch": epoch + 1, "step": session.steps, **scores, **now, "seconds": seconds})
         except Exception as error:

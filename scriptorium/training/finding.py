@@ -10,6 +10,7 @@ from scriptorium.training.console import readable
 # Bundled runs hold only their weights, in half precision.
 PRETRAINED = ROOT / "pretrained"
 RUNS = str(ROOT / "runs")  # the default folder of runs
+SCRIPTS = ("sentences", "names_vae", "transformer_vae", "chars", "words", "text_gan")
 FORMAT = 1  # of a saved run; increased when older runs can no longer be opened
 BEST, LAST = "best.safetensors", "last.safetensors"
 
@@ -70,10 +71,15 @@ def say_bundled(directory, logdir):
     note(f"There is no run of your own in {readable(logdir)} yet; using the bundled {readable(directory)}.")
 
 
+def say_opened(run):
+    """Says on stderr which run was opened, and what it was trained on."""
+    note(f"{readable(run.directory)}, trained on {run.config['corpus'].get('description')}")
+
+
 def say_unfinished(run):
     """Says on stderr how far a run was trained if it was stopped before its end."""
     done, epochs = run.config.get("epochs_done"), run.config.get("epochs_asked", run.options.get("epochs"))
-    if isinstance(done, int) and isinstance(epochs, int) and done < epochs and not run.is_bundled:
+    if isinstance(done, int) and isinstance(epochs, int) and done < epochs and not run.is_packed:
         others = [path.name for path in bundled((run.script,))]
         other = f" The bundled run {others[0]} is trained in full." if others else ""
         note(f"{readable(run.directory)} was trained for {done} of {epochs} epochs.{other}")

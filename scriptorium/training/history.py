@@ -6,7 +6,7 @@ import io
 import math
 import textwrap
 
-from scriptorium.pictures import PALETTE, figure_of
+from scriptorium.pictures import PALETTE, figure_of, fonts_for, save
 from scriptorium.training import storage
 from scriptorium.training.main_scores import IN_TRAINING, higher_is_better, main_scores
 
@@ -26,11 +26,13 @@ class History:
 
     def __init__(self, directory, epochs=0):
         self.directory, self.rows = directory, []
+        self.best = None  # the epoch of the best weights; None: the one with the best main score
         # If the table cannot be read, start a new one: training must not fail because of it.
         with contextlib.suppress(OSError, ValueError, TypeError, csv.Error):
-            with open(directory / "history.csv", newline="", encoding="utf-8") as file:
-                rows = [{name: _number(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
-            self.rows = [row for row in rows if row.get("epoch", math.inf) <= epochs]
+            text = (directory / "history.csv").read_text("utf-8") if (directory / "history.csv").is_file() else ""
+            table = csv.DictReader(io.StringIO(text, newline=""))
+            rows = [{name: _number(value) for name, value in row.items() if name and value} for row in table]
+            self.rows = [row for row in rows if isinstance(row.get("epoch"), int) and row["epoch"] <= epochs]
 
     def add(self, row):
         """Adds a row, replacing that of the same epoch and later ones, and writes both files."""
@@ -62,9 +64,10 @@ class History:
             return
         lines = math.ceil(len(small) / SMALL)
         figure = figure_of(11, 3.8 + 1.9 * lines)
-        figure.suptitle(f"{self.directory.resolve().parent.name}/{self.directory.resolve().name}", fontsize=12)
+        title = f"{self.directory.resolve().parent.name}/{self.directory.resolve().name}"
+        figure.suptitle(title, fontsize=12, fontfamily=fonts_for(title)[0], parse_math=False)
         grid = figure.add_gridspec(1 + lines, 12, height_ratios=[3.6] + [1.9] * lines)
-        best = self._best_epoch(large[0])
+        best = self.best or best_epoch(self.rows, large[0])
         for place, name in enumerate(large):
             width = 12 // len(large)
             self._panel(figure.add_subplot(grid[0, place * width : (place + 1) * width]), name, best, is_large=True)
@@ -73,22 +76,13 @@ class History:
             width = 12 // SMALL
             self._panel(figure.add_subplot(grid[1 + line, column * width : (column + 1) * width]), name, best)
         with storage.replacing(self.directory / "history.png") as temporary:
-            figure.savefig(temporary, dpi=110, format="png")
-
-    def _points(self, key):
-        points = [(row["epoch"], row[key]) for row in self.rows if isinstance(row.get(key), (int, float))]
-        return [(x, y) for x, y in points if math.isfinite(y)]
-
-    def _best_epoch(self, name):
-        points = self._points(f"val_{name}")
-        choose = max if higher_is_better(name) else min
-        return choose(points, key=lambda point: point[1])[0] if points else None
+            save(figure, temporary, dpi=110)
 
     def _panel(self, axes, name, best, is_large=False):
         """Draws the curves of a score; `best` is the epoch to mark, or None."""
-        validated = dict(self._points(f"val_{name}"))
+        validated = dict(points_of(self.rows, f"val_{name}"))
         for key, label, color in ((name, "training", PALETTE[0]), (f"val_{name}", "validation", PALETTE[1])):
-            points = self._points(key)
+            points = points_of(self.rows, key)
             if points:
                 style = {"marker": "o" if len(points) <= MARKED_POINTS else None, "markersize": 4 if is_large else 2}
                 width = 1.8 if is_large else 1.2
@@ -108,6 +102,19 @@ class History:
         axes.xaxis.get_major_locator().set_params(integer=True)
         if is_large:
             axes.legend(fontsize=8, frameon=False)
+
+
+def points_of(rows, key):
+    """Returns the (epoch, value) of the rows that have a finite number in a column."""
+    points = [(row["epoch"], row[key]) for row in rows if isinstance(row.get(key), (int, float))]
+    return [(x, y) for x, y in points if math.isfinite(y)]
+
+
+def best_epoch(rows, name):
+    """Returns the epoch of the best validation score with a name, or None if there is none."""
+    choose = max if higher_is_better(name) else min
+    points = points_of(rows, f"val_{name}")
+    return choose(points, key=lambda point: point[1])[0] if points else None
 
 
 def _number(text):

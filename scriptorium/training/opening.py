@@ -190,9 +190,9 @@ def _existing_run(script, args, which):
     run = read(find(which, args.logdir, (script,), to_use=args.resume is None), (script,))
     check_options(run, args)
     run.for_use = args.resume is None
-    if run.is_bundled and not run.for_use:
+    if run.is_packed and not run.for_use:
         path = readable(run.directory)
-        raise UserError(f"{path} is a bundled run, which cannot be resumed; start a run of your own.")
+        raise UserError(f"{path} was packed for use and cannot be resumed; start a run of your own.")
     if args.sample is not None and "seed" in args.given:
         negative, run.seed = args.seed < 0, _drawn_if_negative(args.seed)
         run.options["seed"] = args.seed = run.seed
@@ -202,8 +202,6 @@ def _existing_run(script, args, which):
     _take_options(run, args)
     if run.for_use:
         say_unfinished(run)
-    if args.sample is not None:
-        note(f"{readable(run.directory)}, trained on {run.config['corpus'].get('description')}")
     args.parser.check_requirements(args)
     return run
 
@@ -253,38 +251,3 @@ def _take_text(run, args):
         args.given -= set(TEXT)
     elif "task" in args.given and "data" not in args.given:
         args.data, args.given = None, args.given | {"data"}
-
-
-def check_text(run, name, fingerprint):
-    """Compares a text that was read with the text that an existing run was trained on.
-
-    To score a run, another text may be named on the command line. A bundled run whose text cannot be made again, such
-    as docstrings of other versions, shows the scores that it came with, and the process ends.
-
-    Args:
-        run: `Run`.
-        name, fingerprint: of the text.
-
-    Raises:
-        UserError: it is another text.
-    """
-    if run.is_new or fingerprint == run.config["corpus"].get("fingerprint"):
-        return
-    if run.for_use and run.text_given:
-        run.scores_are_its_own = False
-        note(
-            f"{name} is not the text that {run.name} was trained on: its test split is scored with the vocabulary of"
-            " the run, and eval.json stays as it is."
-        )
-    elif run.for_use and run.is_bundled:
-        scores = storage.read_json(run.directory / "eval.json")
-        note(f"The text of {run.name} differs on this machine ({name}); these are the scores that it came with.")
-        run.print_scores(
-            f"test split of {run.name}", {k: v for k, v in scores.items() if k not in ("split", "seconds")}
-        )
-        raise SystemExit(0)
-    else:
-        raise UserError(
-            f"{name} is not the text that {run.name} was trained on ({run.config['corpus'].get('description')}):"
-            " use the same text, or start a new run."
-        )

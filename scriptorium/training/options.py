@@ -11,7 +11,7 @@ CHANGEABLE = ("epochs", "save_minutes", "max_steps", "dtype")
 TEXT = ("task", "data", "limit", "layout")  # compared by the fingerprint of the text, not by their names
 
 # Options that choose an action; never restored from a run.
-ACTION_OPTIONS = ("resume", "eval", "sample", "name", "logdir", "dry_run", "score", "interactive")
+ACTION_OPTIONS = ("resume", "eval", "sample", "name", "logdir", "dry_run", "score", "interactive", "text")
 DTYPES = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 
 

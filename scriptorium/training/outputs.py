@@ -5,7 +5,7 @@ import shlex
 from scriptorium.data import files
 from scriptorium.pictures import bars
 from scriptorium.training import storage
-from scriptorium.training.main_scores import ON_TEST, card, main_scores
+from scriptorium.training.main_scores import ON_TEST, main_scores, tag_of
 from scriptorium.training.tensorboard import Board
 
 # Columns of TensorBoard's table of runs, for the scripts that have them.
@@ -27,7 +27,8 @@ def readable_scores(scores):
 class Outputs:
     """The outputs of a `Run`, which has a `directory`, a `console`, and, while it trains, a `board` (else None).
 
-    `changed` holds the options of the run that differ from the defaults: a dict of name -> (value, default).
+    `changed` holds the options of the run that differ from the defaults: a dict of name -> (value, default). `flags`
+    has the spelling of each option.
     """
 
     def write_json(self, name, values):
@@ -67,12 +68,12 @@ class Outputs:
         """
         if self.board:
             for tag, value in values.items():
-                self.board.scalar(split, card(tag), value, step)
+                self.board.scalar(split, tag_of(tag), value, step)
 
     def histogram(self, tag, values, step):
         """Writes the distribution of an array of numbers to TensorBoard."""
         if self.board:
-            self.board.histogram("train", card(tag), values, step)
+            self.board.histogram("train", tag_of(tag), values, step)
 
     def bars(self, tag, values, step):
         """Writes a bar chart of `values` (n,) to TensorBoard.
@@ -83,7 +84,7 @@ class Outputs:
         if self.board:
             quantity, _, axis = tag.partition("_per_")
             height = {"kl": "KL (nats)"}.get(quantity, quantity)
-            self.board.figure("train", card(tag), bars(f"{tag}, epoch {step}", values, axis, height), step)
+            self.board.figure("train", tag_of(tag), bars(f"{tag}, epoch {step}", values, axis, height), step)
 
     def describe(self):
         """Writes to TensorBoard what this run is: a page under "run", and its row in the table of runs."""
@@ -110,10 +111,10 @@ class Outputs:
 
     def log_scores(self, scores):
         """Writes test scores to TensorBoard: all of them as a page under "test", the main ones to the table of runs."""
-        if self.is_bundled:
+        if self.is_packed:
             return
         board = self.board or Board(self.directory, self.console)
-        main = {card(name): scores[name] for name in main_scores(scores, ON_TEST, TEST_SCORES)}
+        main = {tag_of(name): scores[name] for name in main_scores(scores, ON_TEST, TEST_SCORES)}
         board.row(
             self._columns(), main, markdown("test split", readable_scores(scores)), self.config.get("epochs_done", 0)
         )
@@ -121,7 +122,7 @@ class Outputs:
     def figure(self, tag, figure, step):
         """Writes a matplotlib figure to TensorBoard and, as a PNG file, to the directory."""
         if self.board:
-            self.board.figure("train", card(tag), figure, step)
+            self.board.figure("train", tag_of(tag), figure, step)
             try:
                 with storage.replacing(self.directory / f"{tag}.png") as temporary:
                     figure.savefig(temporary, format="png")
@@ -144,7 +145,8 @@ class Outputs:
         self.print_scores(title, scores)
         if not self.dry_run and self.scores_are_its_own:
             self.log_scores(scores)
-            self.write_json("eval.json", scores | {"split": "test", "seconds": round(seconds, 1)})
+            about = {"split": "test", "seconds": round(seconds, 1)} | ({"rounded": True} if self.is_packed else {})
+            self.write_json("eval.json", scores | about)
         return scores
 
     def print_scores(self, title, scores):

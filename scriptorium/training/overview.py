@@ -3,14 +3,17 @@
 import contextlib
 import dataclasses
 import math
+from pathlib import Path
 
 from scriptorium import UserError
+from scriptorium.command_line import one_line
+from scriptorium.data import files
 from scriptorium.training import storage
 from scriptorium.training.finding import PRETRAINED
-from scriptorium.training.history import History
-from scriptorium.training.main_scores import IN_TRAINING, higher_is_better, main_scores
+from scriptorium.training.history import History, best_epoch
+from scriptorium.training.main_scores import IN_TRAINING, main_scores
 
-UNCOMPARED = ("split", "seconds", "texts", "tokens", "characters", "samples")  # entries of eval.json that score nothing
+UNCOMPARED = ("split", "seconds", "texts", "tokens", "characters", "samples", "rounded", "compared")  # in eval.json
 DESTINATIONS = ("-T", "--logdir", "--tb-directory", "--name")
 
 
@@ -27,13 +30,15 @@ class Overview:
         parameters: int; None if unknown.
         minutes: float, of training.
         done, asked: epochs, int.
+        is_packed: whether it was packed for use, by share.py.
         is_training: whether a process trains it at the moment.
-        best: dict of name -> (value, epoch): the main validation scores, at the epoch of the best first one.
-        test: dict of name -> number.
+        best_epoch: int, the epoch of the best weights; None before the first validation.
+        validation: dict of name -> number, all validation scores of that epoch.
+        test: dict of name -> number or str.
         rows: list of dicts, the rows of history.csv.
     """
 
-    directory: object
+    directory: Path
     script: str
     name: str
     corpus: str
@@ -44,8 +49,10 @@ class Overview:
     minutes: float
     done: int
     asked: int
+    is_packed: bool
     is_training: bool
-    best: dict
+    best_epoch: int | None
+    validation: dict
     test: dict
     rows: list
 
@@ -53,18 +60,28 @@ class Overview:
     def described_options(self):
         """What differs from the defaults, as one line."""
         if self.changed is None:
-            return " ".join(self.words)
+            return one_line(" ".join(self.words))
         parts = (
             name if value is True else f"{name} {value}"
             for name, value in self.changed.items()
             if name not in ("data", "task")  # the corpus has its own column
         )
-        return ", ".join(parts)
+        return one_line(", ".join(parts))
+
+    @property
+    def main_validation(self):
+        """The main validation scores, a dict of name -> number."""
+        return {name: self.validation[name] for name in main_scores(self.validation, IN_TRAINING, 2)}
 
     def score(self, name):
-        """Returns a test score, or else the best validation score with this name, or None."""
-        found = self.test.get(name, self.best.get(name, (None,))[0])
-        return found if isinstance(found, (int, float)) and math.isfinite(found) else None
+        """Returns a test score, or else the validation score of the best epoch with this name; None if not a number."""
+        found = self.test.get(name, self.validation.get(name))
+        return found if _is_number(found) else None
+
+    @property
+    def scores(self):
+        """The names of all scores that are numbers, a list."""
+        return [name for name in dict.fromkeys((*self.test, *self.validation)) if self.score(name) is not None]
 
 
 def read(directory):
@@ -73,64 +90,58 @@ def read(directory):
     Raises:
         UserError: its config.json is damaged.
     """
-    config = storage.read_json(directory / "config.json")
+    config, rows = storage.read_json(directory / "config.json"), History(directory, math.inf).rows
     try:
-        options = dict(config["options"])
+        options, changed, parameters = dict(config["options"]), config.get("changed"), config.get("parameters")
+        if not (changed is None or isinstance(changed, dict)) or not (parameters is None or type(parameters) is int):
+            raise TypeError("changed or parameters")
+        best = _best_epoch(config, rows)
+        row = next((row for row in rows if row["epoch"] == best), {})
         return Overview(
             directory=directory,
             script=str(config["script"]),
-            name=directory.resolve().name,
-            corpus=str(config["corpus"]["name"]),
-            changed=config.get("changed"),
+            name=files.shown(directory.resolve().name),
+            corpus=one_line(config["corpus"]["name"]),
+            changed=changed,
             words=words_of(config),
             options=options,
-            parameters=config.get("parameters"),
+            parameters=parameters,
             minutes=float(config.get("minutes", 0)),
             done=int(config.get("epochs_done", 0)),
             asked=int(config.get("epochs_asked", options["epochs"])),
-            is_training=_is_training(directory),
-            rows=(rows := History(directory, math.inf).rows),
-            best=_best(rows),
+            is_packed=bool(config.get("packed")),
+            is_training=PRETRAINED not in directory.resolve().parents and storage.is_locked(directory / "lock"),
+            best_epoch=best,
+            validation={name[4:]: row[name] for name in row if name.startswith("val_") and _is_number(row[name])},
             test=_test(directory),
+            rows=rows,
         )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise UserError(f"{directory / 'config.json'} is damaged: {error!r}") from error
 
 
+def _is_number(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def words_of(config):
-    """Returns the options as they were typed, without those that say where the run goes."""
-    if "command" in config:  # a bundled run
-        return config["command"].split()[2:]
-    words, kept = iter(config.get("argv", [])), []
+    """Returns the options as they were typed, list of str, without those that say where the run goes."""
+    if "command" in config:  # a packed run
+        return str(config["command"]).split()[2:]
+    words, kept = iter(map(str, config.get("argv", []))), []
     for word in words:
         if word in DESTINATIONS:
             next(words, None)
-        elif not word.startswith(tuple(f"{flag}=" for flag in DESTINATIONS)):
+        elif not word.startswith(("-T", *(f"{flag}=" for flag in DESTINATIONS))):
             kept.append(word)
     return kept
 
 
-def _is_training(directory):
-    if not (directory / "lock").exists() or PRETRAINED in directory.resolve().parents:
-        return False
-    try:
-        storage.Lock(directory / "lock").release()
-    except UserError:
-        return True
-    except OSError:
-        return False  # a folder that may not be written to
-    return False
-
-
-def _best(rows):
-    validated = [row for row in rows if any(name.startswith("val_") for name in row)]
-    names = main_scores({name[4:] for row in validated for name in row if name.startswith("val_")}, IN_TRAINING, 2)
-    validated = [row for row in validated if names and isinstance(row.get(f"val_{names[0]}"), (int, float))]
-    if not validated:
-        return {}
-    choose = max if higher_is_better(names[0]) else min
-    best = choose(validated, key=lambda row: row[f"val_{names[0]}"])
-    return {name: (best[f"val_{name}"], best["epoch"]) for name in names if f"val_{name}" in best}
+def _best_epoch(config, rows):
+    if isinstance(config.get("best_epoch"), int):
+        return config["best_epoch"]
+    names = main_scores({name[4:] for row in rows for name in row if name.startswith("val_")}, IN_TRAINING, 1)
+    return best_epoch(rows, names[0]) if names else None
 
 
 def _test(directory):

@@ -50,7 +50,7 @@ class Run(Outputs):
         self.for_use = False
         self.text_given = False  # whether the command line names the text of an existing run
         self.scores_are_its_own = True  # whether scores are those of its own test split
-        self.changed = {}
+        self.changed, self.flags = {}, {}
         self.console = Console()
 
     @property
@@ -58,7 +58,7 @@ class Run(Outputs):
         return self.directory.resolve().name
 
     @property
-    def is_bundled(self):
+    def is_packed(self):
         """Whether the run was packed for use, without the state for training, as all bundled runs are."""
         return bool(self.config.get("packed"))
 
@@ -204,9 +204,9 @@ class Run(Outputs):
         """Writes last.safetensors atomically; the previous one becomes previous.safetensors."""
         storage.save_arrays(self.directory / LAST, facts, arrays, keep=self.directory / PREVIOUS)
 
-    def record(self, epochs_done, epochs_asked, seconds):
-        """Records in config.json how many epochs are done of those asked for, and adds to the training time."""
-        self.config["epochs_done"], self.config["epochs_asked"] = epochs_done, epochs_asked
+    def record(self, epochs_done, epochs_asked, best_epoch, seconds):
+        """Records in config.json how many epochs are done of those asked for, and the best; adds to the time."""
+        self.config |= {"epochs_done": epochs_done, "epochs_asked": epochs_asked, "best_epoch": best_epoch}
         self.config["minutes"] = round(self.config.get("minutes", 0.0) + seconds / 60, 3)
         self.write_json("config.json", self.config)
 

@@ -123,7 +123,7 @@ class Session(State):
         if not all(np.isfinite(array).all() for name, array in arrays.items() if name.startswith("model/")):
             raise self.not_finite("a weight")
         self.run.save_state(self.facts(), arrays)
-        self.run.record(self.epoch, self.epochs, time.monotonic() - self.saved)
+        self.run.record(self.epoch, self.epochs, self.best[1], time.monotonic() - self.saved)
         self.saved = time.monotonic()
 
     def stopped(self):

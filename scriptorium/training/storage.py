@@ -177,6 +177,22 @@ def within(part, arrays):
     return {name.removeprefix(f"{part}/"): array for name, array in arrays.items() if name.startswith(f"{part}/")}
 
 
+def is_locked(path):
+    """Whether another process holds the `Lock` of a file; looking keeps nobody out."""
+    try:
+        import fcntl
+
+        with open(path, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except ImportError:
+        return False  # there is no shared lock to ask with
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 class Lock:
     """Keeps a second process out of a directory; the lock ends with its process, however that ends.
 

@@ -154,6 +154,7 @@ def _load(run):
     defaults = script.parse_args([])
     opening.check_options(run, defaults)
     computed = {name for name, value in run.options.items() if value == getattr(defaults, name, None)}
+    run.flags = defaults.parser.flags
     run.changed = opening.changed_options(run.options, defaults.parser, run.options.keys() - computed)
     run.load_model(script.build)
     return getattr(script, SCRIPTS[run.script])(run)

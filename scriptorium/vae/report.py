@@ -9,6 +9,7 @@ from scriptorium.data import scenes
 from scriptorium.data.labels import LANGUAGES
 from scriptorium.decoding.settings import sampling_settings
 from scriptorium.streams import lines_of_input, note, note_unknown
+from scriptorium.training.finding import say_opened
 from scriptorium.training.fit import is_reporting_epoch
 from scriptorium.vae import inference, paths, truth
 
@@ -156,8 +157,9 @@ def talk(codec, args):
     run = codec.run
     extra_settings = {name: getattr(args, name) for name in codec.extra_settings}
     settings = sampling_settings(args, "beam") | extra_settings
-    near = "Type a text for texts near it" if codec.has_latent else "This run has no latent space"
-    for turn, line in enumerate(lines_of_input(f"{near}; an empty line samples new ones.")):
+    say_opened(run)
+    near = "Type a text to see texts near it" if codec.has_latent else "This run has no latent space"
+    for turn, line in enumerate(lines_of_input(f"{near}; an empty line draws new samples.")):
         text = line.strip()
         if not sys.stdin.isatty():
             print(">", text)

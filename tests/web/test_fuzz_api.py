@@ -30,7 +30,7 @@ class FakeCodec:
         config = {"corpus": {"name": "toy", "fingerprint": ""}}
         self.run = types.SimpleNamespace(
             script=script, name="small", model=model, vocabulary=vocabulary, options=options, config=config,
-            is_bundled=False,
+            is_packed=False,
         )  # fmt: skip
         self.labels = types.SimpleNamespace(kinds={"label_1": ["de", "en"]})
 

@@ -5,6 +5,7 @@ JSON API (docs/demo.md) at http://127.0.0.1:8000. Everything is computed on this
 
 Try:
     python demo.py                          the newest run of each script, or a bundled one as long as you have none
+    python demo.py --open                   and open the page in the browser
     python demo.py --run NAME --run PATH    these runs
     python demo.py --port 8080              another port
 """
@@ -14,14 +15,21 @@ import functools
 import ipaddress
 import itertools
 import logging
+import os
 import socket
+import threading
+import webbrowser
 
-from scriptorium import ROOT, UserError
+from scriptorium import UserError
 from scriptorium.command_line import Parser, bounded, command
-from scriptorium.data import corpora
-from scriptorium.training import finding, storage, trained
-from scriptorium.training.console import readable
+from scriptorium.data import corpora, scenes
+from scriptorium.data.alphabets import alphabets
+from scriptorium.data.labels import LANGUAGES
+from scriptorium.streams import note
+from scriptorium.training import finding, overview, storage, trained
+from scriptorium.training.console import readable, short
 from scriptorium.training.finding import bundled
+from scriptorium.training.main_scores import ON_TEST, main_scores
 from scriptorium.vae import paths
 from scriptorium.web import server
 from scriptorium.web.listener import Listener
@@ -32,6 +40,8 @@ SCRIPTS = (*trained.VAES, *trained.LANGUAGE_MODELS)
 TEXT = 300  # maximum characters of a text
 PROMPT = 2000  # maximum characters of a text to continue
 MAP = 300  # texts on the map
+EXAMPLES = 8  # texts to try
+FACTORS = ("tense", "who", "verb", "place", "time")  # of scenes, by which the map can be colored
 SEEDS = 2**31 - 1
 
 
@@ -53,15 +63,15 @@ class Latent:
         self.code_of = functools.lru_cache(256)(self._code_of)
 
     def about(self):
-        return {"kind": self.kind, "examples": self.examples}
+        return {"examples": self.examples}
 
     @functools.cached_property
     def examples(self):
-        """Two example texts: about LENGTH characters long, in ASCII if possible, and likely under the model."""
+        """EXAMPLES texts to try: about LENGTH characters long, in ASCII if possible, and likely under the model."""
         texts = sorted(self.plane[0], key=lambda text: (not text.isascii(), abs(len(text) - self.LENGTH)))[:24]
         likely = self.codec.score(texts, self.codec.encode(texts)[0])
         clearest = sorted(zip(likely / np.array([len(text) for text in texts]), texts, strict=True), reverse=True)
-        return [text for _, text in clearest[:2]]
+        return [text for _, text in clearest[:EXAMPLES]]
 
     def unknown_words(self, text):
         """Checks a typed text; returns the words that are not in the vocabulary."""
@@ -72,9 +82,9 @@ class Latent:
     def _code_of(self, text):
         return self.codec.encode([text])[0][0]
 
-    def write(self, z, shares=None, drawn=False, max_length=None):
+    def write(self, z, shares=None, drawn=False, **more):
         settings = self.codec.walk_settings(np.zeros(len(z)) if shares is None else shares, drawn=drawn)
-        return self.codec.decode(np.asarray(z, "float32"), max_length=max_length, **settings)
+        return self.codec.decode(np.asarray(z, "float32"), **settings | more)
 
     def between(self, fields):
         """Decodes the text at a share of the walk between two texts."""
@@ -87,15 +97,33 @@ class Latent:
         return {"text": self.write(z, np.array([share]))[0], "unknown": list(dict.fromkeys(unknown))}
 
     def walk(self, fields):
-        """Decodes texts at even distances between two texts; the ends are reconstructions."""
+        """Decodes texts at even distances between two texts, which are the ends; see docs/demo.md."""
         texts = [fields.text(name, TEXT, least=1) for name in ("first", "second")]
         points = fields.number("points", 1, 50, 7, int)
         fields.nothing_else()
         unknown = [word for text in texts for word in self.unknown_words(text)]
         shares = np.linspace(0, 1, points + 2)
-        decoded = self.write(paths.lerp(*map(self.code_of, texts), shares), shares)
-        steps = [{"share": round(float(s), 4), "text": text} for s, text in zip(shares, decoded, strict=True)]
+        z = paths.lerp(*map(self.code_of, texts), shares)
+        decoded, log_probs = self.write(z, shares, scores=True)
+        decoded[0], decoded[-1] = texts
+        log_probs = [*log_probs]
+        log_probs[0], log_probs[-1] = self.codec.score(texts, z[[0, -1]])
+        steps = [
+            {"share": round(float(share), 4), "text": text, "log_prob": round(float(nats), 3), "x": x, "y": y}
+            | {"valid": self.valid(text) if self.valid else None}
+            for share, text, nats, (x, y) in zip(shares, decoded, log_probs, self.places(z), strict=True)
+        ]
         return {"walk": steps, "unknown": list(dict.fromkeys(unknown))}
+
+    @functools.cached_property
+    def valid(self):
+        """A function that says whether a text is valid: parses as Python, or is grammatical in scenes; else None."""
+        options = self.run.options
+        if self.run.script == "transformer_vae" and options.get("task") == "pylines" and not options.get("data"):
+            from scriptorium.transformer_vae.experiments import is_python
+
+            return is_python
+        return scenes.grammar().is_grammatical if scenes.are_text_of(options) else None
 
     def sample(self, fields):
         """Samples texts from the prior."""
@@ -113,13 +141,18 @@ class Latent:
 
     @functools.cached_property
     def plane(self):
-        """Some texts, and their codes in the plane of the two principal components: texts, mean, axes, coordinates."""
+        """Some texts, their codes, and the plane in which they vary most: texts, codes (n, d), mean, axes (2, d)."""
         texts = self.texts()
         codes = self.codec.encode(texts)[0]
         flat = codes.reshape(len(codes), -1).astype("float64")
         middle = flat.mean(axis=0)
         _, _, axes = np.linalg.svd(flat - middle, full_matrices=False)
-        return texts, middle, axes[:2], (flat - middle) @ axes[:2].T
+        return texts, flat, middle, axes[:2]
+
+    def places(self, z):
+        """Returns where codes lie on the map, a list of (x, y)."""
+        _, _, middle, axes = self.plane
+        return [(round(float(x), 4), round(float(y), 4)) for x, y in (z.reshape(len(z), -1) - middle) @ axes.T]
 
     @functools.cached_property
     def corpus(self):
@@ -144,24 +177,42 @@ class Latent:
         return some[:MAP]
 
     def map(self, fields):
-        """Returns the coordinates of some texts in the plane: a list of [text, x, y]."""
+        """Returns the coordinates of some texts in the plane, a list of [text, x, y], and what can color them."""
         fields.nothing_else()
-        texts, _, _, places = self.plane
-        return {
-            "points": [[t, round(float(x), 4), round(float(y), 4)] for t, (x, y) in zip(texts, places, strict=True)]
-        }
+        texts, codes, _, _ = self.plane
+        points = [[text, x, y] for text, (x, y) in zip(texts, self.places(codes), strict=True)]
+        return {"points": points, "columns": self.columns(texts)}
+
+    def columns(self, texts):
+        """Returns what the texts of the map can be colored by: dict of name -> list of str."""
+        if scenes.are_text_of(self.run.options):
+            said = [scenes.grammar().factors(text) for text in texts]
+            return {
+                name: [facts.get(name, "none") for facts in said] for name in ("tense", "who", "verb", "place", "time")
+            }
+        first = [(self.run.vocabulary.split(text) or ["-"])[0].lower() for text in texts]
+        sizes = np.array([len(self.run.vocabulary.split(text)) for text in texts])
+        edges = np.unique(np.quantile(sizes, [0.25, 0.5, 0.75]).astype(int))
+        lengths = [f"up to {edges[i]} tokens" if i < len(edges) else "longer" for i in np.searchsorted(edges, sizes)]
+        return {"first token": first, "length": lengths}
 
     def text_at(self, fields):
-        """Decodes the text at a point of the plane."""
+        """Decodes the text at a point of the plane: of the codes that lie there, the one most like that of a text.
+
+        It differs from the nearest code in the two directions of the plane alone. A point whose other numbers are the
+        mean of all codes is like no text.
+        """
         place = np.array([fields.number(axis, -1e3, 1e3) for axis in ("x", "y")])
         fields.nothing_else()
-        _, middle, axes, _ = self.plane
-        z = (middle + place @ axes).reshape(1, *self.run.model.latent_shape)
-        return {"text": self.write(z)[0]}
+        texts, codes, middle, axes = self.plane
+        places = (codes - middle) @ axes.T
+        nearest = int(np.argmin(np.sum(((places - place) / places.std(axis=0).clip(1e-9)) ** 2, axis=1)))
+        z = (codes[nearest] + (place - places[nearest]) @ axes).reshape(1, *self.run.model.latent_shape)
+        return {"text": self.write(z)[0], "near": texts[nearest]}
 
     def warm(self):
         """Runs everything once, so that no visitor has to wait for compilation."""
-        first, second = self.examples
+        first, second = self.examples[:2]
         self.walk(server.Fields({"first": first, "second": second}))
         for fields in ({"count": 1}, {"count": 8}):
             self.sample(server.Fields(fields))
@@ -180,6 +231,14 @@ class Names(Latent):
 
     def about(self):
         return super().about() | {"languages": self.labels}
+
+    def columns(self, texts):
+        columns = {"alphabet": [" ".join(sorted(alphabets(text))).capitalize() or "-" for text in texts]}
+        if self.corpus is None or not self.corpus.labels:
+            return columns
+        labels = dict(zip(self.corpus.valid, self.corpus.labels["valid"], strict=True))
+        named = [labels.get(text, "-").split("\t")[0] for text in texts]
+        return {"language": [LANGUAGES.get(label, label) for label in named]} | columns
 
     @functools.cached_property
     def known(self):
@@ -223,7 +282,7 @@ class Running:
         self.writer = functools.lru_cache(16)(lambda temperature: model.writer(temperature=temperature, chunk=8))
 
     def about(self):
-        return {"kind": self.kind, "unit": "characters" if self.run.script == "chars" else "words"}
+        return {"unit": "characters" if self.run.script == "chars" else "words"}
 
     def complete(self, fields):
         """Yields the continuation of a text, piece by piece."""
@@ -240,62 +299,98 @@ class Running:
         next(self.complete(server.Fields({"prompt": "a", "length": 8})))
 
 
+TOOLS = {"names_vae": Names, "chars": Running, "words": Running}  # of the other scripts: Latent
+
+
 def tool_of(model):
     """Returns the tool for a model from `trained.load`."""
-    kinds = {"names_vae": Names, "chars": Running, "words": Running}
-    return kinds.get(model.run.script, Latent)(model)
+    return TOOLS.get(model.run.script, Latent)(model)
 
 
 # The page -------------------------------------------------------------------------------------------------------------
 
 
-def corpus_of(run):
-    """Returns the name of the text that a run was trained on."""
-    return str(run.config["corpus"].get("name"))
+class Entry:
+    """A run that the page offers, from when it is chosen: its model is opened later, in the background.
+
+    Args:
+        key: id of the run.
+        about: its `Overview`.
+    """
+
+    def __init__(self, key, about):
+        self.key, self.about = key, about
+        self.tool = self.trouble = None  # what the model can do once it is open, or why it cannot be opened
+
+    def open(self, logdir):
+        """Opens the model, and computes everything once, so that no visitor has to wait for compilation."""
+        try:
+            tool = tool_of(trained.load(self.about.directory, logdir, SCRIPTS))
+            tool.warm()
+            self.tool = tool
+        except UserError as error:
+            self.trouble = str(error)
+
+    def row(self):
+        """Returns what the page needs to know about the run."""
+        about, score = self.about, score_of(self.about)
+        state = "ready" if self.tool else "failed" if self.trouble else "loading"
+        row = {"id": self.key, "label": label_of(self.key, about), "pretrained": about.is_packed, "state": state}
+        row |= {"script": about.script, "corpus": about.corpus, "score": score, "kind": kind_of(about.script)}
+        return row | ({"trouble": self.trouble} if self.trouble else {}) | (self.tool.about() if self.tool else {})
 
 
-def label_of(key, run):
-    """Returns what the page calls a run: its script, its text and its name; each run has another label.
+def kind_of(script):
+    """Returns what the runs of a script can do: "names", "running" or "texts"."""
+    return TOOLS.get(script, Latent).kind
+
+
+def score_of(about):
+    """Returns the main test score of a run, or else its best validation score, in words; "" if there is none."""
+    names = main_scores(about.test, ON_TEST, 1) or list(about.main_validation)[:1]
+    return f"{names[0]} {short(about.score(names[0]))}" if names and about.score(names[0]) is not None else ""
+
+
+def label_of(key, about):
+    """Returns what the page calls a run: its script, its text, its name and its score; each run has another label.
 
     Args:
         key: id of the run, which ends in a number if another run has the same script and name.
-        run: `Run`.
+        about: `Overview`.
     """
-    own = key.partition("/")[2]
-    name = "" if own == corpus_of(run) else f", {own}"
-    return f"{run.script}: {corpus_of(run)}{name}{' (bundled)' if run.is_packed else ''}"
+    own, score = key.partition("/")[2], score_of(about)
+    name = "" if own == about.corpus else f", {own}"
+    score = f", {score}" if score else ""
+    return f"{about.script}: {about.corpus}{name}{score}{' (bundled)' if about.is_packed else ''}"
 
 
-def key_of(run, taken):
+def key_of(about, taken):
     """Returns an id for a run, script/name, with a number if it is taken."""
-    keys = itertools.chain([f"{run.script}/{run.name}"], (f"{run.script}/{run.name} {i}" for i in itertools.count(2)))
+    first = f"{about.script}/{about.name}"
+    keys = itertools.chain([first], (f"{first} {i}" for i in itertools.count(2)))
     return next(key for key in keys if key not in taken)
 
 
-def answers_of(tools):
+def answers_of(entries):
     """Returns the functions that answer requests, two dicts of name -> function for `server.Server`.
 
     Args:
-        tools: dict of id -> tool.
+        entries: dict of id -> `Entry`.
     """
 
     def of(name, kind):
         def answer(fields):
-            tool = tools[fields.among("run", list(tools))]
-            if not isinstance(tool, kind):
-                raise UserError(f"{tool.run.name} is a run of {tool.run.script}.py, which does not offer {name}.")
-            return getattr(tool, {"continue": "complete"}.get(name, name))(fields)
+            entry = entries[fields.among("run", list(entries))]
+            if entry.tool is None:
+                raise UserError(entry.trouble or f"{entry.about.name} is still loading.")
+            if not isinstance(entry.tool, kind):
+                raise UserError(f"{entry.about.name} is a run of {entry.about.script}.py, which does not offer {name}.")
+            return getattr(entry.tool, {"continue": "complete"}.get(name, name))(fields)
 
         return answer
 
-    def runs():
-        rows = []
-        for key, tool in tools.items():
-            about = {"id": key, "label": label_of(key, tool.run), "pretrained": tool.run.is_packed}
-            rows.append(about | {"script": tool.run.script, "corpus": corpus_of(tool.run), **tool.about()})
-        return {"runs": rows}
-
-    answers = {"runs": functools.cache(runs)} | {"names": of("names", Names)}
+    answers = {"runs": lambda: {"runs": [entry.row() for entry in list(entries.values())]}}
+    answers |= {"names": of("names", Names)}
     answers |= {name: of(name, Latent) for name in ("between", "walk", "sample", "reconstruct", "map", "text_at")}
     return answers, {"continue": of("continue", Running)}
 
@@ -344,9 +439,10 @@ def parse_args(argv=None):
     parser = Parser("demo", __doc__)
     add = parser.group("page")
     add("--run", action="append", metavar="RUN", help="name or path of a run, repeatable; default: the newest ones")
-    add("-T", "--logdir", default=str(ROOT / "runs"), help="folder of the runs")
+    add("-T", "--logdir", metavar="DIR", default=finding.RUNS, help="folder of the runs")
     add("--host", default="127.0.0.1", help="address to serve at; any other address opens the page to other machines")
     add("--port", type=bounded(int, 0, 65535), default=8000, help="port to serve at; 0: any free port")
+    add("--open", action="store_true", help="open the page in the browser")
     args = parser.parse(argv)
     if not args.host:
         parser.error("--host is empty")
@@ -363,32 +459,77 @@ def listen(host, port):
         raise UserError(f"Cannot serve at {host}:{port}: {reason}. Try another --port or --host.") from error
 
 
-def open_tools(directories, logdir):
-    """Opens runs and computes everything once; returns a dict of id -> tool."""
-    tools = {}
+def entries_of(directories):
+    """Returns the runs in some directories, not yet opened: a dict of id -> `Entry`."""
+    entries = {}
     for directory in {path.resolve(): path for path in directories}.values():
-        print(f"opening {readable(directory)}", flush=True)
-        tool = tool_of(trained.load(directory, logdir, SCRIPTS))
-        if tool.run.is_packed:
-            print("        bundled with the project; a run of your own will replace it", flush=True)
-        tool.warm()
-        tools[key_of(tool.run, tools)] = tool
-    return tools
+        about = overview.read(directory)
+        key = key_of(about, entries)
+        entries[key] = Entry(key, about)
+    return entries
+
+
+class Opening(threading.Thread):
+    """Opens runs one after another, in the background; `failure` is what nobody can go on after.
+
+    Args:
+        entries: dict of id -> `Entry`.
+        logdir: folder of the runs.
+        ended: called at the end.
+    """
+
+    def __init__(self, entries, logdir, ended):
+        super().__init__(daemon=True)
+        self.entries, self.logdir, self.ended, self.failure = entries, logdir, ended, None
+
+    def run(self):
+        try:
+            for number, entry in enumerate(self.entries.values(), 1):
+                entry.open(self.logdir)
+                how = f"cannot be opened: {entry.trouble}" if entry.trouble else "ready"
+                print(f"  {number}/{len(self.entries)}  {label_of(entry.key, entry.about)}: {how}", flush=True)
+            if all(entry.trouble for entry in self.entries.values()):
+                self.failure = UserError("None of the runs could be opened.")
+        except BaseException as error:  # whatever it is, the server must not wait for models that never come
+            self.failure = error
+        self.ended(self.failure)
 
 
 def main(args):
     # Visitors already see that the server is busy; the console need not repeat it.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
-    # Opening the runs takes a minute: a port that is taken shows first.
+    # A port that is taken shows before anything is opened.
     with listen(args.host, args.port) as listening:
-        tools = open_tools(chosen(args), args.logdir)
+        entries = entries_of(chosen(args))
         port = listening.getsockname()[1]
-        site = server.Server(*answers_of(tools), accepted_hosts(args.host, port)).site
+        site = server.Server(*answers_of(entries), accepted_hosts(args.host, port)).site
         if not is_loopback(args.host):
             print("Warning: anyone on this network can use this page and this machine, without password or encryption.")
-        shown = name_of(args.host)
-        print(f"ready   http://{shown}:{port}    (Ctrl-C to stop)", flush=True)
-        Listener(site, listening, server.MAX_BYTES).run()
+        address = f"http://{name_of(args.host)}:{port}"
+        print(f"{address}    (Ctrl-C to stop)\nThe page is there; its models are opened one after another:", flush=True)
+        listener = Listener(site, listening, server.MAX_BYTES)
+
+        def ended(failure):
+            if failure:
+                listener.stop()
+            else:
+                print(f"ready   {address}", flush=True)
+
+        opening = Opening(entries, args.logdir, ended)
+        opening.start()
+        if args.open:
+            webbrowser.open(address)
+        try:
+            listener.run()
+        except KeyboardInterrupt:
+            if opening.is_alive():
+                # A thread that loads a model cannot be stopped in any other way.
+                note("demo.py: interrupted")
+                os._exit(130)
+            raise
+        finally:
+            if opening.failure:
+                raise opening.failure
 
 
 if __name__ == "__main__":

@@ -66,6 +66,22 @@ def write_weights(directory, model):
     storage.save_arrays(directory / BEST, {}, weights.values(weights.weights_of(model)))
 
 
+def entries_of(tools):
+    """Returns entries of the page of demo.py for tools that are open, a dict of id -> `demo.Entry`."""
+    import demo
+
+    entries = {}
+    for key, tool in tools.items():
+        run = tool.run
+        about = SimpleNamespace(
+            script=run.script, name=run.name, corpus=run.config["corpus"]["name"], is_packed=run.is_packed, test={},
+            main_validation={}, score={}.get,
+        )  # fmt: skip
+        entries[key] = demo.Entry(key, about)
+        entries[key].tool = tool
+    return entries
+
+
 def drawn_digits(n=300, side=28, seed=0):
     """Returns pictures of three kinds, a bar down, a bar across and a square with a hole, and their kinds."""
     random, pictures, labels = np.random.default_rng(seed), np.zeros((n, side, side), "uint8"), []

@@ -19,7 +19,7 @@ from scriptorium.web.listener import Listener
 import keras
 import numpy as np
 import pytest
-from helpers import run_here, write_run
+from helpers import entries_of, run_here, write_run
 
 import chars
 import demo
@@ -85,7 +85,7 @@ def tools(runs):
 
 @pytest.fixture(scope="module")
 def client(tools):
-    return server.Server(*demo.answers_of(tools), {HOST}).site.test_client()
+    return server.Server(*demo.answers_of(entries_of(tools)), {HOST}).site.test_client()
 
 
 def ask(client, name, run, **fields):
@@ -96,22 +96,32 @@ def test_runs_are_told_with_what_they_can_do(client, tools):
     rows = client.get("/api/runs", headers={"Host": HOST}).json["runs"]
     assert [row["id"] for row in rows] == list(tools) and {row["kind"] for row in rows} == {"texts", "names", "running"}
     names = next(row for row in rows if row["kind"] == "names")
-    assert names["languages"] == ["de", "en"] and len(names["examples"]) == 2
+    assert names["languages"] == ["de", "en"] and len(names["examples"]) >= 2
+    assert all(row["state"] == "ready" for row in rows)
 
 
 @pytest.mark.parametrize("run", ["sentences", "transformer_vae", "names_vae"])
 def test_texts_between_reconstructed_sampled_and_on_the_map(client, tools, run):
-    first, second = tools[f"{run}/small"].examples
+    first, second = tools[f"{run}/small"].examples[:2]
     ends = {"first": first, "second": second}
     steps = ask(client, "walk", run, **ends, points=3).json["walk"]
     assert [step["share"] for step in steps] == [0, 0.25, 0.5, 0.75, 1]
-    for step in steps:
+    assert [steps[0]["text"], steps[-1]["text"]] == [first, second] and all(step["log_prob"] < 0 for step in steps)
+    for step in steps[1:-1]:
         assert ask(client, "between", run, **ends, share=step["share"]).json["text"] == step["text"]
-    assert ask(client, "reconstruct", run, text=first).json["text"] == steps[0]["text"]
+    again = ask(client, "reconstruct", run, text=first).json["text"]
+    assert again == ask(client, "between", run, **ends, share=0).json["text"]
     assert len(ask(client, "sample", run, count=3, seed=2).json["texts"]) == 3
-    points = ask(client, "map", run).json["points"]
+    drawn = ask(client, "map", run).json
+    points, columns = drawn["points"], drawn["columns"]
     assert len(points) > 3 and abs(np.mean([x for _, x, _ in points])) < 1e-3
-    assert isinstance(ask(client, "text_at", run, x=0.5, y=-1).json["text"], str)
+    assert columns and all(len(values) == len(points) for values in columns.values())
+    assert ("alphabet" in columns) == (run == "names_vae")
+    # The ends of the walk lie where the map shows their texts, and there the code is that of the text.
+    place = {text: (x, y) for text, x, y in points}
+    assert place[first] == pytest.approx((steps[0]["x"], steps[0]["y"]), abs=1e-3)
+    there = ask(client, "text_at", run, x=place[first][0], y=place[first][1]).json
+    assert there == {"text": again, "near": first}
 
 
 def test_names_of_a_language_near_a_name_and_with_a_beginning(client):
@@ -173,7 +183,7 @@ def test_runs_that_fit_are_opened_else_those_that_come_with_the_project(tmp_path
 
 
 def test_a_taken_port_shows_before_a_run_is_opened(monkeypatch):
-    monkeypatch.setattr(demo, "open_tools", lambda *_: pytest.fail("a run was opened"))
+    monkeypatch.setattr(demo, "Opening", lambda *_: pytest.fail("a run was opened"))
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = run_here(demo, "--port", port, status=2)
@@ -187,12 +197,19 @@ def test_each_run_has_a_label_of_its_own():
     rows = [("a", "pydocs", False), ("b", "pydocs", False), ("a", "pydocs", False), ("pydocs", "pydocs", True)]
     labels, taken = [], []
     for name, corpus, bundled_run in rows:
-        config = {"corpus": {"name": corpus}}
-        run = types.SimpleNamespace(script="sentences", name=name, config=config, is_packed=bundled_run)
-        taken.append(demo.key_of(run, taken))
-        labels.append(demo.label_of(taken[-1], run))
+        about = types.SimpleNamespace(
+            script="sentences", name=name, corpus=corpus, is_packed=bundled_run, test={"bleu_4": 0.25},
+            main_validation={}, score={"bleu_4": 0.25}.get,
+        )  # fmt: skip
+        taken.append(demo.key_of(about, taken))
+        labels.append(demo.label_of(taken[-1], about))
     assert taken == ["sentences/a", "sentences/b", "sentences/a 2", "sentences/pydocs"]
-    assert labels == [f"sentences: pydocs{rest}" for rest in (", a", ", b", ", a 2", " (bundled)")]
+    assert labels == [
+        f"sentences: pydocs{rest}"
+        for rest in (
+            *(", a, bleu_4 0.2500", ", b, bleu_4 0.2500", ", a 2, bleu_4 0.2500", ", bleu_4 0.2500 (bundled)"),
+        )
+    ]
 
 
 def test_addresses():
@@ -221,7 +238,7 @@ def page(tools):
     listening = demo.listen("127.0.0.1", 0)
     port = listening.getsockname()[1]
     # A second run of names, so that there is one to choose.
-    answers = demo.answers_of(tools | {"names_vae/other": tools["names_vae/small"]})
+    answers = demo.answers_of(entries_of(tools | {"names_vae/other": tools["names_vae/small"]}))
     site = Listener(server.Server(*answers, demo.accepted_hosts("127.0.0.1", port)).site, listening, server.MAX_BYTES)
     threading.Thread(target=site.run, daemon=True).start()
     with browsers.sync_playwright() as playwright:
@@ -268,7 +285,12 @@ def test_each_tab_in_a_browser(page):
     page.keyboard.press("ArrowRight")
     expect(page.locator("#texts-unknown")).to_contain_text("< b >")
     page.click("#texts-walk")
-    expect(page.locator("#texts-found li")).to_have_count(9)
+    # Equal neighbors are one row with a count, and the ends stay as typed.
+    expect(page.locator("#texts-found li").first).to_contain_text("it is a <b>list</b> .")
+    counts = [
+        int(text.strip(" ×")) for text in page.locator("#texts-found li > small").all_inner_texts() if "×" in text
+    ]
+    assert page.locator("#texts-found li").count() + sum(counts) - len(counts) == 11
     page.click("#tab-continue")
     assert page.is_hidden("#continue-run")  # there is nothing to choose
     page.fill("#continue-prompt", "it is")
@@ -276,9 +298,10 @@ def test_each_tab_in_a_browser(page):
     page.click("#continue-go")
     expect(page.locator("#continue-text")).to_have_text(re.compile(r"^it is.{30}$", re.DOTALL))
     page.click("#tab-map")
-    expect(page.locator("#map-near")).to_contain_text("Nearest dot")
+    expect(page.locator("#map-near")).to_contain_text("Decoded near the code of")
     page.click("#map-canvas", position={"x": 40, "y": 30})
     expect(page.locator("#map-text")).not_to_be_empty()
+    assert page.locator("#map-legend li").count() >= 1
     assert page.is_hidden("#trouble") and page.problems == []
 
 
@@ -291,11 +314,11 @@ def test_with_a_keyboard_alone(page):
     page.keyboard.press("End")
     assert page.is_visible("#panel-map")
     page.locator("#map-canvas").focus()
-    expect(page.locator("#map-near")).to_contain_text("Nearest dot")
-    before = page.evaluate("state.cross[0]")
+    expect(page.locator("#map-near")).to_contain_text("Decoded near the code of")
+    before = float(page.input_value("#map-x"))
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
-    assert page.evaluate("state.cross[0]") > before
+    assert float(page.input_value("#map-x")) > before
 
 
 def test_an_error_is_shown_as_a_sentence(page):
@@ -307,3 +330,103 @@ def test_an_error_is_shown_as_a_sentence(page):
     page.fill("#texts-first", "it is")
     page.dispatch_event("#texts-first", "change")
     page.wait_for_selector("#trouble", state="hidden")
+
+
+def address_of(page):
+    return page.evaluate("location.href")
+
+
+def test_an_address_brings_the_same_state_back(page):
+    from playwright.sync_api import expect
+
+    page.click("#tab-texts")
+    page.fill("#texts-first", "it is a list")
+    page.fill("#texts-second", "of names")
+    page.select_option("#texts-other", "transformer_vae/small")
+    page.locator("#texts-share").fill("70")
+    expect(page.locator("#texts-other-found li").first).to_contain_text("it is a list")
+    address = address_of(page)
+    assert "tab=texts" in address and "share=70" in address and "other=transformer_vae" in address
+    other = page.context.browser.new_page()
+    other.goto(address)
+    expect(other.locator("#texts-other-found li").last).to_contain_text("of names")
+    values = {name: other.input_value(f"#texts-{name}") for name in ("first", "second", "share", "other")}
+    assert values == {"first": "it is a list", "second": "of names", "share": "70", "other": "transformer_vae/small"}
+    assert other.inner_text("#texts-between") == page.inner_text("#texts-between") != ""
+    other.close()
+    page.select_option("#texts-other", "")
+
+
+def test_a_walk_plays_and_goes_into_a_file(page):
+    from playwright.sync_api import expect
+
+    page.click("#tab-texts")
+    page.click("#texts-dice")
+    expect(page.locator("#texts-found li")).to_have_count(0)  # nothing stays that belongs to other texts
+    page.click("#texts-play")
+    expect(page.locator("#texts-play")).to_have_text("Stop")
+    expect(page.locator("#texts-share-shown")).to_have_text("30%", timeout=20_000)
+    page.click("#texts-play")
+    with page.expect_download() as csv:
+        page.click("#texts-export button:has-text('CSV')")
+    lines = csv.value.path().read_text("utf-8").splitlines()
+    assert lines[0] == "run,share,text,log_prob,x,y,valid" and len(lines) == 12
+    page.click("#texts-examples button >> nth=0")
+    expect(page.locator("#texts-between")).not_to_be_empty()
+
+
+def test_a_walk_is_drawn_between_two_dots_of_the_map(page):
+    from playwright.sync_api import expect
+
+    page.click("#tab-map")
+    page.check("#map-mode")
+    box = page.locator("#map-canvas").bounding_box()
+    for x, y in ((0.2, 0.3), (0.8, 0.6)):
+        page.mouse.click(box["x"] + x * box["width"], box["y"] + y * box["height"])
+    expect(page.locator("#map-steps li")).to_have_count(9)
+    page.uncheck("#map-mode")
+    expect(page.locator("#map-steps li")).to_have_count(0)
+
+
+def test_names_at_random_say_what_counts(page):
+    from playwright.sync_api import expect
+
+    page.click("#tab-names")
+    before = page.input_value("#names-seed")
+    page.click("#names-dice")
+    expect(page.locator("#names-seed")).not_to_have_value(before)
+    page.fill("#names-prefix", "an")
+    page.fill("#names-anchor", "anna")
+    page.dispatch_event("#names-anchor", "change")
+    expect(page.locator("#names-hint")).to_contain_text("the beginning is kept")
+    page.fill("#names-anchor", "")
+    page.dispatch_event("#names-anchor", "change")
+
+
+def test_the_page_is_there_before_its_models(tools, tmp_path):
+    entries = entries_of(tools)
+    loading, failed, *_ = entries.values()
+    loading.tool, failed.tool, failed.trouble = None, None, "its weights are damaged."
+    client = server.Server(*demo.answers_of(entries), {HOST}).site.test_client()
+    rows = client.get("/api/runs", headers={"Host": HOST}).json["runs"]
+    assert [row["state"] for row in rows] == ["loading", "failed", "ready", "ready"]
+    assert rows[1]["trouble"] == "its weights are damaged." and "examples" not in rows[0]
+    for entry, message in ((loading, "still loading"), (failed, "damaged")):
+        body = {"run": entry.key, "count": 1}
+        response = client.post("/api/sample", json=body, headers={"Host": HOST})
+        assert response.status_code == 400 and message in response.json["error"]
+
+
+def test_runs_are_opened_in_the_background_and_a_damaged_one_costs_itself_alone(runs, capsys):
+    directories = [runs / "sentences" / "small", runs / "chars" / "small"]
+    entries = demo.entries_of(directories)
+    entries["chars/small"].about.directory = runs / "chars" / "nowhere"
+    ended = []
+    opening = demo.Opening(entries, str(runs), ended.append)
+    opening.start()
+    opening.join()
+    assert ended == [None] and entries["sentences/small"].tool and "no run" in entries["chars/small"].trouble
+    assert "1/2" in capsys.readouterr().out
+    opening = demo.Opening({"chars/small": entries["chars/small"]}, str(runs), ended.append)
+    opening.run()
+    assert isinstance(opening.failure, UserError) and ended[1] is opening.failure

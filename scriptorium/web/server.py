@@ -131,12 +131,11 @@ class Fields:
 
 
 # The files of the page by address: a fixed list, never named by a visitor.
-FILES = {
-    "/": ("index.html", "text/html"),
-    "/page.css": ("page.css", "text/css"),
-    "/page.js": ("page.js", "text/javascript"),
-    "/icon.svg": ("icon.svg", "image/svg+xml"),
-}
+STYLES = ("base", "panels")
+MODULES = ("api", "app", "continue", "dom", "interpolate", "link", "map", "names")
+FILES = {"/": ("index.html", "text/html"), "/icon.svg": ("icon.svg", "image/svg+xml")}
+FILES |= {f"/{name}.css": (f"{name}.css", "text/css") for name in STYLES}
+FILES |= {f"/{name}.js": (f"{name}.js", "text/javascript") for name in MODULES}
 REFUSALS = {
     404: "Not found.",
     405: "This address needs another HTTP method (GET or POST); see docs/demo.md.",
@@ -203,6 +202,7 @@ class Server:
         self.site = site = flask.Flask(__name__, static_folder=None)
         site.config["MAX_CONTENT_LENGTH"] = MAX_BYTES
         site.url_map.merge_slashes = False
+        site.json.sort_keys = False  # the first column of the map colors it
         site.before_request(self.check)
         site.after_request(self.add_headers)
         site.register_error_handler(UserError, lambda problem: _refusal(400, " ".join(str(problem).split())))

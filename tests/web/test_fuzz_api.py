@@ -12,6 +12,7 @@ from scriptorium.web import listener, server
 
 import numpy as np
 import pytest
+from helpers import entries_of
 
 import demo
 
@@ -26,7 +27,7 @@ class FakeCodec:
     def __init__(self, script):
         vocabulary = Vocabulary.build(["it is a list of names"], "char" if script == "names_vae" else "word")
         model = types.SimpleNamespace(latent_shape=(2,))
-        options = {"max_length": 20, "positions": 12, "temperature": 1.0, "gen_length": 12}
+        options = {"max_length": 20, "positions": 12, "temperature": 1.0, "gen_length": 12, "task": "x", "data": None}
         config = {"corpus": {"name": "toy", "fingerprint": ""}}
         self.run = types.SimpleNamespace(
             script=script, name="small", model=model, vocabulary=vocabulary, options=options, config=config,
@@ -40,8 +41,9 @@ class FakeCodec:
     def walk_settings(self, shares, drawn=False):
         return {}
 
-    def decode(self, z, max_length=None):
-        return [f"{row[0]:.0f} letters" for row in z]
+    def decode(self, z, max_length=None, scores=False):
+        texts = [f"{row[0]:.0f} letters" for row in z]
+        return (texts, np.zeros(len(texts))) if scores else texts
 
     def sample_prior(self, n, seed):
         return np.random.default_rng(seed).normal(size=(n, 2))
@@ -67,7 +69,7 @@ def fuzzed():
         tool.corpus = None
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]
-    answers, streams = demo.answers_of(tools)
+    answers, streams = demo.answers_of(entries_of(tools))
     rates = server.Rates(burst=10_000)
     site = server.Server(answers, streams, demo.accepted_hosts("127.0.0.1", port), rates=rates).site
     serving = listener.Listener(site, listening, server.MAX_BYTES)

@@ -37,7 +37,7 @@ def test_answers_and_streams():
     assert post(client, "stream").get_data(as_text=True) == "one two"
 
 
-@pytest.mark.parametrize("path", ["/", "/page.css", "/page.js", "/icon.svg"])
+@pytest.mark.parametrize("path", sorted(server.FILES))
 def test_the_page_has_headers_that_bind_it_and_names_no_other_site(path):
     response = served().get(path, headers={"Host": HOST})
     assert response.status_code == 200 and response.headers["X-Content-Type-Options"] == "nosniff"

@@ -31,7 +31,7 @@ from scriptorium.training.console import readable, short
 from scriptorium.training.finding import bundled
 from scriptorium.training.main_scores import ON_TEST, main_scores
 from scriptorium.vae import paths
-from scriptorium.web import server
+from scriptorium.web import server, watching
 from scriptorium.web.listener import Listener
 
 import numpy as np
@@ -371,11 +371,12 @@ def key_of(about, taken):
     return next(key for key in keys if key not in taken)
 
 
-def answers_of(entries):
+def answers_of(entries, logdir=finding.RUNS):
     """Returns the functions that answer requests, two dicts of name -> function for `server.Server`.
 
     Args:
         entries: dict of id -> `Entry`.
+        logdir: folder of the runs that may be in training.
     """
 
     def of(name, kind):
@@ -390,6 +391,7 @@ def answers_of(entries):
         return answer
 
     answers = {"runs": lambda: {"runs": [entry.row() for entry in list(entries.values())]}}
+    answers |= {"training": lambda: watching.in_training(logdir)}
     answers |= {"names": of("names", Names)}
     answers |= {name: of(name, Latent) for name in ("between", "walk", "sample", "reconstruct", "map", "text_at")}
     return answers, {"continue": of("continue", Running)}
@@ -502,7 +504,7 @@ def main(args):
     with listen(args.host, args.port) as listening:
         entries = entries_of(chosen(args))
         port = listening.getsockname()[1]
-        site = server.Server(*answers_of(entries), accepted_hosts(args.host, port)).site
+        site = server.Server(*answers_of(entries, args.logdir), accepted_hosts(args.host, port)).site
         if not is_loopback(args.host):
             print("Warning: anyone on this network can use this page and this machine, without password or encryption.")
         address = f"http://{name_of(args.host)}:{port}"

@@ -11,9 +11,9 @@ import types
 from scriptorium import UserError
 from scriptorium.data import corpora
 from scriptorium.data.vocabulary import Vocabulary
-from scriptorium.training import finding, trained
+from scriptorium.training import finding, storage, trained
 from scriptorium.training.finding import bundled
-from scriptorium.web import server
+from scriptorium.web import server, watching
 from scriptorium.web.listener import Listener
 
 import keras
@@ -227,7 +227,7 @@ def test_addresses():
 
 
 @pytest.fixture(scope="module")
-def page(tools):
+def page(tools, runs):
     """Yields the page in a Chromium that the system has, with a list of what went wrong in it."""
     browsers = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (requirements-dev.txt)")
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -238,7 +238,7 @@ def page(tools):
     listening = demo.listen("127.0.0.1", 0)
     port = listening.getsockname()[1]
     # A second run of names, so that there is one to choose.
-    answers = demo.answers_of(entries_of(tools | {"names_vae/other": tools["names_vae/small"]}))
+    answers = demo.answers_of(entries_of(tools | {"names_vae/other": tools["names_vae/small"]}), runs)
     site = Listener(server.Server(*answers, demo.accepted_hosts("127.0.0.1", port)).site, listening, server.MAX_BYTES)
     threading.Thread(target=site.run, daemon=True).start()
     with browsers.sync_playwright() as playwright:
@@ -259,7 +259,7 @@ def page(tools):
 def test_each_tab_in_a_browser(page):
     from playwright.sync_api import expect
 
-    for tab in ("names", "texts", "continue", "map"):
+    for tab in ("names", "texts", "continue", "map", "training"):
         page.click(f"#tab-{tab}")
         assert page.is_visible(f"#panel-{tab}") and page.locator("[role=tabpanel]:visible").count() == 1
         # Nothing is wider than a phone.
@@ -312,6 +312,8 @@ def test_with_a_keyboard_alone(page):
     page.keyboard.press("ArrowRight")
     assert page.evaluate("document.activeElement.id") == "tab-texts" and page.is_visible("#panel-texts")
     page.keyboard.press("End")
+    assert page.is_visible("#panel-training")
+    page.keyboard.press("ArrowLeft")
     assert page.is_visible("#panel-map")
     page.locator("#map-canvas").focus()
     expect(page.locator("#map-near")).to_contain_text("Decoded near the code of")
@@ -430,3 +432,27 @@ def test_runs_are_opened_in_the_background_and_a_damaged_one_costs_itself_alone(
     opening = demo.Opening({"chars/small": entries["chars/small"]}, str(runs), ended.append)
     opening.run()
     assert isinstance(opening.failure, UserError) and ended[1] is opening.failure
+
+
+def test_a_run_in_training_is_shown_with_its_curve(page, runs, monkeypatch):
+    from playwright.sync_api import expect
+
+    directory = runs / "chars" / "busy"
+    directory.mkdir()
+    config = json.loads((runs / "chars" / "small" / "config.json").read_text("utf-8"))
+    progress = {"epochs_done": 2, "epochs_asked": 4, "minutes": 3.0}
+    (directory / "config.json").write_text(json.dumps(config | progress), "utf-8")
+    (directory / "history.csv").write_text("epoch,nats_per_char,val_nats_per_char\n1,3.0,2.5\n2,2.0,1.5\n", "utf-8")
+    (directory / "samples.txt").write_text("[epoch 1] sample\nold\n\n[epoch 2] sample\nit is\n\n", "utf-8")
+    assert watching.in_training(runs) == {"training": []}
+    lock = storage.Lock(directory / "lock")
+    (row,) = watching.in_training(runs)["training"]
+    assert row["done"] == 2 and row["epochs"] == 4 and row["minutes_left"] == 3.0
+    assert row["curves"] == {"nats_per_char": {"training": [(1, 3.0), (2, 2.0)], "validation": [(1, 2.5), (2, 1.5)]}}
+    assert row["samples"] == ["[epoch 2] sample", "it is"]
+    page.click("#tab-training")
+    expect(page.locator("#training-found figcaption")).to_contain_text("validation 1.500")
+    lock.release()
+    page.click("#tab-names")
+    page.click("#tab-training")
+    expect(page.locator("#training-none")).to_be_visible()

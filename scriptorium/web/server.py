@@ -131,8 +131,9 @@ class Fields:
 
 
 # The files of the page by address: a fixed list, never named by a visitor.
+GETS = ("runs", "training")  # requests that compute nothing with a model
 STYLES = ("base", "panels")
-MODULES = ("api", "app", "continue", "dom", "interpolate", "link", "map", "names")
+MODULES = ("api", "app", "continue", "dom", "interpolate", "link", "map", "names", "training")
 FILES = {"/": ("index.html", "text/html"), "/icon.svg": ("icon.svg", "image/svg+xml")}
 FILES |= {f"/{name}.css": (f"{name}.css", "text/css") for name in STYLES}
 FILES |= {f"/{name}.js": (f"{name}.js", "text/javascript") for name in MODULES}
@@ -189,7 +190,7 @@ class Server:
 
     Args:
         answers: dict of name -> function of `Fields` that returns plain JSON values; each call waits for its turn.
-            "runs" is a GET request without fields, and does not wait.
+            Those in GETS are GET requests without fields, and do not wait.
         streams: dict of name -> function of `Fields` that returns an iterator of str; each step waits for its turn.
         hosts: accepted names of this server, `name:port` in lower case; other names are refused, since a foreign site
             could point its own name here.
@@ -212,8 +213,8 @@ class Server:
             content = (PAGE / name).read_bytes()
             self.add(address, "GET", lambda content=content, kind=kind: flask.Response(content, mimetype=kind))
         for name, function in answers.items():
-            if name == "runs":
-                self.add("/api/runs", "GET", lambda function=function: flask.jsonify(function()))
+            if name in GETS:
+                self.add(f"/api/{name}", "GET", lambda function=function: flask.jsonify(function()))
             else:
                 self.add(f"/api/{name}", "POST", functools.partial(self.answer, function))
         for name, function in streams.items():

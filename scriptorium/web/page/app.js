@@ -7,12 +7,14 @@ import * as interpolate from "./interpolate.js";
 import { given, open } from "./link.js";
 import * as map from "./map.js";
 import * as names from "./names.js";
+import * as training from "./training.js";
 
 const TABS = {
   names: { title: "Names", of: (run) => run.kind === "names", panel: names },
   texts: { title: "Interpolate", of: (run) => run.kind === "texts", panel: interpolate },
   continue: { title: "Continue", of: (run) => run.kind === "running", panel: continued },
   map: { title: "Map", of: (run) => run.kind !== "running", panel: map },
+  training: { title: "Training", of: () => true, panel: training, needsNone: true },
 };
 const ready = new Set(); // tabs that are set up
 let all = [];
@@ -26,7 +28,7 @@ function choose(name, focus) {
     if (chosen && focus) tab.focus();
   }
   trouble("");
-  if (!ready.has(name)) return;
+  if (!ready.has(name) && !TABS[name].needsNone) return;
   open(name);
   if (TABS[name].panel.show) TABS[name].panel.show();
 }
@@ -52,7 +54,8 @@ function makeTabs() {
 // Sets up the tabs whose first model is there, adds further models to the others, and says what is still loading.
 function update() {
   const current = [...at("tabs").children].find((tab) => tab.tabIndex === 0).id.slice(4);
-  for (const [name, { of, panel }] of Object.entries(TABS)) {
+  for (const [name, { of, panel, needsNone }] of Object.entries(TABS)) {
+    if (needsNone) { ready.add(name); continue; }
     const mine = all.filter(of), open = mine.filter((run) => run.state === "ready");
     const loading = mine.filter((run) => run.state === "loading"), failed = mine.filter((run) => run.state === "failed");
     // An address may ask for models that are still loading.

@@ -144,10 +144,33 @@ def classes(points, labels, title):
         drawn = ((points[labels == name] - center) @ directions.T).T
         axes.scatter(*drawn, s=9, color=color, marker=marker, alpha=0.4, linewidths=0)
         box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": color, "alpha": 0.85}
-        axes.text(*mean, name, ha="center", va="center", fontsize=FONT_SIZE, fontfamily=families, bbox=box)
+        leader = {"arrowstyle": "-", "color": color, "linewidth": 0.8}
+        style = {"ha": "center", "va": "center", "fontsize": FONT_SIZE, "fontfamily": families}
+        axes.annotate(name, mean, (0, 0), textcoords="offset pixels", bbox=box, arrowprops=leader, **style)
+    move_apart(figure, axes.texts)
     axes.set_xlabel(f"first direction of the class means ({shares[0]:.0%} of their variance)")
     axes.set_ylabel(f"second direction ({shares[1]:.0%})")
     return figure
+
+
+def move_apart(figure, labels):
+    """Moves annotations up and down until none lies on another, as far as they can; their offsets are in pixels."""
+    figure.canvas.draw()
+    # Left, bottom, right and top of each, with a pixel between them.
+    boxes = np.array([label.get_bbox_patch().get_window_extent().padded(0.5).extents for label in labels])
+    shifts = np.zeros(len(boxes))
+    for _ in range(500):
+        low, high = boxes[:, 1] + shifts, boxes[:, 3] + shifts
+        beside = (boxes[:, None, 0] < boxes[None, :, 2]) & (boxes[None, :, 0] < boxes[:, None, 2])
+        overlap = np.minimum(high[:, None], high[None]) - np.maximum(low[:, None], low[None])
+        overlap[~beside | np.eye(len(boxes), dtype=bool)] = 0
+        if overlap.max(initial=0) <= 0:
+            break
+        middle, order = (low + high) / 2, np.arange(len(boxes))
+        above = (middle[:, None] > middle[None]) | ((middle[:, None] == middle[None]) & (order[:, None] > order[None]))
+        shifts += (np.maximum(overlap, 0) * np.where(above, 0.5, -0.5)).sum(axis=1).clip(-10, 10)
+    for label, shift in zip(labels, shifts, strict=True):
+        label.set_position((0, shift))
 
 
 def save(figure, path, **settings):

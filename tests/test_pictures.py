@@ -80,10 +80,13 @@ def test_chinese_lines_are_half_as_long():
 
 
 def test_classes_have_their_names_and_colors_that_everybody_can_tell_apart():
-    points = np.repeat(np.arange(10.0), 5)[:, None] * [1.0, 2.0]
+    points = np.repeat(np.arange(10.0), 5)[:, None] * [0.01, 0.02] + [[0, 0], [0, 9], [9, 0], [9, 9], [4, 4]] * 10
     labels = [f"language {i}" for i in range(10) for _ in range(5)]
     axes = pictures.classes(points, labels, "codes").axes[0]
     assert [text.get_text() for text in axes.texts] == sorted(set(labels))
+    axes.figure.canvas.draw()
+    boxes = [text.get_bbox_patch().get_window_extent() for text in axes.texts]
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
     styles = [(tuple(drawn.get_facecolor()[0]), drawn.get_paths()[0].vertices.shape) for drawn in axes.collections]
     assert len(set(styles)) == 10 and len({color for color, _ in styles}) == len(pictures.PALETTE)
     assert len(pictures.distinct_colors(3)) == 3 and len(set(pictures.distinct_colors(20))) == 20

@@ -25,9 +25,9 @@ from pathlib import Path
 from scriptorium import UserError, pictures
 from scriptorium.command_line import Parser, command, one_line
 from scriptorium.streams import note
-from scriptorium.training import finding, overview
+from scriptorium.training import finding, overview, trained
 from scriptorium.training.console import readable, short
-from scriptorium.training.history import points_of
+from scriptorium.training.history import points_of, validated
 from scriptorium.training.main_scores import IN_TRAINING, ON_TEST, higher_is_better, main_scores
 
 TEST_SCORES = 4  # shown in the list
@@ -48,7 +48,7 @@ def all_runs(logdir, script):
     """Returns an `Overview` of each run, the newest first; those that are damaged are reported and left out."""
     if logdir != finding.RUNS and not Path(logdir).is_dir():
         raise UserError(f"there is no folder {readable(logdir)}")
-    scripts = [script] if script else finding.SCRIPTS
+    scripts = [script] if script else trained.SCRIPTS
     directories = finding.newest_first(logdir, scripts)
     if not directories:
         directories = finding.bundled(scripts)
@@ -65,7 +65,7 @@ def all_runs(logdir, script):
 
 def named_runs(names, logdir, script):
     """Returns an `Overview` of each run asked for, by name or path."""
-    scripts = [script] if script else finding.SCRIPTS
+    scripts = [script] if script else trained.SCRIPTS
     runs = [overview.read(finding.find(name, logdir, scripts, to_use=True)) for name in names]
     other = next((run for run in runs if run.script not in scripts), None)
     if other:
@@ -224,11 +224,7 @@ def as_json(runs):
 
 def plot(runs, path):
     """Draws the validation curves of runs: a panel for each of the main scores, a line for each run."""
-    scores = dict.fromkeys(
-        name
-        for run in runs
-        for name in main_scores({key[4:] for row in run.rows for key in row if key[:4] == "val_"}, IN_TRAINING, 2)
-    )
+    scores = dict.fromkeys(name for run in runs for name in main_scores(validated(run.rows), IN_TRAINING, 2))
     scores = list(scores)[:MOST_PANELS]
     if not scores:
         raise UserError("none of these runs has a curve yet: a curve begins with the first validation")
@@ -258,7 +254,7 @@ def parse_args(argv=None):
     parser.add_argument("runs", nargs="*", metavar="RUN", help="names or paths of runs to set side by side")
     add = parser.group("runs")
     add("-T", "--logdir", metavar="DIR", default=finding.RUNS, help="folder of the runs", older=["--tb-directory"])
-    add("--script", choices=finding.SCRIPTS, help="only the runs of this script")
+    add("--script", choices=trained.SCRIPTS, help="only the runs of this script")
     add("--sort", metavar="SCORE", help="sort by a score, such as neg_elbo: the best first")
     add = parser.group("output")
     add("--plot", metavar="FILE", help="also draw the validation curves: .png, .svg or .pdf")

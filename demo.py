@@ -187,9 +187,7 @@ class Latent:
         """Returns what the texts of the map can be colored by: dict of name -> list of str."""
         if scenes.are_text_of(self.run.options):
             said = [scenes.grammar().factors(text) for text in texts]
-            return {
-                name: [facts.get(name, "none") for facts in said] for name in ("tense", "who", "verb", "place", "time")
-            }
+            return {name: [facts.get(name, "none") for facts in said] for name in FACTORS}
         first = [(self.run.vocabulary.split(text) or ["-"])[0].lower() for text in texts]
         sizes = np.array([len(self.run.vocabulary.split(text)) for text in texts])
         edges = np.unique(np.quantile(sizes, [0.25, 0.5, 0.75]).astype(int))
@@ -472,7 +470,7 @@ def entries_of(directories):
 
 
 class Opening(threading.Thread):
-    """Opens runs one after another, in the background; `failure` is what nobody can go on after.
+    """Opens runs one after another, in the background; `failure` is an error that ends the server.
 
     Args:
         entries: dict of id -> `Entry`.

@@ -22,7 +22,7 @@ from scriptorium import UserError
 from scriptorium.command_line import Parser, bounded, command
 from scriptorium.data.files import shown
 from scriptorium.streams import note
-from scriptorium.training import finding, overview, storage
+from scriptorium.training import finding, overview, storage, trained
 from scriptorium.training.console import readable, short
 from scriptorium.training.finding import BEST, FORMAT
 from scriptorium.training.main_scores import ON_TEST
@@ -207,7 +207,7 @@ def uses(script, has_latent, path):
     """Returns commands that use a shared run."""
     quoted = path if path == "PATH" else shlex.quote(path)
     lines = [f"python {script}.py --sample {quoted}"]
-    if has_latent and script in ("sentences", "names_vae", "transformer_vae"):
+    if has_latent and script in trained.VAES:
         lines.append(f"python homotopy.py --run {quoted}")
     code = f"import scriptorium; print(scriptorium.load({path!r}).sample(5))"
     return [*lines, f'python -c "{code}"' if re.fullmatch(r"[\w./-]+", path) else f"python -c {shlex.quote(code)}"]
@@ -300,8 +300,6 @@ def main(args):
     if os.path.lexists(args.folder):
         raise UserError(f"{args.folder} already exists: delete it first, or choose another folder")
     directory = finding.find(args.run, args.logdir, to_use=True)  # before Keras is loaded
-    from scriptorium.training import trained
-
     share(trained.load(directory.resolve(), args.logdir), args.folder, args.samples, args.seed, args.license)
 
 

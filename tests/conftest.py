@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def no_terminal(monkeypatch):
-    """Forgets how wide the terminal of the test run is; a worker of pytest-xdist is told."""
+    """Removes the width of the terminal that workers of pytest-xdist set."""
     monkeypatch.delenv("COLUMNS", raising=False)
 
 

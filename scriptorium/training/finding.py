@@ -10,7 +10,6 @@ from scriptorium.training.console import readable
 # Bundled runs hold only their weights, in half precision.
 PRETRAINED = ROOT / "pretrained"
 RUNS = str(ROOT / "runs")  # the default folder of runs
-SCRIPTS = ("sentences", "names_vae", "transformer_vae", "chars", "words", "text_gan")
 FORMAT = 1  # of a saved run; increased when older runs can no longer be opened
 BEST, LAST = "best.safetensors", "last.safetensors"
 

@@ -55,7 +55,7 @@ class History:
     def draw(self):
         """Writes `history.png`: the main scores large, with the best epoch marked, and the others below."""
         known = dict.fromkeys(name for row in self.rows for name in row)
-        names = [name.removeprefix("val_") for name in known if name.startswith("val_")]
+        names = list(validated(self.rows))
         # Columns without validation: weights, rates, losses of two players.
         names += [name for name in known if not name.startswith("val_") and name not in (*names, *UNDRAWN)]
         large = main_scores(names, IN_TRAINING, 2) or names[:1]
@@ -108,6 +108,11 @@ def points_of(rows, key):
     """Returns the (epoch, value) of the rows that have a finite number in a column."""
     points = [(row["epoch"], row[key]) for row in rows if isinstance(row.get(key), (int, float))]
     return [(x, y) for x, y in points if math.isfinite(y)]
+
+
+def validated(rows):
+    """Returns the names of the scores that rows have of the validation split, a dict whose values are None."""
+    return dict.fromkeys(name[4:] for row in rows for name in row if name.startswith("val_"))
 
 
 def best_epoch(rows, name):

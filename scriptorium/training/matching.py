@@ -5,15 +5,16 @@ import contextlib
 from scriptorium import UserError
 from scriptorium.streams import note
 from scriptorium.training import storage
+from scriptorium.training.overview import ABOUT
 
 
 def show_scores_of_packed(run, reason):
-    """Prints the scores that a packed run came with, and ends the process; `reason` says why it is not scored anew."""
+    """Prints the scores that are stored with a packed run, and exits; `reason` says why it is not scored again."""
     if not (run.directory / "eval.json").exists():
         raise UserError(f"{reason}, and it came without scores.")
     scores = storage.read_json(run.directory / "eval.json")
     note(f"{reason}; these are the scores that it came with.")
-    shown = {name: value for name, value in scores.items() if name not in ("split", "seconds", "rounded", "compared")}
+    shown = {name: value for name, value in scores.items() if name not in ABOUT}
     run.print_scores(f"test split of {run.name}", shown)
     raise SystemExit(0)
 

@@ -10,10 +10,11 @@ from scriptorium.command_line import one_line
 from scriptorium.data import files
 from scriptorium.training import storage
 from scriptorium.training.finding import PRETRAINED
-from scriptorium.training.history import History, best_epoch
+from scriptorium.training.history import History, best_epoch, validated
 from scriptorium.training.main_scores import IN_TRAINING, main_scores
 
-UNCOMPARED = ("split", "seconds", "texts", "tokens", "characters", "samples", "rounded", "compared")  # in eval.json
+ABOUT = ("split", "seconds", "rounded", "compared")  # what eval.json says about its scores
+UNCOMPARED = (*ABOUT, "texts", "tokens", "characters", "samples")  # what is no score that runs are compared by
 DESTINATIONS = ("-T", "--logdir", "--tb-directory", "--name")
 
 
@@ -140,7 +141,7 @@ def words_of(config):
 def _best_epoch(config, rows):
     if isinstance(config.get("best_epoch"), int):
         return config["best_epoch"]
-    names = main_scores({name[4:] for row in rows for name in row if name.startswith("val_")}, IN_TRAINING, 1)
+    names = main_scores(validated(rows), IN_TRAINING, 1)
     return best_epoch(rows, names[0]) if names else None
 
 

@@ -3,7 +3,7 @@
 import contextlib
 
 from scriptorium import UserError
-from scriptorium.training import finding, overview
+from scriptorium.training import finding, overview, trained
 from scriptorium.training.history import points_of
 from scriptorium.training.main_scores import IN_TRAINING, main_scores
 
@@ -14,7 +14,7 @@ SAMPLES = 12  # lines of the last samples
 def in_training(logdir):
     """Returns the runs that are being trained: how far they are, their curves and their last samples, a dict."""
     rows = []
-    for directory in finding.newest_first(logdir, finding.SCRIPTS)[:NEWEST]:
+    for directory in finding.newest_first(logdir, trained.SCRIPTS)[:NEWEST]:
         with contextlib.suppress(UserError, OSError):
             about = overview.read(directory)
             if about.is_training:

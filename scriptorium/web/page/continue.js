@@ -1,7 +1,7 @@
 // The tab "Continue": a text, continued while it is written.
 
 import { request, trouble, working } from "./api.js";
-import { any, at, make } from "./dom.js";
+import { any, at, make, offer } from "./dom.js";
 import { bind, restore, save } from "./link.js";
 
 let runs = [], stop = null, written = "";
@@ -37,9 +37,7 @@ async function write(prompt, seed) {
 
 export function refresh(all) {
   runs = all.filter((run) => run.state === "ready");
-  const before = at("continue-run").value;
-  at("continue-run").replaceChildren(...runs.map((run) => new Option(run.label, run.id)));
-  if (before && runs.some((run) => run.id === before)) at("continue-run").value = before;
+  offer("continue-run", runs);
   at("continue-run").closest("label").hidden = runs.length < 2;
 }
 

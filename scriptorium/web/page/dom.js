@@ -16,6 +16,13 @@ export function list(place, rows, fill) {
   }));
 }
 
+// Offers runs in a select, which keeps its choice if that is still there.
+export function offer(id, runs, first = []) {
+  const before = at(id).value;
+  at(id).replaceChildren(...first, ...runs.map((run) => new Option(run.label, run.id)));
+  if (runs.some((run) => run.id === before)) at(id).value = before;
+}
+
 export const shown = (text) => text || "(empty)";
 export const any = () => Math.floor(Math.random() * 2147483647);
 export const one = (items) => items[Math.floor(Math.random() * items.length)];

@@ -1,7 +1,7 @@
 // The tab "Interpolate": texts between two texts, in one model or in two side by side.
 
 import { ask, latest, pause } from "./api.js";
-import { any, at, exportButtons, list, make, marked, one, shown, unknownOf } from "./dom.js";
+import { any, at, exportButtons, list, make, marked, offer, one, shown, unknownOf } from "./dom.js";
 import { bind, restore, save } from "./link.js";
 
 const POINTS = 9;
@@ -117,11 +117,8 @@ function choose() {
 
 export function refresh(all) {
   runs = all.filter((run) => run.state === "ready");
-  for (const [id, first] of [["texts-run", []], ["texts-other", [new Option("nothing", "")]]]) {
-    const before = at(id).value;
-    at(id).replaceChildren(...first, ...runs.map((run) => new Option(run.label, run.id)));
-    if (before && runOf(before)) at(id).value = before;
-  }
+  offer("texts-run", runs);
+  offer("texts-other", runs, [new Option("nothing", "")]);
   at("texts-other").closest("label").hidden = runs.length < 2;
 }
 

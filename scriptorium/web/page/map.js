@@ -1,7 +1,7 @@
 // The tab "Map": codes of texts in the plane in which they vary most. A walk between two dots can be drawn on it.
 
 import { ask, latest } from "./api.js";
-import { at, list, make, shown } from "./dom.js";
+import { at, list, make, offer, shown } from "./dom.js";
 import { bind, restore, save } from "./link.js";
 
 const COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A6BD1", "#B8A900"], OTHER = "#8a8f94";
@@ -146,9 +146,7 @@ function moved(event) {
 
 export function refresh(all) {
   runs = all.filter((run) => run.state === "ready");
-  const before = at("map-run").value;
-  at("map-run").replaceChildren(...runs.map((run) => new Option(run.label, run.id)));
-  if (before && runs.some((run) => run.id === before)) at("map-run").value = before;
+  offer("map-run", runs);
   at("map-run").closest("label").hidden = runs.length < 2;
 }
 

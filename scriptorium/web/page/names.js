@@ -1,7 +1,7 @@
 // The tab "Names": new names, and names between two names.
 
 import { ask, latest } from "./api.js";
-import { any, at, exportButtons, list, make, one, shown, unknownOf } from "./dom.js";
+import { any, at, exportButtons, list, make, offer, one, shown, unknownOf } from "./dom.js";
 import { bind, restore, save } from "./link.js";
 
 let runs = [];
@@ -58,9 +58,7 @@ function again(newSeed) {
 
 export function refresh(all) {
   runs = all.filter((run) => run.state === "ready");
-  const before = at("names-run").value;
-  at("names-run").replaceChildren(...runs.map((run) => new Option(run.label, run.id)));
-  if (before && runOf(before)) at("names-run").value = before;
+  offer("names-run", runs);
   at("names-run").closest("label").hidden = runs.length < 2;
 }
 

@@ -117,6 +117,10 @@ class Fields:
             raise UserError(f"{name} must be {what} from {least} to {most}.")
         return kind(value)
 
+    def seed(self):
+        """Reads the optional field "seed"."""
+        return self.number("seed", 0, 2**31 - 1, 1, int)
+
     def among(self, name, choices, default=None):
         """Reads one of several choices."""
         value = self._take(name, default)

@@ -126,6 +126,13 @@ class CharRNN(keras.Model):
         kernel = self.embedding.embeddings if self.tied else self.kernel
         return softmax_nll(features, kernel, self.bias, targets, mask=targets != PAD, transposed=self.tied)
 
+    def logits_of(self, features):
+        """Returns the logits (..., vocab_size) of the next character, float32, for features (..., width)."""
+        kernel = ops.transpose(self.embedding.embeddings) if self.tied else self.kernel
+        logits = ops.cast(ops.matmul(features, ops.cast(kernel, features.dtype)), "float32") + self.bias
+        # Special tokens never occur in running text.
+        return ops.where(ops.arange(self.vocab_size) <= EOS, -1e9, logits)
+
     def call(self, ids, training=False):
         if not self.carried:
             inputs = ops.concatenate([ops.full_like(ids[:, :1], START), ids[:, :-1]], axis=1)
@@ -141,11 +148,7 @@ class CharRNN(keras.Model):
             x, state = recurrence.step(x, states[i * size : (i + 1) * size])
             x = self.norms[i](x) if self.norms else x
             after += state
-        x = self.project(x) if self.project else x
-        kernel = ops.transpose(self.embedding.embeddings) if self.tied else self.kernel
-        logits = ops.cast(ops.matmul(x, ops.cast(kernel, x.dtype)), "float32") + self.bias
-        # Special tokens never occur in running text.
-        logits = ops.where(ops.arange(self.vocab_size) <= EOS, -1e9, logits)
+        logits = self.logits_of(self.project(x) if self.project else x)
         return logits, tuple(ops.cast(state, "float32") for state in after)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):

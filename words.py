@@ -137,15 +137,18 @@ class WordRNN(keras.Model):
         kernel = self.embedding.embeddings if self.tied else self.kernel
         return softmax_nll(features, kernel, self.bias, targets, mask=targets != PAD, transposed=self.tied)
 
+    def logits_of(self, features):
+        """Returns the logits (..., vocab_size) of the next word, float32, for features (..., width)."""
+        kernel = ops.transpose(self.embedding.embeddings) if self.tied else self.kernel
+        return ops.cast(ops.matmul(features, ops.cast(kernel, features.dtype)), "float32") + self.bias
+
     def step(self, token, states):
         """Returns logits (batch, vocab_size) for the word after a token (batch,), and the new states."""
         x, after, n = self.embedding(token), [], self.states_per_layer
         for i, recurrence in enumerate(self.recurrences):
             x, state = recurrence.step(x, states[i * n : (i + 1) * n])
             after += state
-        kernel = ops.transpose(self.embedding.embeddings) if self.tied else self.kernel
-        logits = ops.cast(ops.matmul(x, ops.cast(kernel, x.dtype)), "float32") + self.bias
-        return logits, tuple(ops.cast(state, "float32") for state in after)
+        return self.logits_of(x), tuple(ops.cast(state, "float32") for state in after)
 
     def call(self, ids, training=False):
         if self.carried:

@@ -140,6 +140,10 @@ def test_a_text_is_continued_piece_by_piece(client, tools):
     assert len(first) == 20 and first == again != other
     fields = server.Fields({"prompt": "it", "length": 20})
     assert len(list(tools["chars/small"].complete(fields))) > 1
+    told = ask(client, "continue", "chars", prompt="it is", length=20, seed=1, alternatives=3)
+    tokens = [json.loads(line) for line in told.get_data(as_text=True).splitlines()]
+    assert "".join(token["text"] for token in tokens) == first and len(tokens) == 20
+    assert all(0 < token["p"] <= token["likely"][0][1] <= 1 and len(token["likely"]) == 3 for token in tokens)
 
 
 def test_a_text_that_is_not_the_run_s_own_is_never_served(runs, tools):
@@ -303,6 +307,29 @@ def test_each_tab_in_a_browser(page):
     expect(page.locator("#map-text")).not_to_be_empty()
     assert page.locator("#map-legend li").count() >= 1
     assert page.is_hidden("#trouble") and page.problems == []
+
+
+def test_each_token_shows_what_the_model_expected(page):
+    from playwright.sync_api import expect
+
+    page.click("#tab-continue")
+    page.fill("#continue-prompt", "it is")
+    page.fill("#continue-length", "12")
+    page.click("#continue-go")
+    tokens, likely = page.locator("#continue-text span"), page.locator("#continue-likely button")
+    expect(tokens).to_have_count(12)
+    assert all(re.fullmatch("p[0-4]", kind) for kind in tokens.evaluate_all("all => all.map((one) => one.className)"))
+    tokens.nth(4).hover()
+    expect(likely).to_have_count(4)
+    page.locator("#continue-text").focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#continue-text span.here")).to_have_text(tokens.nth(5).inner_text())
+    kept = "".join(tokens.nth(i).inner_text() for i in range(5))
+    instead = likely.nth(1).inner_text().split(" ")[0].replace("␣", " ").replace("↵", "\n")
+    likely.nth(1).click()
+    expect(page.locator("#continue-text b")).to_have_text("it is" + kept + instead)
+    expect(tokens).to_have_count(12)
+    assert page.problems == []
 
 
 def test_with_a_keyboard_alone(page):

@@ -1,10 +1,11 @@
 """Scores and continues text with any trained language model that carries its state.
 
-A model provides four functions of tensors; `states` is a list of float32 tensors (batch, ...):
+A model provides five functions of tensors; `states` is a list of float32 tensors (batch, ...):
 
     start(batch) -> states                                             the initial states
     read(ids (batch, time), states) -> features, states                features (batch, time, width)
     nll_of(features, targets (batch, time)) -> nll                     float32 (batch, time), nats, 0 at padding
+    logits_of(features) -> logits                                      float32 (..., vocab_size)
     step(token (batch,), states) -> logits, states                     float32 (batch, vocab_size)
 """
 
@@ -36,6 +37,17 @@ def _nll(model, with_features=False):
 @functools.cache
 def _reader(model):
     return Compiled(lambda inputs: model.read(inputs[0], inputs[1:])[1], model)
+
+
+@functools.cache
+def _explainer(model, alternatives):
+    def explain(inputs):
+        features, _ = model.read(inputs[0], inputs[2:])
+        p = ops.softmax(model.logits_of(features))
+        own = ops.take_along_axis(p, inputs[1][..., None], axis=-1)[..., 0]
+        return (own, *ops.top_k(p, alternatives))
+
+    return Compiled(explain, model, same_rows=True)
 
 
 def _zeros(model, batch):
@@ -131,7 +143,7 @@ class Writer:
     """
 
     def __init__(self, model, temperature=1.0, top_k=0, top_p=1.0, chunk=16):
-        self.model, self.seed = model, keras.random.SeedGenerator(1)
+        self.model, self.chunk, self.seed = model, chunk, keras.random.SeedGenerator(1)
 
         def pick(logits, uniform):
             return sampling.sample_logits(logits, uniform, temperature, top_k, top_p)
@@ -193,6 +205,36 @@ def rest_of(text, beginning):
     return text[place:]
 
 
+class _GrowingText:
+    """The text of a continuation while it is written; `add` returns what it adds.
+
+    Args:
+        vocabulary: `Vocabulary`.
+        read: ids that were read before.
+        prompt: str, their text as typed.
+    """
+
+    def __init__(self, vocabulary, read, prompt):
+        self.vocabulary, self.ids, self.shown = vocabulary, list(read), ""
+        self.read = text_of(read, vocabulary)
+        self.exact = vocabulary.level in ("char", "byte", "bpe")
+        self.spaced = not prompt or prompt[-1].isspace()
+
+    def add(self, ids, ended):
+        """Adds ids; returns the text that can be shown since the last time, all of it if the continuation ended."""
+        self.ids += ids
+        text = text_of(self.ids, self.vocabulary)
+        # The spaces between words depend on what follows, also those within the prompt.
+        added = text[len(self.read) :] if self.exact else rest_of(text, self.read)
+        if not self.exact and self.spaced:
+            added = added.lstrip(" ")
+        # Some bytes of a character may still be missing.
+        ready = added if ended else added.rstrip("\ufffd")
+        piece = ready[len(self.shown) :] if ready.startswith(self.shown) else rest_of(ready, self.shown)
+        self.shown += piece
+        return piece
+
+
 class LanguageModel:
     """Scores and continues texts with a trained language model; the scripts, demo.py and `scriptorium.load` use it.
 
@@ -242,24 +284,47 @@ class LanguageModel:
             writer: a `Writer` from `writer`.
             prompt, length, seed: see `complete`.
         """
-        vocabulary, before = self.run.vocabulary, self.prompt_ids(prompt)
-        place, ids, shown, read = writer.start([before], seed), [], "", text_of(before[1:], vocabulary)
-        exact = vocabulary.level in ("char", "byte", "bpe")
-        while len(ids) < length and not (self.ends and EOS in ids):
-            more, place = writer.continue_(place)
-            ids = [*ids, *more[0].tolist()][:length]
-            ids = ids[: ids.index(EOS) + 1] if self.ends and EOS in ids else ids
-            text = text_of([*before[1:], *ids], vocabulary)
-            # The spaces between words depend on what follows, also those within the prompt.
-            added = text[len(read) :] if exact else rest_of(text, read)
-            if not exact and (not prompt or prompt[-1].isspace()):
-                added = added.lstrip(" ")
-            # Some bytes of a character may still be missing.
-            ready = added if len(ids) >= length else added.rstrip("\ufffd")
-            piece = ready[len(shown) :] if ready.startswith(shown) else rest_of(ready, shown)
+        before = self.prompt_ids(prompt)
+        text = _GrowingText(self.run.vocabulary, before[1:], prompt)
+        for ids, ended, _ in self._chunks(writer, before, length, seed):
+            piece = text.add(ids, ended)
             if piece:
                 yield piece
-                shown += piece
+
+    def stream_tokens(self, writer, prompt, length, seed, alternatives=3):
+        """Continues a text like `stream`, and yields each token with what the model expected.
+
+        Args:
+            alternatives: number of most likely tokens to tell.
+
+        Yields:
+            dict: text, str, which may be empty as long as the rest of a character is missing; p, the probability of the
+            token under the model (at temperature 1); likely, a list of (token, p), the most likely first. The end of a
+            line is "\n".
+        """
+        vocabulary, before = self.run.vocabulary, self.prompt_ids(prompt)
+        text, explain = _GrowingText(vocabulary, before[1:], prompt), _explainer(self.run.model, alternatives)
+        for ids, ended, (_, last, *states) in self._chunks(writer, before, length, seed):
+            # As many as in each chunk, since another number would be compiled anew.
+            targets = np.array([[*ids, *[EOS] * (writer.chunk - len(ids))]], "int32")
+            inputs = np.concatenate([last[:, None], targets[:, :-1]], axis=1)
+            own, best, which = explain.predict_on_batch((inputs, targets, *states))
+            for i, token in enumerate(ids):
+                names = [text_of([j], vocabulary) for j in which[0, i]]
+                likely = list(zip(names, best[0, i].tolist(), strict=True))
+                piece = text.add([token], ended and i + 1 == len(ids))
+                yield {"text": piece, "p": float(own[0, i]), "likely": likely}
+
+    def _chunks(self, writer, before, length, seed):
+        """Yields ids as they are written, whether they are the last ones, and the position before them."""
+        place, left = writer.start([before], seed), length
+        while left > 0:
+            start = place
+            more, place = writer.continue_(place)
+            ids = more[0].tolist()[:left]
+            ids = ids[: ids.index(EOS) + 1] if self.ends and EOS in ids else ids
+            left = 0 if self.ends and EOS in ids else left - len(ids)
+            yield ids, left == 0, start
 
     def score(self, text):
         """Returns -log p(text) in nats and the number of tokens it counts: (float, int)."""

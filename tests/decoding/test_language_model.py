@@ -116,6 +116,22 @@ def test_cache_against_its_formula(plain):
     )
 
 
+def test_each_token_comes_with_what_the_model_expected(model):
+    writer = LanguageModel(SimpleNamespace(vocabulary=CHARACTERS, model=model))
+    # Five tokens in chunks of four: the second chunk begins with the state after the first.
+    tokens = list(writer.stream_tokens(writer.writer(temperature=1.0, chunk=4), "the ca", 5, 3, alternatives=2))
+    text = "".join(token["text"] for token in tokens)
+    assert text == "".join(writer.stream(writer.writer(temperature=1.0, chunk=4), "the ca", 5, 3))
+    ids = [*prompt_ids("the ca"), *CHARACTERS.encode(text)]
+    p = np.exp(probabilities(model, ids))[-6:-1]
+    own = p[np.arange(5), ids[-5:]]
+    np.testing.assert_allclose([token["p"] for token in tokens], own, rtol=1e-3)
+    for token, row in zip(tokens, p, strict=True):
+        best = np.argsort(-row)[:2]
+        assert [name for name, _ in token["likely"]] == [language_model.text_of([i], CHARACTERS) for i in best]
+        np.testing.assert_allclose([chance for _, chance in token["likely"]], row[best], rtol=1e-3)
+
+
 def test_greedy_writing_takes_the_likeliest_each_time(model):
     before = prompt_ids("the ca")
     writer = language_model.Writer(model, temperature=0, chunk=6)

@@ -29,10 +29,11 @@ from scriptorium.training.main_scores import ON_TEST, main_scores
 from scriptorium.web import server, watching
 from scriptorium.web.listener import Listener
 
-SCRIPTS = (*trained.VAES, *trained.LANGUAGE_MODELS)
+SCRIPTS = tuple(trained.SCRIPTS)
 # What one can ask of a model, and the kinds of runs that offer it.
 REQUESTS = {"names": ("names",), "continue": ("running",)}
-REQUESTS |= dict.fromkeys(("between", "walk", "sample", "reconstruct", "map", "text_at"), ("names", "texts"))
+REQUESTS |= dict.fromkeys(("between", "walk", "reconstruct", "map", "text_at"), ("names", "texts"))
+REQUESTS |= {"sample": ("names", "texts", "running", "samples")}
 STREAMED = ("continue",)
 
 
@@ -40,16 +41,16 @@ STREAMED = ("continue",)
 
 
 def kind_of(script):
-    """Returns what the runs of a script can do: "names", "running" or "texts"."""
-    return {"names_vae": "names", "chars": "running", "words": "running"}.get(script, "texts")
+    """Returns what the runs of a script can do: "names", "texts", "running" or "samples"."""
+    return {"names_vae": "names", "chars": "running", "words": "running", "text_gan": "samples"}.get(script, "texts")
 
 
 def tool_of(model):
     """Returns what answers the requests for a model from `trained.load`."""
     from scriptorium.web.latent_spaces import Latent, Names  # these load Keras, which a wrong option does not wait for
-    from scriptorium.web.writing import Running
+    from scriptorium.web.writing import Running, Sampling
 
-    return {"names": Names, "running": Running, "texts": Latent}[kind_of(model.run.script)](model)
+    return {"names": Names, "texts": Latent, "running": Running, "samples": Sampling}[kind_of(model.run.script)](model)
 
 
 # The page -------------------------------------------------------------------------------------------------------------

@@ -472,8 +472,7 @@ class TextGAN(players.TwoPlayerModel):
     def likelihood_step(self, ids):
         def loss():
             nll = self.nll_of(ids, self.generator, training=True)
-            tokens = ops.sum(ops.cast(ids != PAD, "float32"))
-            return ops.sum(nll) / tokens, nll
+            return ops.sum(nll) / ops.sum(ops.cast(ids != PAD, "float32")), nll
 
         variables = self.generator.trainable_variables
         _, nll, gradients = players.loss_and_gradients(loss, variables, players.all_variables(self))
@@ -588,14 +587,12 @@ class TextGAN(players.TwoPlayerModel):
         def loss():
             *inputs, nll = self.critic_inputs(noise, ids)
             scores = self.score(*inputs)
-            shown = ops.mean(ops.softplus(-scores)) if self.game.mode == "diffusion" else -ops.mean(scores)
-            total = shown
+            total = shown = ops.mean(ops.softplus(-scores)) if self.game.mode == "diffusion" else -ops.mean(scores)
             if nll is not None:
                 total = total + feedback.reinforce_loss(ops.stop_gradient(scores), nll) / self.generator.positions
             if self.game.likelihood_weight:
                 tokens = ops.sum(ops.cast(real != PAD, "float32"))
-                nll = ops.sum(self.nll_of(real, self.generator))
-                total = total + self.game.likelihood_weight * nll / tokens
+                total = total + self.game.likelihood_weight * ops.sum(self.nll_of(real, self.generator)) / tokens
             return total, shown
 
         variables = self.generator.trainable_variables
@@ -698,17 +695,21 @@ def settle(parser, args):
     return args
 
 
+def open_sampler(run):
+    """Returns the `Sampler` of a run."""
+    return Sampler(run, build)
+
+
 def use(run, args):
     """Samples from a trained run, or scores it."""
     if args.sample is not None:
         count = args.num_samples if "num_samples" in args.given else 20
         settings = samples.settings_of(args) | {"style_seed": args.style_seed}
         say_opened(run)
-        print(*Sampler(run).sample(count, args.seed, **settings), sep="\n")
+        print(*open_sampler(run).sample(count, args.seed, **settings), sep="\n")
     else:
         corpus, _, splits = read(run, args)
-        likelihood = evaluation.load_likelihood_generator(run, build)
-        evaluation.evaluate(run, corpus, splits, args, args.eval_samples, likelihood)
+        evaluation.evaluate(run, corpus, splits, args, args.eval_samples, build)
 
 
 def read(run, args):
@@ -742,8 +743,7 @@ def main(args):
         judge = evaluation.make_judge(run, corpus, splits["train"], "valid")
         monitor = "val_nll" if args.mode == "mle" else "val_reverse_lm_score"
         fit_run(run, train, valid, args, monitor, [evaluation.EpochReport(run, judge, args.epochs)])
-        likelihood = evaluation.load_likelihood_generator(run, build)
-        evaluation.evaluate(run, corpus, splits, args, 2000, likelihood)
+        evaluation.evaluate(run, corpus, splits, args, 2000, build)
 
 
 if __name__ == "__main__":

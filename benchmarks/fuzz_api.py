@@ -31,9 +31,12 @@ ADDRESSES = {
     },
     "between": {"first": ["it is a list", LONG], "second": ["names"], "share": [0, 0.25, 1]},
     "walk": {"first": ["it is a list"], "second": ["names", LONG], "points": [1, 50]},
-    "sample": {"count": [1, 100], "seed": [0, 2**31 - 1]},
+    "sample": {"count": [1, 100], "seed": [0, 2**31 - 1], "temperature": [None, 0, 2], "likelihood": [False]},
     "reconstruct": {"text": ["it is a list", "Anna", LONG]},
-    "continue": {"prompt": ["", "The ", 6 * LONG], "length": [1, 9], "temperature": [0, 0.5, 1], "seed": [1]},
+    "continue": {
+        "prompt": ["", "The ", 6 * LONG], "length": [1, 9], "temperature": [0, 0.5, 1], "seed": [1],
+        "alternatives": [0],
+    },
     "map": {},
     "text_at": {"x": [0, -1000], "y": [0.5, 1000]},
 }  # fmt: skip

@@ -22,7 +22,7 @@ UNITS, WIDTH, VOCABULARY = 512, 128, 65
 
 def ours(count, length):
     sys.path.insert(0, str(common.ROOT))
-    from scriptorium.decoding import language_model
+    from scriptorium.decoding import continuation
     from scriptorium.nn.device import set_dtype
 
     import chars
@@ -30,7 +30,7 @@ def ours(count, length):
     set_dtype("auto")
     names = ("given", "groups", "flags", "defaults", "argv")
     options = {name: value for name, value in vars(chars.parse_args([])).items() if name not in names}
-    writer = language_model.Writer(chars.build(options, range(VOCABULARY)), chunk=length)
+    writer = continuation.Writer(chars.build(options, range(VOCABULARY)), chunk=length)
     return lambda: writer.continue_(writer.start([[4]] * count))
 
 

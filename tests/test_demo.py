@@ -1,4 +1,4 @@
-"""The page and its API on untrained runs of four scripts: what each tab asks, and in a browser as a person would."""
+"""The page and its API on untrained runs of five scripts: what each tab asks, and in a browser as a person would."""
 
 import argparse
 import json
@@ -11,6 +11,7 @@ import types
 from scriptorium import UserError
 from scriptorium.data import corpora
 from scriptorium.data.vocabulary import Vocabulary
+from scriptorium.text_gan.samples import LIKELIHOOD
 from scriptorium.training import finding, storage, trained
 from scriptorium.training.finding import bundled
 from scriptorium.web import server, watching
@@ -20,16 +21,19 @@ import keras
 import numpy as np
 import pytest
 from helpers import entries_of, run_here, write_run
+from test_text_gan import SIZES
 
 import chars
 import demo
 import names_vae
 import sentences
+import text_gan
 import transformer_vae
 
 HOST = "127.0.0.1:8000"
 RANDOM = np.random.default_rng(3)
 LINES = [" ".join(RANDOM.choice(["it", "is", "a", "list", "of", "names", "."], 5)) for _ in range(60)]
+KINDS = {"texts", "names", "running", "samples"}
 NAMES = ["anna", "bo", "carl", "dora", "emil", "fritz", "greta", "hans"]
 SMALL = {
     "sentences": (sentences, ["-L", "8", "-E", "8", "-H", "4", "-m", "8", "-g", "8"], "word", {}),
@@ -46,6 +50,7 @@ SMALL = {
         {},
     ),
     "chars": (chars, ["-L", "8", "-E", "8", "-g", "20"], "char", {}),
+    "text_gan": (text_gan, [*SIZES, "-m", "12"], "word", {}),
 }
 
 
@@ -94,7 +99,7 @@ def ask(client, name, run, **fields):
 
 def test_runs_are_told_with_what_they_can_do(client, tools):
     rows = client.get("/api/runs", headers={"Host": HOST}).json["runs"]
-    assert [row["id"] for row in rows] == list(tools) and {row["kind"] for row in rows} == {"texts", "names", "running"}
+    assert [row["id"] for row in rows] == list(tools) and {row["kind"] for row in rows} == KINDS
     names = next(row for row in rows if row["kind"] == "names")
     assert names["languages"] == ["de", "en"] and len(names["examples"]) >= 2
     assert all(row["state"] == "ready" for row in rows)
@@ -146,6 +151,34 @@ def test_a_text_is_continued_piece_by_piece(client, tools):
     assert all(0 < token["p"] <= token["likely"][0][1] <= 1 and len(token["likely"]) == 3 for token in tokens)
 
 
+@pytest.mark.parametrize("run", ["sentences", "transformer_vae", "names_vae", "chars", "text_gan"])
+def test_samples_say_which_ones_the_training_text_has(client, run):
+    found = [ask(client, "sample", run, count=5, seed=3, temperature=1.0).json for _ in range(2)]
+    assert found[0] == found[1] and len(found[0]["texts"]) == 5
+    assert set(found[0]["seen"]) <= {True, False} and found[0]["valid"] == [None] * 5
+    assert ask(client, "sample", run, count=5, temperature=2.1).status_code == 400
+
+
+def test_a_text_is_seen_whatever_its_case_and_spaces(tools, monkeypatch):
+    tool = tools["text_gan/small"]
+    written = [LINES[0].upper(), LINES[1].replace(" ", "  "), "no such line"]
+    monkeypatch.setattr(tool.sampler, "sample", lambda *args, **settings: written)
+    assert tool.sample(server.Fields({"count": 3}))["seen"] == [True, True, False]
+
+
+def test_the_weights_before_the_critic_write_too(runs, client, tools):
+    before = ask(client, "sample", "text_gan", likelihood=True)
+    assert before.status_code == 400 and "has not kept" in before.json["error"]
+    directory = runs / "text_gan" / "small"
+    with storage.replacing(directory / LIKELIHOOD) as temporary:
+        shutil.copyfile(directory / "best.safetensors", temporary)
+    tool = demo.tool_of(trained.load(directory, str(runs), demo.SCRIPTS))
+    assert tool.about() == {"likelihood": True}
+    same = [tool.sample(server.Fields({"count": 4, "likelihood": likelihood})) for likelihood in (True, False)]
+    assert same[0] == same[1]
+    (directory / LIKELIHOOD).unlink()
+
+
 def test_a_text_that_is_not_the_run_s_own_is_never_served(runs, tools):
     secret = runs / "secret.txt"
     secret.write_text("\n".join(f"secret {i}" for i in range(60)), encoding="utf-8")
@@ -173,7 +206,7 @@ def test_what_a_run_cannot_do_is_a_sentence(client):
 
 def test_runs_that_fit_are_opened_else_those_that_come_with_the_project(tmp_path, monkeypatch):
     args, ready = argparse.Namespace(run=None, logdir=str(tmp_path)), bundled(demo.SCRIPTS)
-    assert demo.chosen(args) == ready and len(ready) == 6
+    assert demo.chosen(args) == ready and len(ready) == 7
     make_run(tmp_path, "sentences")
     assert demo.chosen(args) == [
         tmp_path / "sentences" / "small",
@@ -263,7 +296,7 @@ def page(tools, runs):
 def test_each_tab_in_a_browser(page):
     from playwright.sync_api import expect
 
-    for tab in ("names", "texts", "continue", "map", "training"):
+    for tab in ("names", "texts", "continue", "samples", "map", "training"):
         page.click(f"#tab-{tab}")
         assert page.is_visible(f"#panel-{tab}") and page.locator("[role=tabpanel]:visible").count() == 1
         # Nothing is wider than a phone.
@@ -301,6 +334,13 @@ def test_each_tab_in_a_browser(page):
     page.fill("#continue-length", "30")
     page.click("#continue-go")
     expect(page.locator("#continue-text")).to_have_text(re.compile(r"^it is.{30}$", re.DOTALL))
+    page.click("#tab-samples")
+    expect(page.locator("#samples-found li")).to_have_count(10)
+    page.fill("#samples-count", "4")
+    page.select_option("#samples-other", "chars/small")
+    expect(page.locator("#samples-other-found li")).to_have_count(4)
+    expect(page.locator("#samples-other-summary")).to_contain_text("of 4 are in the training text")
+    assert page.input_value("#samples-run") == "text_gan/small"
     page.click("#tab-map")
     expect(page.locator("#map-near")).to_contain_text("Decoded near the code of")
     page.click("#map-canvas", position={"x": 40, "y": 30})
@@ -438,7 +478,7 @@ def test_the_page_is_there_before_its_models(tools, tmp_path):
     loading.tool, failed.tool, failed.trouble = None, None, "its weights are damaged."
     client = server.Server(*demo.answers_of(entries), {HOST}).site.test_client()
     rows = client.get("/api/runs", headers={"Host": HOST}).json["runs"]
-    assert [row["state"] for row in rows] == ["loading", "failed", "ready", "ready"]
+    assert [row["state"] for row in rows] == ["loading", "failed", "ready", "ready", "ready"]
     assert rows[1]["trouble"] == "its weights are damaged." and "examples" not in rows[0]
     for entry, message in ((loading, "still loading"), (failed, "damaged")):
         body = {"run": entry.key, "count": 1}

@@ -5,8 +5,7 @@ import json
 from scriptorium import UserError
 from scriptorium.data.vocabulary import read_vocabulary
 from scriptorium.text_gan import evaluation
-from scriptorium.text_gan.evaluation import load_likelihood_generator
-from scriptorium.text_gan.samples import as_text, write
+from scriptorium.text_gan.samples import as_text, load_likelihood_generator, write
 from scriptorium.training import storage
 from scriptorium.training.opening import open_for_use
 

@@ -12,16 +12,13 @@ A model provides five functions of tensors; `states` is a list of float32 tensor
 import functools
 
 from scriptorium.data.vocabulary import EOS, START
-from scriptorium.decoding import sampling
+from scriptorium.decoding.continuation import PIECE, GrowingText, Writer, explainer, text_of, zeros
 from scriptorium.decoding.settings import sampling_settings
 from scriptorium.nn.compiled import Compiled
 from scriptorium.streams import lines_of_input, note_unknown
 
-import keras
 import numpy as np
 from keras import ops
-
-PIECE = 250  # tokens read at once
 
 
 @functools.cache
@@ -32,26 +29,6 @@ def _nll(model, with_features=False):
         return (model.nll_of(features, inputs[1]), *extra, *states)
 
     return Compiled(nll, model, same_rows=True)
-
-
-@functools.cache
-def _reader(model):
-    return Compiled(lambda inputs: model.read(inputs[0], inputs[1:])[1], model)
-
-
-@functools.cache
-def _explainer(model, alternatives):
-    def explain(inputs):
-        features, _ = model.read(inputs[0], inputs[2:])
-        p = ops.softmax(model.logits_of(features))
-        own = ops.take_along_axis(p, inputs[1][..., None], axis=-1)[..., 0]
-        return (own, *ops.top_k(p, alternatives))
-
-    return Compiled(explain, model, same_rows=True)
-
-
-def _zeros(model, batch):
-    return [ops.convert_to_numpy(state) for state in model.start(batch)]
 
 
 def _in_pieces(length, row, warm):
@@ -102,7 +79,7 @@ def score_with_cache(model, ids, size, share, sharpness, row=20_000, warm=1_000)
     for where, counts in _in_pieces(len(ids), row, max(warm, size)):
         text = np.where(where >= 0, np.asarray(ids[where.clip(0)], "int32"), START)
         inputs, targets, counts = text[:, :-1], text[:, 1:], counts[:, 1:]
-        states = _zeros(model, len(text)) if states is None else states
+        states = zeros(model, len(text)) if states is None else states
         nll, *states = _nll(model, size > 0).predict_on_batch((inputs, targets, *states))
         if size:
             features, *states = states
@@ -130,109 +107,7 @@ def _of_cache(features, tokens, real, count, size, sharpness):
 
 def nll_of(model, inputs, targets):
     """Returns -log p of targets (batch, time) after inputs, from the initial state: nats, 0 at padding."""
-    return _nll(model).predict_on_batch((inputs, targets, *_zeros(model, len(inputs))))[0]
-
-
-class Writer:
-    """Continues prompts, carrying the state from token to token.
-
-    Args:
-        model: see the top of this file.
-        temperature, top_k, top_p: see `sampling.sample_logits`.
-        chunk: tokens written per call of the compiled loop.
-    """
-
-    def __init__(self, model, temperature=1.0, top_k=0, top_p=1.0, chunk=16):
-        self.model, self.chunk, self.seed = model, chunk, keras.random.SeedGenerator(1)
-
-        def pick(logits, uniform):
-            return sampling.sample_logits(logits, uniform, temperature, top_k, top_p)
-
-        def write(inputs):
-            token, *states = inputs
-            return sampling.continue_sequence(model.step, token, tuple(states), chunk, pick, self.seed)
-
-        self._write = Compiled(write, model, self.seed)
-
-    def start(self, prompts, seed=1):
-        """Reads prompts and sets the seed for sampling.
-
-        Args:
-            prompts: list of int32 (length,), each at least one token long.
-
-        Returns:
-            The position for `continue_`: the state of the seed generator, the last token of each prompt and the states
-            before it. With their own positions, texts written in turns do not affect each other.
-        """
-        self.seed.state.assign(keras.random.SeedGenerator(seed).state)
-        states = []
-        for ids in prompts:
-            state = _zeros(self.model, 1)
-            for i in range(0, len(ids) - 1, PIECE):
-                piece = np.asarray(ids[i : min(i + PIECE, len(ids) - 1)], "int32")[None]
-                state = _reader(self.model).predict_on_batch((piece, *state))
-            states.append(state)
-        last = np.array([ids[-1] for ids in prompts], "int32")
-        return [self._seed(), last, *(np.concatenate(parts) for parts in zip(*states, strict=True))]
-
-    def _seed(self):
-        return np.array(ops.convert_to_numpy(self.seed.state))
-
-    def continue_(self, place):
-        """Writes `chunk` tokens; returns ids int32 (prompts, chunk) and the position after them."""
-        self.seed.state.assign(place[0])
-        ids, *states = self._write.predict_on_batch(tuple(place[1:]))
-        return ids, [self._seed(), ids[:, -1], *states]
-
-
-def text_of(ids, vocabulary):
-    """Returns the text of ids (length,), with a line end at each `<eos>`."""
-    ends = np.flatnonzero(np.asarray(ids) == EOS)
-    return "\n".join(vocabulary.decode(part) for part in np.split(np.asarray(ids), ends + 1))
-
-
-def rest_of(text, beginning):
-    """Returns what follows a beginning in a text that may have other spaces than it does.
-
-    Args:
-        text: str, whose characters other than white space begin with those of `beginning`.
-        beginning: str.
-    """
-    known, place = sum(not character.isspace() for character in beginning), 0
-    while known and place < len(text):
-        known -= not text[place].isspace()
-        place += 1
-    return text[place:]
-
-
-class _GrowingText:
-    """The text of a continuation while it is written; `add` returns what it adds.
-
-    Args:
-        vocabulary: `Vocabulary`.
-        read: ids that were read before.
-        prompt: str, their text as typed.
-    """
-
-    def __init__(self, vocabulary, read, prompt):
-        self.vocabulary, self.ids, self.shown = vocabulary, list(read), ""
-        self.read = text_of(read, vocabulary)
-        self.exact = vocabulary.level in ("char", "byte", "bpe")
-        self.spaced = not prompt or prompt[-1].isspace()
-
-    def add(self, ids, ended):
-        """Adds ids; returns the text that can be shown since the last time, all of it if the continuation ended."""
-        self.ids += ids
-        text = text_of(self.ids, self.vocabulary)
-        # The spaces between words depend on what follows, also those within the prompt.
-        added = text[len(self.read) :] if self.exact else rest_of(text, self.read)
-        if not self.exact and self.spaced:
-            added = added.lstrip(" ")
-        # Some bytes of a character may still be missing.
-        ready = added if ended else added.rstrip("\ufffd")
-        piece = ready[len(self.shown) :] if ready.startswith(self.shown) else rest_of(ready, self.shown)
-        self.shown += piece
-        return piece
+    return _nll(model).predict_on_batch((inputs, targets, *zeros(model, len(inputs))))[0]
 
 
 class LanguageModel:
@@ -246,14 +121,15 @@ class LanguageModel:
 
     def __init__(self, run, begin=START, ends=False):
         self.run, self.begin, self.ends = run, begin, ends
+        self._writer = functools.lru_cache(16)(lambda **settings: Writer(run.model, **settings))
 
     def prompt_ids(self, text):
         """Returns the ids to continue a text from, int32 (1 + length,): `begin`, then the ids of the text."""
         return np.append(self.begin, self.run.vocabulary.encode(text, prompt=True)).astype("int32")
 
     def writer(self, **settings):
-        """Returns a `Writer` of the model, with its settings."""
-        return Writer(self.run.model, **settings)
+        """Returns a `Writer` of the model with these settings; the last ones are kept, since each is compiled."""
+        return self._writer(**settings)
 
     def complete(self, prompt, length=None, seed=1, **settings):
         """Continues a text.
@@ -285,7 +161,7 @@ class LanguageModel:
             prompt, length, seed: see `complete`.
         """
         before = self.prompt_ids(prompt)
-        text = _GrowingText(self.run.vocabulary, before[1:], prompt)
+        text = GrowingText(self.run.vocabulary, before[1:], prompt)
         for ids, ended, _ in self._chunks(writer, before, length, seed):
             piece = text.add(ids, ended)
             if piece:
@@ -303,7 +179,7 @@ class LanguageModel:
             line is "\n".
         """
         vocabulary, before = self.run.vocabulary, self.prompt_ids(prompt)
-        text, explain = _GrowingText(vocabulary, before[1:], prompt), _explainer(self.run.model, alternatives)
+        text, explain = GrowingText(vocabulary, before[1:], prompt), explainer(self.run.model, alternatives)
         for ids, ended, (_, last, *states) in self._chunks(writer, before, length, seed):
             # As many as in each chunk, since another number would be compiled anew.
             targets = np.array([[*ids, *[EOS] * (writer.chunk - len(ids))]], "int32")

@@ -15,7 +15,14 @@ from scriptorium.pictures import PALETTE, figure_of
 from scriptorium.scores import comparison
 from scriptorium.scores.comparison import LEAST, Yardstick
 from scriptorium.scores.samples import Bleu, Judge
-from scriptorium.text_gan.samples import as_text, settings_of, temperature_of, write
+from scriptorium.text_gan.samples import (
+    LIKELIHOOD,
+    as_text,
+    load_likelihood_generator,
+    settings_of,
+    temperature_of,
+    write,
+)
 from scriptorium.training import storage
 from scriptorium.training.fit import is_reporting_epoch
 
@@ -24,7 +31,6 @@ import numpy as np
 
 VALIDATION_SAMPLES = 2000  # sentences scored after an epoch
 TEMPERATURES = (1.2, 1.1, 1.0, 0.9, 0.8, 0.7, 0.6)
-LIKELIHOOD = "likelihood.safetensors"
 
 
 def make_judge(run, corpus, train, split):
@@ -168,7 +174,7 @@ def scores_on_scenes(run, test, lines):
     return scenes_scores.of_language_model(sentences, float(np.concatenate(parts).mean()), lines)
 
 
-def evaluate(run, corpus, splits, args, n, likelihood=None):
+def evaluate(run, corpus, splits, args, n, build=None):
     """Scores n sentences of a run against the test split; prints and writes eval.json, curve.csv and curve.png.
 
     Args:
@@ -177,7 +183,8 @@ def evaluate(run, corpus, splits, args, n, likelihood=None):
         splits: dict of split -> `Sequences`.
         args: options, including those for sampling.
         n: number of sentences, also at each temperature of the curve.
-        likelihood: the same generator trained by likelihood only, to compare with, or None.
+        build: the script's function that builds a model, to compare with the generator as it was after likelihood; None
+            for no such comparison.
 
     Returns:
         dict of scores.
@@ -194,6 +201,7 @@ def evaluate(run, corpus, splits, args, n, likelihood=None):
     point, curves = (scores["lm_score"], scores["reverse_lm_score"]), {}
     if run.options["feedback"] != "argmax" or run.options["mode"] == "mle":
         curves[run.options["mode"]] = curve(run, judge, n, run.model.sampling_generator)
+    likelihood = build and load_likelihood_generator(run, build)
     if likelihood:
         curves["likelihood"] = curve(run, judge, n, likelihood)
         gap = gap_to_curve(curves["likelihood"], *point)
@@ -224,17 +232,3 @@ def evaluate(run, corpus, splits, args, n, likelihood=None):
         with storage.replacing(run.directory / "curve.png") as temporary:
             figure.savefig(temporary, dpi=110, format="png")
     return scores
-
-
-def load_likelihood_generator(run, build):
-    """Returns the generator of a run as it was after training by likelihood, or None if there was no such phase.
-
-    Args:
-        run: opened `Run`.
-        build: the script's function that builds a model from options and vocabulary.
-    """
-    if run.dry_run or not (run.directory / LIKELIHOOD).exists():
-        return None
-    model = build(run.options, run.vocabulary)
-    run.load_weights(LIKELIHOOD, model)
-    return model.sampling_generator

@@ -16,6 +16,7 @@ import numpy as np
 from keras import ops
 
 CHUNK = 250  # sentences written at once
+LIKELIHOOD = "likelihood.safetensors"  # the weights after training by likelihood, before the critic came
 
 
 @functools.cache
@@ -115,15 +116,35 @@ def check_sizes(splits, batch_size):
             )
 
 
+def load_likelihood_generator(run, build):
+    """Returns the generator of a run as it was after training by likelihood, or None if there was no such phase.
+
+    Args:
+        run: opened `Run`.
+        build: the script's function that builds a model from options and vocabulary.
+    """
+    if run.dry_run or not (run.directory / LIKELIHOOD).exists():
+        return None
+    model = build(run.options, run.vocabulary)
+    run.load_weights(LIKELIHOOD, model)
+    return model.sampling_generator
+
+
 class Sampler:
     """Samples from a trained text GAN.
 
     Args:
         run: opened `Run` with its model.
+        build: the script's function that builds a model.
     """
 
-    def __init__(self, run):
-        self.run = run
+    def __init__(self, run, build):
+        self.run, self.build = run, build
+
+    @functools.cached_property
+    def likelihood(self):
+        """The generator as it was after training by likelihood, or None if the run has not kept it."""
+        return load_likelihood_generator(self.run, self.build)
 
     def sample(self, n=1, seed=1, **settings):
         """Samples n sentences, list of str; settings: temperature, top_k, top_p, style_seed, length, see `write`."""

@@ -28,7 +28,7 @@ SCRIPTS = {
     "transformer_vae": "TransformerCodec",
     "chars": "open_language_model",
     "words": "open_language_model",
-    "text_gan": "Sampler",
+    "text_gan": "open_sampler",
 }
 VAES = ("sentences", "names_vae", "transformer_vae")
 LANGUAGE_MODELS = ("chars", "words")

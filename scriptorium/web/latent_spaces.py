@@ -3,13 +3,13 @@
 import functools
 
 from scriptorium import UserError
-from scriptorium.data import corpora, scenes
+from scriptorium.data import scenes
 from scriptorium.data.alphabets import alphabets
 from scriptorium.data.labels import LANGUAGES
 from scriptorium.names_vae.scores import TrainingNames
-from scriptorium.transformer_vae.experiments import is_python
 from scriptorium.vae import paths
 from scriptorium.web.server import Fields
+from scriptorium.web.tool import Tool
 
 import numpy as np
 
@@ -19,7 +19,7 @@ EXAMPLES = 8  # texts to try
 FACTORS = ("tense", "who", "verb", "place", "time")  # of scenes, by which the map can be colored
 
 
-class Latent:
+class Latent(Tool):
     """Interpolates, samples and reconstructs texts with a VAE, and maps their codes.
 
     Args:
@@ -29,7 +29,8 @@ class Latent:
     LENGTH = 40  # approximate characters of the example texts
 
     def __init__(self, codec):
-        self.codec, self.run = codec, codec.run
+        super().__init__(codec.run)
+        self.codec = codec
         self.code_of = functools.lru_cache(256)(self._code_of)
 
     def about(self):
@@ -85,20 +86,11 @@ class Latent:
         ]
         return {"walk": steps, "unknown": list(dict.fromkeys(unknown))}
 
-    @functools.cached_property
-    def valid(self):
-        """A function that says whether a text is valid: parses as Python, or is grammatical in scenes; else None."""
-        options = self.run.options
-        if self.run.script == "transformer_vae" and options.get("task") == "pylines" and not options.get("data"):
-            return is_python
-        return scenes.grammar().is_grammatical if scenes.are_text_of(options) else None
-
-    def sample(self, fields):
-        """Samples texts from the prior."""
-        count, seed = fields.number("count", 1, 100, 8, int), fields.seed()
+    def texts_from_nothing(self, count, seed, fields, **settings):
+        """Samples texts from the prior; settings as for `Codec.decode`."""
         fields.nothing_else()
-        z = self.codec.sample_prior(count, seed)
-        return {"texts": self.write(z, np.zeros(count), drawn=True)}
+        more = settings | {"seed": seed} if settings else {}
+        return self.write(self.codec.sample_prior(count, seed), np.zeros(count), drawn=True, **more)
 
     def reconstruct(self, fields):
         """Encodes a text, and decodes its code."""
@@ -121,11 +113,6 @@ class Latent:
         """Returns where codes lie on the map, a list of (x, y)."""
         _, _, middle, axes = self.plane
         return [(round(float(x), 4), round(float(y), 4)) for x, y in (z.reshape(len(z), -1) - middle) @ axes.T]
-
-    @functools.cached_property
-    def corpus(self):
-        """The text that the run was trained on, or None if it is no longer available."""
-        return corpora.reload_or_none(self.run.options, self.run.config["corpus"].get("fingerprint"))
 
     def texts(self):
         """Returns validation texts, or samples from the prior if the corpus is no longer available."""

@@ -117,6 +117,10 @@ class Fields:
             raise UserError(f"{name} must be {what} from {least} to {most}.")
         return kind(value)
 
+    def number_or_none(self, name, least, most):
+        """Reads an optional number: None if it is not given."""
+        return None if self._take(name, None) is None else self.number(name, least, most)
+
     def seed(self):
         """Reads the optional field "seed"."""
         return self.number("seed", 0, 2**31 - 1, 1, int)
@@ -137,7 +141,7 @@ class Fields:
 # The files of the page by address: a fixed list, never named by a visitor.
 GETS = ("runs", "training")  # requests that compute nothing with a model
 STYLES = ("base", "panels")
-MODULES = ("api", "app", "continue", "dom", "interpolate", "link", "map", "names", "training")
+MODULES = ("api", "app", "continue", "dom", "interpolate", "link", "map", "names", "samples", "training")
 FILES = {"/": ("index.html", "text/html"), "/icon.svg": ("icon.svg", "image/svg+xml")}
 FILES |= {f"/{name}.css": (f"{name}.css", "text/css") for name in STYLES}
 FILES |= {f"/{name}.js": (f"{name}.js", "text/javascript") for name in MODULES}

@@ -1,15 +1,15 @@
-"""What demo.py offers for language models: texts that are continued."""
+"""What demo.py offers for models without a latent space: texts that are continued, and new ones."""
 
-import functools
 import json
 
 from scriptorium import UserError
 from scriptorium.web.server import Fields
+from scriptorium.web.tool import Tool
 
 PROMPT = 2000  # maximum characters of a text to continue
 
 
-class Running:
+class Running(Tool):
     """Continues a text character by character or word by word.
 
     Args:
@@ -17,8 +17,8 @@ class Running:
     """
 
     def __init__(self, model):
-        self.model, self.run = model, model.run
-        self.writer = functools.lru_cache(16)(lambda temperature: model.writer(temperature=temperature, chunk=8))
+        super().__init__(model.run)
+        self.model = model
 
     def about(self):
         return {"unit": "characters" if self.run.script == "chars" else "words"}
@@ -33,11 +33,43 @@ class Running:
             raise UserError("temperature must be 0, or a number from 0.001 to 1000.")
         alternatives = fields.number("alternatives", 0, 10, 0, int)
         fields.nothing_else()
-        asked = self.writer(temperature), prompt, length, seed
+        asked = self.model.writer(temperature=temperature, chunk=8), prompt, length, seed
         if not alternatives:
             return self.model.stream(*asked)
         return (json.dumps(token) + "\n" for token in self.model.stream_tokens(*asked, alternatives))
 
+    def texts_from_nothing(self, count, seed, fields, temperature=1.0):
+        """Writes texts, each up to its end, or to the end of a line if the model reads running text."""
+        fields.nothing_else()
+        return [text.split("\n")[0] for text in self.model.sample(count, seed=seed, temperature=temperature)]
+
     def warm(self):
         for alternatives in (0, 3):
             next(self.complete(Fields({"prompt": "a", "length": 8, "alternatives": alternatives})))
+
+
+class Sampling(Tool):
+    """Writes sentences with a text GAN, as it is or as it was after training by likelihood.
+
+    Args:
+        sampler: `Sampler`.
+    """
+
+    def __init__(self, sampler):
+        super().__init__(sampler.run)
+        self.sampler = sampler
+
+    def about(self):
+        return {"likelihood": self.sampler.likelihood is not None}
+
+    def texts_from_nothing(self, count, seed, fields, **settings):
+        """Samples sentences; the field "likelihood" asks for the generator as it was before the critic came."""
+        likelihood = fields.among("likelihood", [True, False], False)
+        fields.nothing_else()
+        if likelihood and self.sampler.likelihood is None:
+            raise UserError(f"{self.run.name} has not kept the weights it had after training by likelihood.")
+        generator = self.sampler.likelihood if likelihood else None
+        return self.sampler.sample(count, seed, generator=generator, **settings)
+
+    def warm(self):
+        self.sample(Fields({"count": 8}))

@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 from scriptorium.data.vocabulary import EOS, PAD, SPECIAL_TOKENS, START, Vocabulary
-from scriptorium.decoding import language_model
+from scriptorium.decoding import continuation, language_model
 from scriptorium.decoding.language_model import LanguageModel
 
 import keras
@@ -128,13 +128,13 @@ def test_each_token_comes_with_what_the_model_expected(model):
     np.testing.assert_allclose([token["p"] for token in tokens], own, rtol=1e-3)
     for token, row in zip(tokens, p, strict=True):
         best = np.argsort(-row)[:2]
-        assert [name for name, _ in token["likely"]] == [language_model.text_of([i], CHARACTERS) for i in best]
+        assert [name for name, _ in token["likely"]] == [continuation.text_of([i], CHARACTERS) for i in best]
         np.testing.assert_allclose([chance for _, chance in token["likely"]], row[best], rtol=1e-3)
 
 
 def test_greedy_writing_takes_the_likeliest_each_time(model):
     before = prompt_ids("the ca")
-    writer = language_model.Writer(model, temperature=0, chunk=6)
+    writer = continuation.Writer(model, temperature=0, chunk=6)
     ids, _ = writer.continue_(writer.start([before]))
     expected = before.tolist()
     for _ in range(6):
@@ -147,8 +147,8 @@ def test_greedy_writing_takes_the_likeliest_each_time(model):
 def test_writing_goes_on_where_it_stopped(plain):
     prompts = [prompt_ids(text) for text in ("the cat", "a")]
     longer, shorter = (
-        language_model.Writer(plain, temperature=0, chunk=12),
-        language_model.Writer(plain, temperature=0, chunk=4),
+        continuation.Writer(plain, temperature=0, chunk=12),
+        continuation.Writer(plain, temperature=0, chunk=4),
     )
     whole, _ = longer.continue_(longer.start(prompts))
     parts, place = [], shorter.start(prompts)
@@ -160,7 +160,7 @@ def test_writing_goes_on_where_it_stopped(plain):
 
 def test_a_seed_draws_the_same_text_again(plain):
     prompt = [prompt_ids("the")]
-    writer = language_model.Writer(plain, chunk=30)
+    writer = continuation.Writer(plain, chunk=30)
     first, again, other = (writer.continue_(writer.start(prompt, seed))[0] for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
@@ -170,8 +170,8 @@ def test_a_seed_draws_the_same_text_again(plain):
 def test_text_of_ids_has_a_line_for_each_sentence():
     vocabulary = Vocabulary.build(["a b"], "space")
     a, b = vocabulary.encode("a b").tolist()
-    assert language_model.text_of([a, EOS, b, a], vocabulary) == "a\nb a"
-    assert language_model.text_of([a, PAD, PAD], vocabulary) == "a"
+    assert continuation.text_of([a, EOS, b, a], vocabulary) == "a\nb a"
+    assert continuation.text_of([a, PAD, PAD], vocabulary) == "a"
 
 
 class Dictated:

@@ -7,13 +7,15 @@ import * as interpolate from "./interpolate.js";
 import { given, open } from "./link.js";
 import * as map from "./map.js";
 import * as names from "./names.js";
+import * as samples from "./samples.js";
 import * as training from "./training.js";
 
 const TABS = {
   names: { title: "Names", of: (run) => run.kind === "names", panel: names },
   texts: { title: "Interpolate", of: (run) => run.kind === "texts", panel: interpolate },
   continue: { title: "Continue", of: (run) => run.kind === "running", panel: continued },
-  map: { title: "Map", of: (run) => run.kind !== "running", panel: map },
+  samples: { title: "Samples", of: (run) => run.kind !== "names", panel: samples },
+  map: { title: "Map", of: (run) => ["names", "texts"].includes(run.kind), panel: map },
   training: { title: "Training", of: () => true, panel: training, needsNone: true },
 };
 const ready = new Set(); // tabs that are set up
@@ -60,7 +62,7 @@ function update() {
     const loading = mine.filter((run) => run.state === "loading"), failed = mine.filter((run) => run.state === "failed");
     // An address may ask for models that are still loading.
     const wanted = given.tab === name ? [given.run, given.other] : [];
-    const early = loading.some((run) => wanted.includes(run.id));
+    const early = loading.some((run) => wanted.some((id) => id === run.id || id === run.id + samples.LIKELIHOOD));
     if (open.length && !early && !ready.has(name)) {
       panel.setUp(mine);
       ready.add(name);

@@ -390,6 +390,16 @@ def test_with_a_keyboard_alone(page):
     assert float(page.input_value("#map-x")) > before
 
 
+def test_a_checker_of_accessibility_finds_nothing(page):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="see requirements-dev.txt").Axe()
+    for scheme in ("dark", "light"):
+        page.emulate_media(color_scheme=scheme)
+        for tab in ("names", "texts", "continue", "samples", "map", "training"):
+            page.click(f"#tab-{tab}")
+            found = axe.run(page).response["violations"]
+            assert [(tab, one["id"], [node["html"] for node in one["nodes"]]) for one in found] == []
+
+
 def test_an_error_is_shown_as_a_sentence(page):
     page.click("#tab-texts")
     page.fill("#texts-first", "\u200b")

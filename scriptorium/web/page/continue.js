@@ -31,7 +31,7 @@ function explain(place) {
     type: "button", textContent: `${visible(text)} ${percent(p)}`, title: "Write on from here",
     onclick: () => write(joined(before, text).slice(-2000), any()),
   }));
-  at("continue-likely").append(make("span", { textContent: `“${visible(token.text)}” has ${percent(token.p)}. Likely here:` }), ...instead);
+  at("continue-likely").append(make("span", { textContent: `“${visible(token.text.trimStart() || token.text)}” has ${percent(token.p)}. Likely here:` }), ...instead);
 }
 
 function joined(before, text) {

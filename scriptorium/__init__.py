@@ -62,6 +62,15 @@ def _fail_to_load(error):
     raise SystemExit(2)
 
 
+def _silence_logs():
+    """Silences what TensorFlow logs while it computes; its errors reach Python as exceptions anyway.
+
+    Where a person types, as in a notebook, TensorFlow raises the level again when it loads.
+    """
+    for name in ("absl", "tensorflow"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
 class _QuietKeras(importlib.abc.MetaPathFinder):
     """Loads Keras, once, with stderr withheld.
 
@@ -80,6 +89,7 @@ class _QuietKeras(importlib.abc.MetaPathFinder):
                 try:
                     with _stderr_withheld():
                         execute(module)
+                    _silence_logs()
                     if module.backend.backend() not in BACKENDS:
                         raise ValueError(f"it cannot train; use {', '.join(BACKENDS)}")
                 except Exception as error:
@@ -92,10 +102,8 @@ class _QuietKeras(importlib.abc.MetaPathFinder):
 
 
 _open_standard_streams()
-# Silences what TensorFlow logs later; its errors reach Python as exceptions anyway.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-for _name in ("absl", "tensorflow"):
-    logging.getLogger(_name).setLevel(logging.ERROR)
+_silence_logs()
 if "keras" not in sys.modules:
     sys.meta_path.insert(0, _QuietKeras())
 

@@ -2,6 +2,7 @@
 
 import errno
 import io
+import logging
 import os
 import subprocess
 import sys
@@ -85,3 +86,11 @@ def test_a_backend_that_is_not_there_is_one_line(backend, reason):
         cwd=ROOT, env=os.environ | {"KERAS_BACKEND": backend}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and f"KERAS_BACKEND={backend}" in done.stderr
+
+
+def test_tensorflow_stays_quiet_where_a_person_types_too():
+    code = (
+        "import sys; sys.ps1 = '>>> '; import scriptorium, keras, logging; print(logging.getLogger('tensorflow').level)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert int(done.stdout) >= logging.ERROR and done.stderr == ""

@@ -17,7 +17,7 @@ Try:
     echo "this function returns" | python words.py --sample     continue this text
 
 Departures from the papers (details in docs/words.md):
-    1. Adam with a learning rate that decays to 0, instead of SGD and its averaged variant.
+    1. Adam, unless `--optimizer sgd` is given, and a learning rate that decays to 0 along a line.
     2. Embedding and softmax share their weights (`--untied` keeps them apart).
     3. The running text is cut at different places in each epoch, into windows of one length.
     4. Dropout masks are drawn for each window, not for each sentence or epoch.
@@ -59,6 +59,8 @@ import util
 from util import add_data_options, add_sampling_options, extra_layers, load
 
 SCRIPT = "words"
+OPTIMIZERS = {"adam": Adam, "sgd": keras.optimizers.SGD}
+SGD_DEFAULTS = {"learning_rate": 20.0, "clip_norm": 0.25}
 TEMPERATURES = (0.0, 0.9, 1.0, 1.1, 1.2)  # of the samples in a report
 
 
@@ -292,6 +294,8 @@ def parse_args(argv=None):
     about = "weight of the penalty on the size of the outputs and on their changes"
     more("--activation-reg", type=weight, default=0.0, help=about)
     add_training_options(parser, epochs=10, batch_size=32, learning_rate=2e-3, averages=True)
+    about, details = "adam, or sgd: plain gradient descent", "sgd has other defaults: -l 20 --clip-norm 0.25"
+    parser.group("training")("--optimizer", choices=tuple(OPTIMIZERS), default="adam", help=about, details=details)
     add_sampling_options(parser, temperature=0.9, num_samples=3, gen_length=60, beam=False)
     add_run_options(parser)
     add, more = parser.group("use"), parser.group("use", rare=True)
@@ -304,6 +308,9 @@ def parse_args(argv=None):
     about = "how much similarity counts in the cache"
     more("--cache-sharpness", type=weight, default=0.3, help=about, requires=cache)
     args = parser.parse(argv)
+    for name, value in SGD_DEFAULTS.items() if args.optimizer == "sgd" else ():
+        if name not in args.given:
+            setattr(args, name, value)
     if args.score is not None:
         if args.resume is not None or args.sample is not None:
             parser.error("--score uses the run of --eval, or the newest; leave out --resume and --sample")
@@ -343,7 +350,8 @@ def main(args):
     if args.embeddings is not None and run.begins:
         corpus.description += start_from_vectors(args.embeddings, vocabulary, model.embedding.embeddings)
     rate = learning_rate_schedule(args.learning_rate, args.decay, args.epochs * train.total)
-    model.compile(Adam(rate, global_clipnorm=args.clip_norm or None, **averaging(args)), jit_compile=JIT)
+    settings = {"global_clipnorm": args.clip_norm or None} | averaging(args)
+    model.compile(OPTIMIZERS[args.optimizer](rate, **settings), jit_compile=JIT)
     with run.start(model, vocabulary, corpus):
         callbacks = [ResetState(model.carried, train)] if model.carried else []
         callbacks.append(EpochReport(run, args.epochs))

@@ -17,6 +17,7 @@ from keras import ops
 import words
 
 SMALL = ["-L", 12, "-E", 8, "-b", 8, "-g", 12]
+STREAM = ["--stream", "--window", 7, "--ema", 0.9, "--optimizer", "sgd"]
 VOCABULARY = Vocabulary.build(["the cat sat on the mat . a dog ran home"], "space")
 
 
@@ -127,7 +128,7 @@ def trained(tmp_path_factory):
     (folder / "text.txt").write_text("\n".join(lines), encoding="utf-8")
     where = ["-D", folder / "text.txt", "-T", folder / "runs"]
     sentences = run(*where, *SMALL, "-e", 2, "--name", "sentences")
-    stream = run(*where, *SMALL, "-e", 2, "--name", "stream", "--stream", "--window", 7, "--ema", 0.9)
+    stream = run(*where, *SMALL, *STREAM, "-e", 2, "--name", "stream")
     return folder, where, sentences, stream
 
 
@@ -166,8 +167,7 @@ def test_going_on_with_a_sentence(trained):
 
 def test_a_stopped_run_ends_as_one_that_never_stopped(trained):
     folder, where, *_ = trained
-    settings = [*SMALL, "--stream", "--window", 7, "--ema", 0.9]
-    run(*where, *settings, "-e", 2, "--name", "stopped", "--max-steps", 20, "-o", 0)
+    run(*where, *SMALL, *STREAM, "-e", 2, "--name", "stopped", "--max-steps", 20, "-o", 0)
     run("--resume", "stopped", *where, "--max-steps", 1000)
     ends = [
         storage.load_arrays(folder / "runs" / "words" / name / "last.safetensors")[1] for name in ("stream", "stopped")
@@ -189,6 +189,14 @@ def test_a_run_that_was_killed_before_its_first_save_starts_from_the_same_weight
     run(*where, *SMALL, "--embeddings", tmp_path / "vectors.txt", "--name", "killed", status=130)
     run("--resume", "killed", *where[2:], status=130)
     assert all(np.array_equal(a, b) for a, b in zip(*first, strict=True))
+
+
+def test_gradient_descent_has_its_own_defaults():
+    args = words.parse_args(["--optimizer", "sgd"])
+    assert (args.learning_rate, args.clip_norm) == (20.0, 0.25)
+    args = words.parse_args(["--optimizer", "sgd", "-l", "5", "--clip-norm", "1"])
+    assert (args.learning_rate, args.clip_norm) == (5.0, 1.0)
+    assert words.parse_args([]).learning_rate == 2e-3
 
 
 def test_the_command_lines_of_older_scripts():

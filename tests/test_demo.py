@@ -436,6 +436,25 @@ def test_an_address_brings_the_same_state_back(page):
     page.select_option("#texts-other", "")
 
 
+def test_without_two_texts_nothing_old_is_left(page):
+    from playwright.sync_api import expect
+
+    page.click("#tab-texts")
+    page.fill("#texts-first", "it is a list")
+    page.click("#texts-walk")
+    expect(page.locator("#texts-found li").first).to_be_visible()
+    page.fill("#texts-first", " ")
+    page.dispatch_event("#texts-first", "change")
+    expect(page.locator("#texts-unknown")).to_have_text("Enter a first and a second text.")
+    assert page.inner_text("#texts-between") == "" and page.locator("#texts-found li").count() == 0
+    page.fill("#texts-first", "שלום a list")
+    page.click("#texts-walk")
+    expect(page.locator("#texts-found bdi").first).to_have_text("שלום a list")
+    # Text from right to left turns itself around, and nothing else.
+    assert page.locator("#texts-first").evaluate("one => one.matches(':dir(rtl)')")
+    assert page.locator("#texts-found li").first.evaluate("one => one.matches(':dir(ltr)')")
+
+
 def test_a_walk_plays_and_goes_into_a_file(page):
     from playwright.sync_api import expect
 

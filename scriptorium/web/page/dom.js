@@ -24,6 +24,8 @@ export function offer(id, runs, first = []) {
 }
 
 export const shown = (text) => text || "(empty)";
+// A text whose direction, left to right or right to left, does not touch what stands beside it.
+export const isolated = (text, kind = "bdi") => make(kind, { textContent: shown(text), dir: "auto" });
 export const any = () => Math.floor(Math.random() * 2147483647);
 export const one = (items) => items[Math.floor(Math.random() * items.length)];
 export const unknownOf = (found) => (found.unknown && found.unknown.length

@@ -1,15 +1,24 @@
 // The tab "Interpolate": texts between two texts, in one model or in two side by side.
 
 import { ask, latest, pause } from "./api.js";
-import { any, at, exportButtons, list, make, marked, offer, one, shown, unknownOf } from "./dom.js";
+import { any, at, exportButtons, isolated, list, make, marked, offer, one, shown, unknownOf } from "./dom.js";
 import { bind, restore, save } from "./link.js";
 
 const POINTS = 9;
 let runs = [], walks = [], playing = false;
 
 const runOf = (id) => runs.find((run) => run.id === id);
+// What an answer belongs to; if it has changed in the meantime, the answer is not shown.
+const inputs = () => JSON.stringify([...ends(), at("texts-run").value, at("texts-other").value]);
 const ends = () => [at("texts-first").value, at("texts-second").value];
-const body = (run, more) => (ends().every((text) => text.trim()) ? { run, first: ends()[0], second: ends()[1], ...more } : null);
+// The fields of a request, or null if there are no two texts, which the page then asks for.
+function body(run, more) {
+  const [first, second] = ends();
+  if (first.trim() && second.trim()) return { run, first, second, ...more };
+  at("texts-between").textContent = "";
+  at("texts-unknown").textContent = "Enter a first and a second text.";
+  return null;
+}
 
 const askBetween = latest("between", () => body(at("texts-run").value, { share: at("texts-share").value / 100 }), (found) => {
   at("texts-between").textContent = shown(found.text);
@@ -33,7 +42,7 @@ function showWalk(place, run, walk) {
   list(place, rows, (item, row, index) => {
     const bar = make("meter", { min: 0, max: 1, value: 1 - row.log_prob / least * 0.95, title: `log p(text | z) ${row.log_prob.toFixed(2)} nats` });
     bar.setAttribute("aria-label", bar.title);
-    const text = make("span", {}, ...marked(row.text, index ? rows[index - 1].text : null));
+    const text = make("bdi", {}, ...marked(row.text, index ? rows[index - 1].text : null));
     item.classList.toggle("end", row.end);
     item.append(bar, text);
     if (row.times > 1) item.append(make("small", { textContent: ` × ${row.times}` }));
@@ -49,16 +58,16 @@ function showTexts(title, rows) {
   at("texts-title").textContent = title;
   at("texts-other-found").replaceChildren();
   at("texts-found").classList.toggle("code", runOf(at("texts-run").value).script === "transformer_vae");
-  list(at("texts-found"), rows, (item, row) => { item.textContent = shown(row); });
+  list(at("texts-found"), rows, (item, row) => { item.append(isolated(row)); });
   exportButtons(at("texts-export"), "texts", () => rows.map((text) => ({ text })));
 }
 
 async function walk() {
-  const chosen = [at("texts-run").value, at("texts-other").value].filter(Boolean);
+  const chosen = [at("texts-run").value, at("texts-other").value].filter(Boolean), asking = inputs();
   walks = [];
   for (const [index, id] of chosen.entries()) {
     const asked = body(id, { points: POINTS }), found = asked && await ask("walk", asked);
-    if (!found) return false;
+    if (!found || asking !== inputs()) return false;
     walks.push({ run: id, walk: found.walk });
     showWalk(at(index ? "texts-other-found" : "texts-found"), runOf(id), found.walk);
   }
@@ -138,16 +147,16 @@ export function setUp(all) {
     useExamples([first, one(examples.filter((text) => text !== first))]);
   });
   at("texts-reconstruct").addEventListener("click", async () => {
-    const rows = [];
+    const rows = [], asking = inputs();
     for (const text of ends()) {
       const found = text.trim() && await ask("reconstruct", { run: at("texts-run").value, text });
       if (found) rows.push(found.text);
     }
-    showTexts("Both texts, encoded and decoded", rows);
+    if (asking === inputs()) showTexts("Both texts, encoded and decoded", rows);
   });
   at("texts-sample").addEventListener("click", async () => {
-    const found = await ask("sample", { run: at("texts-run").value, count: 8, seed: any() });
-    if (found) showTexts("New texts", found.texts);
+    const asking = inputs(), found = await ask("sample", { run: at("texts-run").value, count: 8, seed: any() });
+    if (found && asking === inputs()) showTexts("New texts", found.texts);
   });
   const asked = restore("texts", ["run", "other"]);
   choose();

@@ -1,7 +1,7 @@
 // The tab "Map": codes of texts in the plane in which they vary most. A walk between two dots can be drawn on it.
 
 import { ask, latest } from "./api.js";
-import { at, list, make, offer, shown } from "./dom.js";
+import { at, isolated, list, make, offer, shown } from "./dom.js";
 import { bind, restore, save } from "./link.js";
 
 const COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A6BD1", "#B8A900"], OTHER = "#8a8f94";
@@ -74,7 +74,7 @@ function legend() {
 
 const askTextAt = latest("text_at", () => ({ run: at("map-run").value, x: cross()[0], y: cross()[1] }), (found) => {
   at("map-text").textContent = shown(found.text);
-  at("map-near").textContent = `Decoded near the code of: ${found.near}`;
+  at("map-near").replaceChildren("Decoded near the code of: ", isolated(found.near));
 });
 
 function moveTo(place) {
@@ -87,16 +87,17 @@ function moveTo(place) {
 async function walk() {
   path = [];
   if (ends.length === 2) {
-    const found = await ask("walk", { run: at("map-run").value, first: ends[0][0], second: ends[1][0], points: 7 });
+    const asked = ends, found = await ask("walk", { run: at("map-run").value, first: ends[0][0], second: ends[1][0], points: 7 });
+    if (asked !== ends) return;
     if (found) path = found.walk;
   }
-  list(at("map-steps"), path, (item, row) => { item.textContent = shown(row.text); });
+  list(at("map-steps"), path, (item, row) => { item.append(isolated(row.text)); });
   draw();
 }
 
 async function load() {
-  const found = await ask("map", { run: at("map-run").value });
-  if (!found) return;
+  const run = at("map-run").value, found = await ask("map", { run });
+  if (!found || run !== at("map-run").value) return;
   ({ points, columns } = found);
   scale = [1, 2].map((axis) => Math.max(...points.map((point) => Math.abs(point[axis]))) * 1.05 || 1);
   view = { zoom: 1, x: 0, y: 0 };

@@ -1,7 +1,7 @@
 // The tab "Names": new names, and names between two names.
 
 import { ask, latest } from "./api.js";
-import { any, at, exportButtons, list, make, offer, one, shown, unknownOf } from "./dom.js";
+import { any, at, exportButtons, isolated, list, make, offer, one, unknownOf } from "./dom.js";
 import { bind, restore, save } from "./link.js";
 
 let runs = [];
@@ -13,9 +13,9 @@ const askNames = latest("names", () => ({
   count: Number(at("names-count").value) || 1, seed: Number(at("names-seed").value) || 1,
 }), (found) => {
   list(at("names-found"), found.names, (item, row) => {
-    item.append(make("strong", { textContent: shown(row.name) }));
+    item.append(isolated(row.name, "strong"));
     if (row.nearest === null) return;
-    item.append(make("small", { textContent: row.distance === 0 ? "seen in training" : `new; most similar: ${row.nearest}` }));
+    item.append(make("small", {}, ...(row.distance === 0 ? ["seen in training"] : ["new; most similar: ", isolated(row.nearest)])));
   });
   at("names-unknown").textContent = unknownOf(found);
   exportButtons(at("names-export"), "names", () => found.names);
@@ -83,9 +83,9 @@ export function setUp(all) {
   });
   at("names-walk").addEventListener("submit", async (event) => {
     event.preventDefault();
-    const walk = at("names-walk"), ends = { first: walk.first.value, second: walk.second.value };
-    const found = await ask("walk", { run: at("names-run").value, ...ends, points: 9 });
-    if (found) list(at("names-steps"), found.walk, (item, row) => { item.textContent = shown(row.text); });
+    const walk = at("names-walk"), run = at("names-run").value;
+    const found = await ask("walk", { run, first: walk.first.value, second: walk.second.value, points: 9 });
+    if (found && run === at("names-run").value) list(at("names-steps"), found.walk, (item, row) => { item.append(isolated(row.text)); });
   });
   restore("names", ["run"]);
   choose();

@@ -1,7 +1,7 @@
 // The tab "Samples": what two models write from nothing, side by side.
 
 import { latest } from "./api.js";
-import { any, at, exportButtons, list, make, offer, shown } from "./dom.js";
+import { any, at, exportButtons, isolated, list, make, offer } from "./dom.js";
 import { bind, restore, save } from "./link.js";
 
 const SIDES = ["samples", "samples-other"]; // what the ids of a side begin with
@@ -37,7 +37,7 @@ function display(side, answer) {
   at(`${side}-summary`).textContent = [...counts, `${different} are different`].join("; ") + ".";
   at(`${side}-found`).classList.toggle("code", run.script === "transformer_vae");
   list(at(`${side}-found`), rows, (item, row) => {
-    item.append(make("span", { textContent: shown(row.text) }));
+    item.append(isolated(row.text));
     if (row.valid === false) item.append(make("small", { className: "invalid", textContent: " ✗" }));
     if (row.seen) item.append(make("small", { textContent: " seen in training" }));
   });

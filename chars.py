@@ -46,6 +46,7 @@ from scriptorium.training.fit import (
     fit_run,
     is_reporting_epoch,
     learning_rate_schedule,
+    suit_batch_size,
 )
 from scriptorium.training.matching import check_text, text_may_be_missing
 from scriptorium.training.opening import open_run
@@ -277,6 +278,7 @@ def load(run, args):
 
 def batches(run, args, text):
     """Returns the batches for training and for validation."""
+    text.description += suit_batch_size(run, args, len(text.train) // args.window)
     if args.independent_windows:
         train = Batches(windows(text.train, args.window), args.batch_size, run.seed)
         valid = Batches(windows(text.valid, args.window), args.batch_size, run.seed, shuffle=False)

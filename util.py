@@ -9,7 +9,7 @@ from scriptorium.data.batches import Batches, encode_texts
 from scriptorium.data.tasks import TASKS
 from scriptorium.data.textfiles import LAYOUTS
 from scriptorium.data.vocabulary import EOS, LEVELS, UNK, Vocabulary
-from scriptorium.training.fit import epochs_for_max_steps
+from scriptorium.training.fit import epochs_for_max_steps, suit_batch_size
 from scriptorium.training.matching import check_text, text_may_be_missing
 
 import numpy as np
@@ -99,6 +99,7 @@ def load(run, args, classes=None):
     share = np.mean(words == UNK)
     if share > MANY_UNKNOWN:
         corpus.how += f"; {share:.0%} of the test tokens become <unk>"
+    corpus.how += suit_batch_size(run, args, len(splits["train"]))
     corpus.description = corpora.describe(corpus, splits)
     if len(splits["train"]) < args.batch_size:
         raise UserError(

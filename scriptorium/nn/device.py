@@ -1,7 +1,9 @@
-"""The device that the backend computes on, and a suitable number format."""
+"""The devices that the backend computes on, and a suitable number format."""
 
 import os
 from pathlib import Path
+
+from scriptorium import UserError
 
 import keras
 
@@ -43,10 +45,51 @@ def cores():
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
-def device():
-    """Returns the name of the device that the backend computes on."""
-    gpu, count = _gpu(), cores()
-    return f"GPU ({gpu[0]})" if gpu else f"CPU ({count} core{'s' if count != 1 else ''})"
+def device(count=1):
+    """Returns the name of the device that the backend computes on, or of `count` of them."""
+    gpu, processors = _gpu(), cores()
+    name = f"GPU ({gpu[0]})" if gpu else f"CPU ({processors} core{'s' if processors != 1 else ''})"
+    return name if count == 1 else f"{count} x {name}"
+
+
+class SharedBatches(keras.distribution.DataParallel):
+    """Gives each device equally many rows of a batch; a batch of which that is impossible goes to all devices.
+
+    They then all compute the same, which costs one step of a single device, usually the last of an epoch. So no row is
+    made up: the loss, statistics over a batch and random numbers are those of one device.
+    """
+
+    def get_data_layout(self, data_shape):
+        """Returns how an array of a batch is laid out: see `keras.distribution.DataParallel`."""
+        if data_shape[0] % self.num_model_replicas == 0:
+            return super().get_data_layout(data_shape)
+        return keras.distribution.TensorLayout([None] * len(data_shape), self.device_mesh)
+
+
+def use_devices(count):
+    """Computes on several devices from now on; call it before anything is built.
+
+    Args:
+        count: number of devices, or "auto" for all that this backend can train on.
+
+    Returns:
+        The number of devices.
+
+    Raises:
+        UserError: there are not as many, or this backend trains on one alone.
+    """
+    backend = keras.backend.backend()
+    if backend != "jax":
+        if count not in (1, "auto"):
+            raise UserError(f"--devices {count}: with {backend}, training uses one device; use KERAS_BACKEND=jax.")
+        return 1
+    devices = keras.distribution.list_devices()
+    count = len(devices) if count == "auto" else count
+    if count > len(devices):
+        raise UserError(f"--devices {count}: JAX has {len(devices)} here.")
+    if count > 1:
+        keras.distribution.set_distribution(SharedBatches(devices=devices[:count], auto_shard_dataset=False))
+    return count
 
 
 def set_dtype(choice):

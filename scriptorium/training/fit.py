@@ -6,6 +6,7 @@ one that never stopped.
 """
 
 import contextlib
+import math
 import signal
 import threading
 
@@ -28,6 +29,8 @@ if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
 DRY_RUN_BATCHES = 2
+FEW_STEPS = 1000  # training steps in all; with fewer, a model has hardly begun to learn
+SMALL_BATCH = 8
 
 
 def learning_rate_schedule(rate, decay, steps):
@@ -41,6 +44,26 @@ def epochs_for_max_steps(run, args, train):
     """If only --max-steps is given, sets the epochs of a new run to as many as these steps take."""
     if args.max_steps and "epochs" not in args.given and run.is_new:
         args.epochs = run.options["epochs"] = -(-args.max_steps // train.total)
+
+
+def suit_batch_size(run, args, rows):
+    """Halves the batch size of a new run on a small text, unless it was given, until training has enough steps.
+
+    Args:
+        run: `Run`, whose options are changed too.
+        args: options, with epochs, max_steps and batch_size.
+        rows: texts, or windows of running text, in an epoch.
+
+    Returns:
+        What to add to the description of the text, str.
+    """
+    before = args.batch_size
+    if not run.is_new or run.dry_run or args.max_steps or "batch_size" in args.given:
+        return ""
+    while args.batch_size >= 2 * SMALL_BATCH and rows * args.epochs < FEW_STEPS * args.batch_size:
+        args.batch_size //= 2
+    run.options["batch_size"] = args.batch_size
+    return f"; small, so -b {args.batch_size} instead of {before}" if args.batch_size < before else ""
 
 
 def is_reporting_epoch(epoch, every, last):
@@ -111,7 +134,7 @@ def fit(run, model, train, valid, *, epochs, monitor="val_neg_elbo", callbacks=(
         run: started `Run`.
         model: built and compiled `keras.Model`. If it has `begin_epoch`, this is called with each epoch, from 0, and
             may return True to discard earlier epochs for the best weights. `reported`, if any, names its scores.
-        train, valid: datasets such as `Batches`; `train` has `total`, `go_to` and `num_tokens`.
+        train, valid: datasets such as `Batches`; `train` has `total`, `batch_size`, `go_to` and `num_tokens`.
         epochs: passes over `train`, including those before a resume.
         monitor: the validation score that best.safetensors minimizes.
         callbacks: list of `keras.callbacks.Callback`, called after the epoch is printed and before the save.
@@ -133,6 +156,8 @@ def fit(run, model, train, valid, *, epochs, monitor="val_neg_elbo", callbacks=(
     if run.saved:
         session.restore(*run.saved)
         run.saved = None
+    elif not run.dry_run and not max_steps:
+        advise_smaller_batches(run.console, total * epochs, train.batch_size)
     history = History(run.directory, session.epoch)
     if session.is_complete():
         run.console.say(
@@ -164,6 +189,14 @@ def fit(run, model, train, valid, *, epochs, monitor="val_neg_elbo", callbacks=(
         raise UserError(f"A file could not be written: {error}. {session.stopped()}.") from error
     run.board.flush()
     return history.columns()
+
+
+def advise_smaller_batches(console, steps, batch_size):
+    """Says so if training has few steps, and which batch size would give enough of them."""
+    if steps < FEW_STEPS:
+        enough = max(4, 2 ** math.floor(math.log2(max(1, batch_size * steps / FEW_STEPS))))
+        smaller = f"smaller batches (-b {enough})" if enough < batch_size else "more text"
+        console.say(f"tip     only {steps:,} training steps in all; {smaller} or more epochs (-e) would help")
 
 
 def averaging(args):

@@ -16,7 +16,7 @@ from scriptorium import UserError
 from scriptorium.command_line import ADDED, LARGEST_INT
 from scriptorium.data import files
 from scriptorium.data.vocabulary import Vocabulary
-from scriptorium.nn.device import device, set_dtype
+from scriptorium.nn.device import device, set_dtype, use_devices
 from scriptorium.streams import note
 from scriptorium.training import storage
 from scriptorium.training.console import readable
@@ -147,7 +147,10 @@ def open_run(script, args):
     if not run.for_use:
         run.config["changed"] = {name: value for name, (value, _) in run.changed.items()}
     run.config["dtype_reason"] = set_dtype(args.dtype)
-    run.config["dtype"], run.config["device"] = keras.config.dtype_policy().name, device()
+    count = 1 if run.for_use else use_devices(args.devices)
+    if args.batch_size % count:
+        raise UserError(f"--batch-size {args.batch_size} is no multiple of the {count} devices.")
+    run.config["dtype"], run.config["device"] = keras.config.dtype_policy().name, device(count)
     keras.utils.set_random_seed(run.seed)
     return run
 

@@ -7,12 +7,17 @@ from scriptorium.training.finding import RUNS
 
 # Groups of options that define a run, and the options among them that may change when it is resumed.
 FIXED_GROUPS = ("data", "model", "objective", "training")
-CHANGEABLE = ("epochs", "save_minutes", "max_steps", "dtype")
+CHANGEABLE = ("epochs", "save_minutes", "max_steps", "dtype", "devices")
 TEXT = ("task", "data", "limit", "layout")  # compared by the fingerprint of the text, not by their names
 
 # Options that choose an action; never restored from a run.
 ACTION_OPTIONS = ("resume", "eval", "sample", "name", "logdir", "dry_run", "score", "interactive", "text")
 DTYPES = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
+
+
+def devices(text):
+    """Parses a number of devices, or "auto"."""
+    return text if text == "auto" else bounded(int, 1)(text)
 
 
 # For `requires` of options that only scoring or sampling reads.
@@ -42,6 +47,8 @@ def add_training_options(parser, epochs, batch_size, learning_rate, averages=Fal
     more("--max-steps", type=positive, help="stop after this many training steps in total", older=["--max_steps"])
     about = "auto: mixed_bfloat16 where the device multiplies it natively"
     more("--dtype", choices=DTYPES, default="auto", help=about)
+    about = "devices to train on, with JAX; auto: all"
+    more("--devices", type=devices, default=1, metavar="N", help=about)
 
 
 def add_run_options(parser):

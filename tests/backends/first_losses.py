@@ -59,13 +59,14 @@ def write_texts(folder):
     return path
 
 
-def losses(script, folder, logdir):
+def losses(script, folder, logdir, devices=1):
     """Returns the running means of each of the first steps of a script: list of dict of name -> float.
 
     Args:
         script: its name.
         folder: Path with the initial weights, which are written if they are not there.
         logdir: Path for the run.
+        devices: number of devices to train on.
     """
     module, kept, found = importlib.import_module(script), folder / f"{script}.npz", []
     begin = run.Run.start
@@ -85,7 +86,7 @@ def losses(script, folder, logdir):
         if len(found) == STEPS:
             raise Enough
 
-    argv = ["-D", write_texts(logdir), "-T", logdir, *COMMON.split(), *SCRIPTS[script].split()]
+    argv = ["-D", write_texts(logdir), "-T", logdir, *COMMON.split(), *SCRIPTS[script].split(), "--devices", devices]
     with (
         contextlib.ExitStack() as patches,
         mock.patch.object(keras.random, "normal", no_noise),

@@ -5,6 +5,7 @@ Run it once per backend, after `first_losses.py` has run on TensorFlow:
     KERAS_BACKEND=jax FIRST_LOSSES=FOLDER python -m pytest -m backends --dist loadgroup tests/backends
 """
 
+import csv
 import gc
 import importlib
 import json
@@ -21,6 +22,7 @@ from backends.first_losses import SCRIPTS, losses, write_texts
 from helpers import run_here
 
 pytestmark = pytest.mark.backends
+on_jax = pytest.mark.skipif(keras.backend.backend() != "jax", reason="only JAX trains on several devices")
 SIZES = "-b 16 -o 0"
 STEPS = 16  # steps per epoch of 270 texts
 
@@ -62,6 +64,12 @@ def trained(script, texts, tmp_path_factory):
     return logdir, *(logdir / script / name for name in ("straight", "stopped"))
 
 
+def read_history(path):
+    """Returns the rows of a history.csv, a list of dict of str."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def test_a_stop_changes_nothing(trained):
     _, straight, stopped = trained
     arrays = [storage.load_arrays(run / "last.safetensors")[1] for run in (straight, stopped)]
@@ -96,3 +104,42 @@ def test_the_first_losses_are_those_of_tensorflow(script, tmp_path):
         for name, value in theirs.items():
             # The norms of gradients are sums of squares of small numbers.
             assert mine[name] == pytest.approx(value, rel=2e-3 if name.endswith("norm") else 1e-4, abs=1e-4), name
+    (folder / f"{script}-{keras.backend.backend()}.json").write_text(json.dumps(found), encoding="utf-8")
+
+
+# Several devices --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def several_devices():
+    """Skips a test without four devices (XLA_FLAGS=--xla_force_host_platform_device_count=4), and ends their use."""
+    if len(keras.distribution.list_devices()) < 4:
+        pytest.skip("this process has fewer than four devices")
+    yield
+    keras.distribution.set_distribution(None)
+
+
+@on_jax
+@pytest.mark.skipif("FIRST_LOSSES" not in os.environ, reason="the losses on one device are not known")
+def test_the_first_losses_on_two_devices_are_those_of_one(script, several_devices, tmp_path):
+    folder = Path(os.environ["FIRST_LOSSES"])
+    found = losses(script, folder, tmp_path, devices=2)
+    for mine, theirs in zip(found, json.loads((folder / f"{script}-jax.json").read_text()), strict=True):
+        for name, value in theirs.items():
+            assert mine[name] == pytest.approx(value, rel=2e-4 if name.endswith("norm") else 1e-5, abs=1e-5), name
+
+
+@on_jax
+def test_a_run_moves_from_two_devices_to_four(script, trained, several_devices, texts):
+    logdir, straight, _ = trained
+    if script not in ("chars", "sentences"):
+        pytest.skip("two scripts are enough")
+    argv = ["-D", texts, "-T", logdir, "-e", 2, *SIZES.split(), *SCRIPTS[script].split()]
+    module = importlib.import_module(script)
+    run_here(module, *argv, "--name", "moved", "--devices", 2, "--max-steps", STEPS + 5)
+    run_here(module, "--resume", "moved", "-T", logdir, "--devices", 4, "--max-steps", 1000)
+    histories = [read_history(run / "history.csv") for run in (straight, logdir / script / "moved")]
+    assert len(histories[0]) == len(histories[1]) == 2
+    for one, several in zip(*histories, strict=True):
+        for name in one.keys() - {"seconds", "tokens_per_second"}:
+            assert float(several[name]) == pytest.approx(float(one[name]), rel=1e-2, abs=1e-2), name

@@ -3,10 +3,12 @@ import os
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 from scriptorium import ROOT
 from scriptorium.training import storage
-from scriptorium.training.fit import fit, keras_feed
+from scriptorium.training.console import Console
+from scriptorium.training.fit import advise_smaller_batches, fit, keras_feed, suit_batch_size
 
 import keras
 import numpy as np
@@ -165,6 +167,30 @@ def test_a_callback_that_stops_training_stops_it_between_epochs(tmp_path):
     assert history["epoch"] == [1]
 
 
+@pytest.mark.parametrize(
+    ("rows", "given", "size"),
+    [(1_217, (), 8), (3_000, (), 16), (6_400, (), 64), (10, (), 8), (10, ("batch_size",), 64)],
+)
+def test_a_small_text_gets_small_batches_unless_they_are_given(rows, given, size):
+    run = SimpleNamespace(is_new=True, dry_run=False, options={"batch_size": 64})
+    args = SimpleNamespace(batch_size=64, epochs=10, max_steps=None, given=given)
+    said = suit_batch_size(run, args, rows)
+    assert args.batch_size == run.options["batch_size"] == size
+    assert said == ("" if size == 64 else f"; small, so -b {size} instead of 64")
+
+
+@pytest.mark.parametrize(
+    ("steps", "batch_size", "said"),
+    [(190, 64, "(-b 8)"), (600, 64, "(-b 32)"), (30, 64, "(-b 4)"), (90, 4, "more text")],
+)
+def test_few_steps_are_told_with_what_helps(capsys, steps, batch_size, said):
+    advise_smaller_batches(Console(), steps, batch_size)
+    printed = capsys.readouterr().out
+    assert f"only {steps} training steps" in printed and said in printed
+    advise_smaller_batches(Console(), 1000, batch_size)
+    assert capsys.readouterr().out == ""
+
+
 def test_limits_in_the_settings_of_keras_hold(tmp_path, monkeypatch):
     monkeypatch.setattr(keras.config, "max_epochs", lambda: 1)
     assert go(tmp_path)[1]["epoch"] == [1]
@@ -175,6 +201,8 @@ def test_limits_in_the_settings_of_keras_hold(tmp_path, monkeypatch):
 
 class Given:
     """A dataset of given batches, in reverse in every second epoch."""
+
+    batch_size = 2
 
     def __init__(self, items):
         self.items, self.total, self.epoch, self.first = items, len(items), 0, 0

@@ -1,11 +1,17 @@
 """The devices that the backend computes on, and a suitable number format."""
 
+import contextlib
 import os
+import re
 from pathlib import Path
 
 from scriptorium import UserError
+from scriptorium.streams import note
 
 import keras
+
+if keras.backend.backend() == "jax":
+    import jax
 
 
 def _gpu():
@@ -23,8 +29,6 @@ def _gpu():
         if torch.cuda.is_available():
             return torch.cuda.get_device_name(0), torch.cuda.get_device_capability(0)
     elif backend == "jax":
-        import jax
-
         for device in jax.devices():
             if device.platform == "gpu":
                 capability = str(getattr(device, "compute_capability", "") or "")
@@ -52,25 +56,78 @@ def device(count=1):
     return name if count == 1 else f"{count} x {name}"
 
 
-class SharedBatches(keras.distribution.DataParallel):
-    """Gives each device equally many rows of a batch; a batch of which that is impossible goes to all devices.
+class SameEverywhere(keras.distribution.DataParallel):
+    """Puts the same weights and the same batches on all devices; `share_rows` then shares out the work on a batch.
 
-    They then all compute the same, which costs one step of a single device, usually the last of an epoch. So no row is
-    made up: the loss, statistics over a batch and random numbers are those of one device.
+    Token ids are small, so it costs little to send all of them to each device. `keras.distribution.DataParallel` would
+    send each its own rows, but only if every batch has the same number of them, a multiple of the devices.
     """
 
     def get_data_layout(self, data_shape):
         """Returns how an array of a batch is laid out: see `keras.distribution.DataParallel`."""
-        if data_shape[0] % self.num_model_replicas == 0:
-            return super().get_data_layout(data_shape)
         return keras.distribution.TensorLayout([None] * len(data_shape), self.device_mesh)
+
+
+def share_rows(arrays):
+    """Returns arrays (batch, ...), in any structure, each device to compute its own rows of what follows.
+
+    Where the rows cannot be shared evenly, all devices compute all of them. No row is made up, so a loss, statistics
+    over a batch and random numbers are those of one device.
+    """
+    distribution = keras.distribution.distribution()
+    if distribution is None:
+        return arrays
+
+    def shared(array):
+        if not array.shape or array.shape[0] % distribution.num_model_replicas:
+            return array
+        axes = [distribution.batch_dim_name] + [None] * (len(array.shape) - 1)
+        layout = keras.distribution.TensorLayout(axes, distribution.device_mesh)
+        return keras.distribution.distribute_tensor(array, layout)
+
+    return keras.tree.map_structure(shared, arrays)
+
+
+def join_processes():
+    """Joins the other processes that train the same model, on JAX, if environment variables say that there are any.
+
+    They are those of `keras.distribution.initialize`, or of SLURM where `srun` has started several tasks. Call it
+    before anything is computed.
+
+    Returns:
+        The number of this process, from 0.
+    """
+    tasks = os.environ.get("KERAS_DISTRIBUTION_NUM_PROCESSES") or os.environ.get("SLURM_STEP_NUM_TASKS") or "1"
+    if tasks == "1" or keras.backend.backend() != "jax":
+        return 0
+    if not jax.distributed.is_initialized():
+        keras.distribution.initialize()
+    return jax.process_index()
+
+
+@contextlib.contextmanager
+def other_processes(how_to_continue):
+    """Ends this process with one line if another process of the same training has ended before it was done.
+
+    Args:
+        how_to_continue: function that returns a sentence, str.
+    """
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        # JAX passes on what its runtime says, which begins with a code such as "UNKNOWN: ", as one of these errors.
+        from_runtime = keras.backend.backend() == "jax" and re.match("[A-Z_]+: ", str(error))
+        if not from_runtime or jax.process_count() == 1:
+            raise
+        note(f"Another process of this training has ended. {how_to_continue()}")
+        os._exit(1)  # an orderly end would wait for the other process
 
 
 def use_devices(count):
     """Computes on several devices from now on; call it before anything is built.
 
     Args:
-        count: number of devices, or "auto" for all that this backend can train on.
+        count: number of devices, or "auto" for all that this backend can train on. Several processes use all of theirs.
 
     Returns:
         The number of devices.
@@ -84,11 +141,11 @@ def use_devices(count):
             raise UserError(f"--devices {count}: with {backend}, training uses one device; use KERAS_BACKEND=jax.")
         return 1
     devices = keras.distribution.list_devices()
-    count = len(devices) if count == "auto" else count
+    count = len(devices) if count == "auto" or jax.process_count() > 1 else count
     if count > len(devices):
         raise UserError(f"--devices {count}: JAX has {len(devices)} here.")
     if count > 1:
-        keras.distribution.set_distribution(SharedBatches(devices=devices[:count], auto_shard_dataset=False))
+        keras.distribution.set_distribution(SameEverywhere(devices=devices[:count], auto_shard_dataset=False))
     return count
 
 

@@ -11,6 +11,7 @@ import signal
 import threading
 
 from scriptorium import UserError
+from scriptorium.nn.device import other_processes, share_rows
 from scriptorium.training.callbacks import (
     AverageWeights,
     CallbackList,
@@ -164,10 +165,12 @@ def fit(run, model, train, valid, *, epochs, monitor="val_neg_elbo", callbacks=(
             f"Training is complete ({session.epoch} epochs, {session.steps} steps)."
             " Raise --epochs or --max-steps to continue."
         )
+    if keras.distribution.distribution():
+        model.train_step, model.test_step = _shared(model.train_step), _shared(model.test_step)
     listed = CallbackList([Progress(session, history), *callbacks, Checkpoint(session)], add_history=True, model=model)
     model.stop_training = False
     try:
-        with _signals(session):
+        with _signals(session), other_processes(session.how_to_continue_all):
             if not session.is_complete():
                 run.restore_best_of_epochs()
             listed.begin()
@@ -197,6 +200,11 @@ def advise_smaller_batches(console, steps, batch_size):
         enough = max(4, 2 ** math.floor(math.log2(max(1, batch_size * steps / FEW_STEPS))))
         smaller = f"smaller batches (-b {enough})" if enough < batch_size else "more text"
         console.say(f"tip     only {steps:,} training steps in all; {smaller} or more epochs (-e) would help")
+
+
+def _shared(step):
+    """Shares the rows of the batch among devices in a step of a model, on JAX."""
+    return lambda state, data: step(state, share_rows(data))
 
 
 def averaging(args):

@@ -4,11 +4,16 @@ A run that is opened again keeps its options; an option on the command line that
 silent change.
 """
 
+import atexit
 import contextlib
 import datetime
+import os
 import platform
 import re
 import secrets
+import shutil
+import sys
+import tempfile
 from importlib import metadata
 from pathlib import Path
 
@@ -16,7 +21,7 @@ from scriptorium import UserError
 from scriptorium.command_line import ADDED, LARGEST_INT
 from scriptorium.data import files
 from scriptorium.data.vocabulary import Vocabulary
-from scriptorium.nn.device import device, set_dtype, use_devices
+from scriptorium.nn.device import device, join_processes, set_dtype, use_devices
 from scriptorium.streams import note
 from scriptorium.training import storage
 from scriptorium.training.console import readable
@@ -141,6 +146,8 @@ def open_run(script, args):
             name is taken.
     """
     script = Path(script).stem
+    if join_processes():
+        _keep_to_itself(script, args)
     requested = next((which for which in (args.resume, args.eval, args.sample) if which is not None), None)
     run = _new_run(script, args) if requested is None else _existing_run(script, args, requested)
     run.changed = changed_options(run.options, args.parser, args.given | set(run.config.get("changed") or ()))
@@ -153,6 +160,18 @@ def open_run(script, args):
     run.config["dtype"], run.config["device"] = keras.config.dtype_policy().name, device(count)
     keras.utils.set_random_seed(run.seed)
     return run
+
+
+def _keep_to_itself(script, args):
+    """Lets a process other than the first print nothing, and write into a folder of its own that ends with it."""
+    folder = tempfile.TemporaryDirectory(prefix="scriptorium-")
+    atexit.register(folder.cleanup)
+    sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    if args.resume is not None:
+        run = find(args.resume, args.logdir, (script,))
+        args.resume = run.name
+        shutil.copytree(run, Path(folder.name) / script / run.name)
+    args.logdir = folder.name
 
 
 def _new_run(script, args):

@@ -139,6 +139,10 @@ class Session(State):
         elsewhere = "" if usual else f" -T {shlex.quote(readable(logdir))}"
         return f"python {self.run.script}.py --resume {shlex.quote(self.run.name)}{elsewhere}"
 
+    def how_to_continue_all(self):
+        """Returns a sentence about how to continue a training of several processes, one of which has ended."""
+        return f"{self.stopped()}, in all processes."
+
     def not_finite(self, what):
         return UserError(
             f"Step {self.steps}: {what} is not finite. {self.stopped()}."

@@ -10,9 +10,13 @@ import gc
 import importlib
 import json
 import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 from unittest import mock
 
+from scriptorium import ROOT
 from scriptorium.training import callbacks, storage
 
 import keras
@@ -138,8 +142,59 @@ def test_a_run_moves_from_two_devices_to_four(script, trained, several_devices, 
     module = importlib.import_module(script)
     run_here(module, *argv, "--name", "moved", "--devices", 2, "--max-steps", STEPS + 5)
     run_here(module, "--resume", "moved", "-T", logdir, "--devices", 4, "--max-steps", 1000)
-    histories = [read_history(run / "history.csv") for run in (straight, logdir / script / "moved")]
-    assert len(histories[0]) == len(histories[1]) == 2
-    for one, several in zip(*histories, strict=True):
+    assert_same_history(straight, logdir / script / "moved")
+
+
+def assert_same_history(*runs):
+    histories = [read_history(run / "history.csv") for run in runs]
+    for one, other in zip(*histories, strict=True):
         for name in one.keys() - {"seconds", "tokens_per_second"}:
-            assert float(several[name]) == pytest.approx(float(one[name]), rel=1e-2, abs=1e-2), name
+            assert float(other[name]) == pytest.approx(float(one[name]), rel=1e-2, abs=1e-2), name
+
+
+def start_processes(*argv, port):
+    """Starts two processes of one training, each with a device of its own."""
+    env = os.environ | {"KERAS_DISTRIBUTION_JOB_ADDRESSES": f"127.0.0.1:{port}"}
+    env |= {"KERAS_DISTRIBUTION_NUM_PROCESSES": "2", "XLA_FLAGS": ""}
+    command = [sys.executable, str(ROOT / "chars.py"), *map(str, argv)]
+    piped = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return [subprocess.Popen(command, env=env | {"KERAS_DISTRIBUTION_PROCESS_ID": str(i)}, **piped) for i in range(2)]
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+@on_jax
+def test_two_processes_train_as_one_and_the_first_writes(script, trained, texts):
+    if script != "chars":
+        pytest.skip("one script is enough")
+    logdir, straight, _ = trained
+    argv = ["-D", texts, "-T", logdir, "-e", 2, *SIZES.split(), *SCRIPTS[script].split()]
+    processes = start_processes(*argv, "--name", "processes", port=free_port())
+    said = [process.communicate(timeout=300)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+    assert "2 x CPU" in said[0] and "test split" in said[0] and "test split" not in said[1]
+    assert_same_history(straight, logdir / script / "processes")
+
+
+@on_jax
+def test_when_a_process_dies_the_other_ends_with_a_line(script, trained, texts):
+    if script != "chars":
+        pytest.skip("one script is enough")
+    logdir = trained[0]
+    argv = ["-D", texts, "-T", logdir, "-e", 2000, *SIZES.split(), *SCRIPTS[script].split()]
+    first, second = start_processes(*argv, "--name", "dies", port=free_port())
+    for line in first.stdout:
+        if "3/2000" in line:
+            break
+    second.kill()
+    said = first.communicate(timeout=300)[0]
+    assert first.returncode == 1 and "Another process of this training has ended." in said
+    assert "Traceback" not in said
+    history = logdir / script / "dies" / "history.csv"
+    done = len(read_history(history))
+    # One process is enough to continue.
+    run_here(importlib.import_module(script), "--resume", "dies", "-T", logdir, "-e", done + 2)
+    assert len(read_history(history)) == done + 2 >= 5

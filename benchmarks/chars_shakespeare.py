@@ -25,7 +25,7 @@ HELD_OUT = slice(TRAIN - 88_000, TRAIN - 38_000)
 LONG = ["-e", 11, "-l", 4e-3, "--dropout", 0.4, "--weight-drop", 0.2, "--reset-probability", 0.02, "--ema", 0.99]
 LONG += ["-L", 512, "--num-layers", 2]
 BUDGETS = {
-    "short": ["-e", 5, "-l", 4e-3, "--dropout", 0.1],
+    "short": ["-e", 5, "-b", 64, "-l", 4e-3, "--dropout", 0.1],
     "long": ["-e", 16, "-l", 3e-3, "--dropout", 0.4, "-L", 512, "--num-layers", 2],
     "held-out": LONG,
 }

@@ -99,7 +99,10 @@ def load(run, args, classes=None):
     share = np.mean(words == UNK)
     if share > MANY_UNKNOWN:
         corpus.how += f"; {share:.0%} of the test tokens become <unk>"
-    corpus.how += suit_batch_size(run, args, len(splits["train"]))
+    train = splits["train"]
+    # words.py --stream cuts the text into windows.
+    rows = len(train.ids) // args.window if vars(args).get("stream") else len(train)
+    corpus.how += suit_batch_size(run, args, rows)
     corpus.description = corpora.describe(corpus, splits)
     if len(splits["train"]) < args.batch_size:
         raise UserError(

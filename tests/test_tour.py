@@ -1,4 +1,4 @@
-"""docs/tour.ipynb: every cell runs, and what is printed in it is what it prints."""
+"""docs/tour.ipynb: every cell runs, and gives as many lines and figures as the notebook shows."""
 
 import ast
 import contextlib

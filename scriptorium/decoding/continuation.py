@@ -25,13 +25,16 @@ def _reader(model):
 
 @functools.cache
 def explainer(model, alternatives):
-    """Compiles a function of (ids, next ids, *states): their p (1, time), the highest p, and the ids that have them."""
+    """Compiles a function of (ids, next ids, *states): their p (1, time), the highest p, and the ids that have them.
+
+    Tokens that are never written, such as `<unk>`, have a p of 0.
+    """
 
     def explain(inputs):
         features, _ = model.read(inputs[0], inputs[2:])
-        p = ops.softmax(model.logits_of(features))
+        p = ops.softmax(sampling.mask_special_tokens(model.logits_of(features)))
         own = ops.take_along_axis(p, inputs[1][..., None], axis=-1)[..., 0]
-        return (own, *ops.top_k(p, alternatives))
+        return (own, *ops.top_k(p, min(alternatives, p.shape[-1])))
 
     return Compiled(explain, model, same_rows=True)
 
@@ -125,14 +128,18 @@ class GrowingText:
 
     def add(self, ids, ended):
         """Adds ids; returns the text that can be shown since the last time, all of it if the continuation ended."""
+        piece = self.piece(ids, ended)
         self.ids += ids
-        text = text_of(self.ids, self.vocabulary)
+        self.shown += piece
+        return piece
+
+    def piece(self, ids, ended):
+        """Returns what `add` would return."""
+        text = text_of([*self.ids, *ids], self.vocabulary)
         # The spaces between words depend on what follows, also those within the prompt.
         added = text[len(self.read) :] if self.exact else rest_of(text, self.read)
         if not self.exact and self.spaced:
             added = added.lstrip(" ")
         # Some bytes of a character may still be missing.
         ready = added if ended else added.rstrip("\ufffd")
-        piece = ready[len(self.shown) :] if ready.startswith(self.shown) else rest_of(ready, self.shown)
-        self.shown += piece
-        return piece
+        return ready[len(self.shown) :] if ready.startswith(self.shown) else rest_of(ready, self.shown)

@@ -12,7 +12,7 @@ A model provides five functions of tensors; `states` is a list of float32 tensor
 import functools
 
 from scriptorium.data.vocabulary import EOS, START
-from scriptorium.decoding.continuation import PIECE, GrowingText, Writer, explainer, text_of, zeros
+from scriptorium.decoding.continuation import PIECE, GrowingText, Writer, explainer, zeros
 from scriptorium.decoding.settings import sampling_settings
 from scriptorium.nn.compiled import Compiled
 from scriptorium.streams import lines_of_input, note_unknown
@@ -175,19 +175,19 @@ class LanguageModel:
 
         Yields:
             dict: text, str, which may be empty as long as the rest of a character is missing; p, the probability of the
-            token under the model (at temperature 1); likely, a list of (token, p), the most likely first. The end of a
-            line is "\n".
+            token under the model (at temperature 1); likely, a list of (text, p) of the most likely tokens, as
+            they would be added here, the most likely first. The end of a line is "\n".
         """
-        vocabulary, before = self.run.vocabulary, self.prompt_ids(prompt)
-        text, explain = GrowingText(vocabulary, before[1:], prompt), explainer(self.run.model, alternatives)
+        before = self.prompt_ids(prompt)
+        text, explain = GrowingText(self.run.vocabulary, before[1:], prompt), explainer(self.run.model, alternatives)
         for ids, ended, (_, last, *states) in self._chunks(writer, before, length, seed):
             # As many as in each chunk, since another number would be compiled anew.
             targets = np.array([[*ids, *[EOS] * (writer.chunk - len(ids))]], "int32")
             inputs = np.concatenate([last[:, None], targets[:, :-1]], axis=1)
             own, best, which = explain.predict_on_batch((inputs, targets, *states))
             for i, token in enumerate(ids):
-                names = [text_of([j], vocabulary) for j in which[0, i]]
-                likely = list(zip(names, best[0, i].tolist(), strict=True))
+                others = [text.piece([int(j)], True) for j in which[0, i]]
+                likely = list(zip(others, best[0, i].tolist(), strict=True))
                 piece = text.add([token], ended and i + 1 == len(ids))
                 yield {"text": piece, "p": float(own[0, i]), "likely": likely}
 

@@ -3,7 +3,7 @@
 import contextlib
 import functools
 
-from scriptorium.nn.device import cores, share_rows
+from scriptorium.nn.device import cores
 
 import keras
 import numpy as np
@@ -192,7 +192,7 @@ class Compiled(keras.Model):
         self.built = True  # the parts are; otherwise Keras on JAX would run it once without compiling it
 
     def call(self, inputs):
-        return self.function(share_rows(inputs))
+        return self.function(inputs)
 
     def predict_on_batch(self, arrays):
         if not JIT or self.same_rows:

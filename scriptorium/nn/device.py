@@ -10,6 +10,8 @@ from scriptorium.streams import note
 
 import keras
 
+AT_ONCE = []  # functions to call when this process has to end at once
+
 if keras.backend.backend() == "jax":
     import jax
 
@@ -95,14 +97,21 @@ def join_processes():
     before anything is computed.
 
     Returns:
-        The number of this process, from 0.
+        The number of this process, from 0, and how many there are.
+
+    Raises:
+        UserError: this backend trains in one process alone.
     """
-    tasks = os.environ.get("KERAS_DISTRIBUTION_NUM_PROCESSES") or os.environ.get("SLURM_STEP_NUM_TASKS") or "1"
-    if tasks == "1" or keras.backend.backend() != "jax":
-        return 0
+    asked = os.environ.get("KERAS_DISTRIBUTION_NUM_PROCESSES", "1")
+    if keras.backend.backend() != "jax":
+        if asked != "1":
+            raise UserError("KERAS_DISTRIBUTION_NUM_PROCESSES: several processes need KERAS_BACKEND=jax.")
+        return 0, 1
+    if asked == os.environ.get("SLURM_STEP_NUM_TASKS", "1") == "1":
+        return 0, 1
     if not jax.distributed.is_initialized():
         keras.distribution.initialize()
-    return jax.process_index()
+    return jax.process_index(), jax.process_count()
 
 
 @contextlib.contextmanager
@@ -119,7 +128,11 @@ def other_processes(how_to_continue):
         from_runtime = keras.backend.backend() == "jax" and re.match("[A-Z_]+: ", str(error))
         if not from_runtime or jax.process_count() == 1:
             raise
-        note(f"Another process of this training has ended. {how_to_continue()}")
+        if jax.process_index() == 0:
+            cause = str(error).splitlines()[0][:200]
+            note(f"Another process of this training has ended, or none can continue: {cause}\n{how_to_continue()}")
+        for end in AT_ONCE:
+            end()
         os._exit(1)  # an orderly end would wait for the other process
 
 
@@ -143,7 +156,7 @@ def use_devices(count):
     devices = keras.distribution.list_devices()
     count = len(devices) if count == "auto" or jax.process_count() > 1 else count
     if count > len(devices):
-        raise UserError(f"--devices {count}: JAX has {len(devices)} here.")
+        raise UserError(f"--devices {count}: JAX has {len(devices)} here; --devices 1 uses one.")
     if count > 1:
         keras.distribution.set_distribution(SameEverywhere(devices=devices[:count], auto_shard_dataset=False))
     return count

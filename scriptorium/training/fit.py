@@ -62,8 +62,13 @@ def suit_batch_size(run, args, rows):
     if not run.is_new or run.dry_run or args.max_steps or "batch_size" in args.given:
         return ""
     while args.batch_size >= 2 * SMALL_BATCH and rows * args.epochs < FEW_STEPS * args.batch_size:
+        if args.batch_size // 2 % run.devices:
+            break
         args.batch_size //= 2
-    run.options["batch_size"] = args.batch_size
+    if args.batch_size < before:
+        run.options["batch_size"] = args.batch_size
+        run.changed["batch_size"] = args.batch_size, before
+        run.config["changed"] |= {"batch_size": args.batch_size}
     return f"; small, so -b {args.batch_size} instead of {before}" if args.batch_size < before else ""
 
 

@@ -21,7 +21,7 @@ from scriptorium import UserError
 from scriptorium.command_line import ADDED, LARGEST_INT
 from scriptorium.data import files
 from scriptorium.data.vocabulary import Vocabulary
-from scriptorium.nn.device import device, join_processes, set_dtype, use_devices
+from scriptorium.nn.device import AT_ONCE, device, join_processes, set_dtype, use_devices
 from scriptorium.streams import note
 from scriptorium.training import storage
 from scriptorium.training.console import readable
@@ -146,8 +146,12 @@ def open_run(script, args):
             name is taken.
     """
     script = Path(script).stem
-    if join_processes():
-        _keep_to_itself(script, args)
+    if args.eval is None and args.sample is None:
+        process, processes = join_processes()
+        if processes > 1 and args.seed < 0:
+            raise UserError("--seed: several processes need the same seed, so give one.")
+        if process:
+            _keep_to_itself(script, args)
     requested = next((which for which in (args.resume, args.eval, args.sample) if which is not None), None)
     run = _new_run(script, args) if requested is None else _existing_run(script, args, requested)
     run.changed = changed_options(run.options, args.parser, args.given | set(run.config.get("changed") or ()))
@@ -158,6 +162,7 @@ def open_run(script, args):
     if args.batch_size % count:
         raise UserError(f"--batch-size {args.batch_size} is no multiple of the {count} devices.")
     run.config["dtype"], run.config["device"] = keras.config.dtype_policy().name, device(count)
+    run.devices = count
     keras.utils.set_random_seed(run.seed)
     return run
 
@@ -166,6 +171,7 @@ def _keep_to_itself(script, args):
     """Lets a process other than the first print nothing, and write into a folder of its own that ends with it."""
     folder = tempfile.TemporaryDirectory(prefix="scriptorium-")
     atexit.register(folder.cleanup)
+    AT_ONCE.append(folder.cleanup)
     sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     if args.resume is not None:
         run = find(args.resume, args.logdir, (script,))

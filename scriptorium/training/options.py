@@ -30,7 +30,10 @@ def add_training_options(parser, epochs, batch_size, learning_rate, averages=Fal
     add, more, positive = parser.group("training"), parser.group("training", rare=True), bounded(int, 1)
     add("-e", "--epochs", type=positive, default=epochs, help="passes over the text, in total")
     older = ["--batch_size", "--batchSize"]
-    add("-b", "--batch-size", type=positive, default=batch_size, help="sequences per step", older=older)
+    details = "Fewer for a small text, unless given"
+    add(
+        "-b", "--batch-size", type=positive, default=batch_size, help="sequences per step", older=older, details=details
+    )
     older, rate = ["--learning_rate", "--learn-rate"], bounded(float, 1e-9)
     add("-l", "--learning-rate", type=rate, default=learning_rate, help="step size of the optimizer", older=older)
     about, details = "random seed; negative: draw one", "With --sample, another seed gives other samples"

@@ -141,7 +141,9 @@ class Session(State):
 
     def how_to_continue_all(self):
         """Returns a sentence about how to continue a training of several processes, one of which has ended."""
-        return f"{self.stopped()}, in all processes."
+        if not self.run.has_state:
+            return "Nothing had been saved yet; start all processes again."
+        return f"The last save is intact; continue with {self.resume_command()} in all processes."
 
     def not_finite(self, what):
         return UserError(

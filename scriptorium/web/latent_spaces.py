@@ -86,7 +86,7 @@ class Latent(Tool):
         ]
         return {"walk": steps, "unknown": list(dict.fromkeys(unknown))}
 
-    def texts_from_nothing(self, count, seed, fields, **settings):
+    def unprompted(self, count, seed, fields, **settings):
         """Samples texts from the prior; settings as for `Codec.decode`."""
         fields.nothing_else()
         more = settings | {"seed": seed} if settings else {}

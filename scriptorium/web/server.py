@@ -20,6 +20,7 @@ PAGE = Path(__file__).with_name("page")
 MAX_BYTES = 16 * 1024  # of a request
 # Zero-width characters that names in Sinhala, Hindi or Persian need.
 JOINERS = {0x200C: None, 0x200D: None}
+LINES = {ord("\n"): None, ord("\t"): None}
 WAITING = 8  # requests that may wait for the model; further ones get "busy"
 STREAMS = 6  # texts that may be streamed at the same time
 PER_SECOND, BURST = 30.0, 60.0  # requests per address: sustained, and at once after a pause
@@ -94,13 +95,14 @@ class Fields:
         self.taken.add(name)
         return self.values.get(name, default)
 
-    def text(self, name, most, default=None, least=0):
-        """Reads a text of `least` to `most` characters."""
+    def text(self, name, most, default=None, least=0, lines=False):
+        """Reads a text of `least` to `most` characters; without `lines`, a line end becomes a space."""
         value = self._take(name, default)
         if not isinstance(value, str):
             raise UserError(f"{name} must be a text.")
-        value = " ".join(value.splitlines()) if "\n" in value else value
-        if not value.translate(JOINERS).isprintable() or any("\ud800" <= character <= "\udfff" for character in value):
+        value = " ".join(value.splitlines()) if "\n" in value and not lines else value
+        plain = value.translate(JOINERS | (LINES if lines else {}))
+        if not plain.isprintable() or any("\ud800" <= character <= "\udfff" for character in value):
             raise UserError(f"{name} contains characters that cannot be printed.")
         if len(value.strip()) < least or len(value) > most:
             length = len(value.strip()) if len(value) <= most else len(value)

@@ -1,4 +1,4 @@
-"""What every tool of demo.py can do: write texts from nothing, and say what is known about them."""
+"""What every tool of demo.py can do: write texts without a prompt, and say what is known about them."""
 
 import functools
 
@@ -40,12 +40,12 @@ class Tool:
         return frozenset(map(_letters, self.corpus.train)) if self.corpus else None
 
     def sample(self, fields):
-        """Writes texts from nothing, and says which ones are valid and which ones the training text has."""
+        """Writes texts without a prompt, and says which are valid and which are in the training text."""
         count, seed = fields.number("count", 1, 100, 8, int), fields.seed()
         # Rounded, because some models are compiled for each temperature.
         temperature = fields.number_or_none("temperature", 0, 2)
         settings = {} if temperature is None else {"temperature": round(temperature, 1)}
-        texts = self.texts_from_nothing(count, seed, fields, **settings)
+        texts = self.unprompted(count, seed, fields, **settings)
         known, valid = self.training_texts, self.valid
         return {
             "texts": texts,

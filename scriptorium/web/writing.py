@@ -23,9 +23,14 @@ class Running(Tool):
     def about(self):
         return {"unit": "characters" if self.run.script == "chars" else "words"}
 
+    @property
+    def training_texts(self):
+        """See `Tool`; None for characters, whose training text has no separate texts."""
+        return None if self.run.script == "chars" else super().training_texts
+
     def complete(self, fields):
         """Yields the continuation of a text, piece by piece, or with alternatives a line of JSON per token."""
-        prompt = fields.text("prompt", PROMPT, "")
+        prompt = fields.text("prompt", PROMPT, "", lines=True)
         length, seed = fields.number("length", 1, 1000, 200, int), fields.seed()
         # Rounded, because each temperature is compiled.
         temperature = float(f"{fields.number('temperature', 0, 1000, 0.8):.2g}")
@@ -38,7 +43,7 @@ class Running(Tool):
             return self.model.stream(*asked)
         return (json.dumps(token) + "\n" for token in self.model.stream_tokens(*asked, alternatives))
 
-    def texts_from_nothing(self, count, seed, fields, temperature=1.0):
+    def unprompted(self, count, seed, fields, temperature=1.0):
         """Writes texts, each up to its end, or to the end of a line if the model reads running text."""
         fields.nothing_else()
         return [text.split("\n")[0] for text in self.model.sample(count, seed=seed, temperature=temperature)]
@@ -46,6 +51,7 @@ class Running(Tool):
     def warm(self):
         for alternatives in (0, 3):
             next(self.complete(Fields({"prompt": "a", "length": 8, "alternatives": alternatives})))
+        self.sample(Fields({"count": 10}))
 
 
 class Sampling(Tool):
@@ -57,18 +63,18 @@ class Sampling(Tool):
 
     def __init__(self, sampler):
         super().__init__(sampler.run)
-        self.sampler = sampler
+        self.sampler, self.likelihood = sampler, sampler.likelihood
 
     def about(self):
-        return {"likelihood": self.sampler.likelihood is not None}
+        return {"likelihood": self.likelihood is not None}
 
-    def texts_from_nothing(self, count, seed, fields, **settings):
+    def unprompted(self, count, seed, fields, **settings):
         """Samples sentences; the field "likelihood" asks for the generator as it was before the critic came."""
         likelihood = fields.among("likelihood", [True, False], False)
         fields.nothing_else()
-        if likelihood and self.sampler.likelihood is None:
-            raise UserError(f"{self.run.name} has not kept the weights it had after training by likelihood.")
-        generator = self.sampler.likelihood if likelihood else None
+        if likelihood and self.likelihood is None:
+            raise UserError(f"{self.run.name} has not kept its weights from before adversarial training.")
+        generator = self.likelihood if likelihood else None
         return self.sampler.sample(count, seed, generator=generator, **settings)
 
     def warm(self):

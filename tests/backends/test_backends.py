@@ -130,7 +130,9 @@ def test_the_first_losses_on_two_devices_are_those_of_one(script, several_device
     found = losses(script, folder, tmp_path, devices=2)
     for mine, theirs in zip(found, json.loads((folder / f"{script}-jax.json").read_text()), strict=True):
         for name, value in theirs.items():
-            assert mine[name] == pytest.approx(value, rel=2e-4 if name.endswith("norm") else 1e-5, abs=1e-5), name
+            # The critic makes more of a difference in the last digit than the other models do.
+            least = 5e-5 if script == "text_gan" else 1e-5
+            assert mine[name] == pytest.approx(value, rel=2e-4 if name.endswith("norm") else 1e-5, abs=least), name
 
 
 @on_jax
@@ -171,7 +173,8 @@ def test_two_processes_train_as_one_and_the_first_writes(script, trained, texts)
     if script != "chars":
         pytest.skip("one script is enough")
     logdir, straight, _ = trained
-    argv = ["-D", texts, "-T", logdir, "-e", 2, *SIZES.split(), *SCRIPTS[script].split()]
+    # A report samples several texts at once.
+    argv = ["-D", texts, "-T", logdir, "-e", 2, *SIZES.split(), *SCRIPTS[script].split(), "-o", 1]
     processes = start_processes(*argv, "--name", "processes", port=free_port())
     said = [process.communicate(timeout=300)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], said
@@ -191,7 +194,7 @@ def test_when_a_process_dies_the_other_ends_with_a_line(script, trained, texts):
             break
     second.kill()
     said = first.communicate(timeout=300)[0]
-    assert first.returncode == 1 and "Another process of this training has ended." in said
+    assert first.returncode == 1 and "Another process of this training has ended" in said
     assert "Traceback" not in said
     history = logdir / script / "dies" / "history.csv"
     done = len(read_history(history))

@@ -172,10 +172,13 @@ def test_a_callback_that_stops_training_stops_it_between_epochs(tmp_path):
     [(1_217, (), 8), (3_000, (), 16), (6_400, (), 64), (10, (), 8), (10, ("batch_size",), 64)],
 )
 def test_a_small_text_gets_small_batches_unless_they_are_given(rows, given, size):
-    run = SimpleNamespace(is_new=True, dry_run=False, options={"batch_size": 64})
+    run = SimpleNamespace(
+        is_new=True, dry_run=False, devices=1, options={"batch_size": 64}, changed={}, config={"changed": {}}
+    )
     args = SimpleNamespace(batch_size=64, epochs=10, max_steps=None, given=given)
     said = suit_batch_size(run, args, rows)
     assert args.batch_size == run.options["batch_size"] == size
+    assert run.changed == ({} if size == 64 else {"batch_size": (size, 64)})
     assert said == ("" if size == 64 else f"; small, so -b {size} instead of 64")
 
 

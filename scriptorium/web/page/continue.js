@@ -5,7 +5,7 @@ import { any, at, make, offer } from "./dom.js";
 import { bind, restore, save } from "./link.js";
 
 const LEVELS = [0.01, 0.05, 0.2, 0.5]; // probabilities at which the shade changes
-let runs = [], stop = null, start = "", tokens = [], here = -1;
+let runs = [], stop = null, start = "", tokens = [], here = -1, pinned = false; // pinned: a click holds the token, so that the pointer can leave it
 
 const written = () => start + tokens.map((token) => token.text).join("");
 const visible = (text) => text.replaceAll("\n", "↵").replaceAll(" ", "␣");
@@ -28,23 +28,19 @@ function explain(place) {
   spans[place].classList.add("here");
   const before = start + tokens.slice(0, place).map((one) => one.text).join("");
   const instead = token.likely.map(([text, p]) => make("button", {
-    type: "button", textContent: `${visible(text)} ${percent(p)}`, title: "Write on from here",
-    onclick: () => write(joined(before, text).slice(-2000), any()),
+    type: "button", textContent: `${visible(text.trim() || text)} ${percent(p)}`, title: "Continue from here",
+    onclick: () => write((before + text).slice(-2000), any()),
   }));
-  at("continue-likely").append(make("span", { textContent: `“${visible(token.text.trimStart() || token.text)}” has ${percent(token.p)}. Likely here:` }), ...instead);
+  at("continue-likely").append(make("span", { textContent: `“${visible(token.text.trim() || token.text)}” has ${percent(token.p)}. Likely here:` }), ...instead);
 }
 
-function joined(before, text) {
-  const words = runs.find((run) => run.id === at("continue-run").value).unit === "words";
-  return before + (words && /[^\s(]$/.test(before) && /^[\w("]/.test(text) ? " " : "") + text;
-}
-
-async function read(response) {
+async function read(response, controller) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (let piece = await reader.read(); !piece.done; piece = await reader.read()) {
     const lines = (rest + piece.value).split("\n");
     rest = lines.pop();
+    if (stop !== controller) return;
     for (const line of lines) add(JSON.parse(line));
   }
 }
@@ -52,7 +48,7 @@ async function read(response) {
 async function write(prompt, seed) {
   if (stop) stop.abort();
   const controller = stop = new AbortController();
-  [start, tokens] = [prompt, []];
+  [start, tokens, pinned] = [prompt, [], false];
   explain(-1);
   at("continue-text").replaceChildren(make("b", { textContent: prompt }));
   at("continue-stop").disabled = false;
@@ -60,10 +56,11 @@ async function write(prompt, seed) {
   trouble("");
   working(1);
   try {
-    await read(await request("continue", {
+    const response = await request("continue", {
       run: at("continue-run").value, prompt, temperature: Number(at("continue-temperature").value),
       length: Number(at("continue-length").value) || 200, seed, alternatives: 4,
-    }, controller.signal));
+    }, controller.signal);
+    await read(response, controller);
   } catch (error) {
     if (error.name !== "AbortError") trouble(error.message);
   } finally {
@@ -99,13 +96,17 @@ export function setUp(all) {
   });
   at("continue-stop").addEventListener("click", () => stop && stop.abort());
   const placeOf = (event) => [...at("continue-text").querySelectorAll("span")].indexOf(event.target);
-  for (const kind of ["pointerover", "click"]) {
-    at("continue-text").addEventListener(kind, (event) => { if (placeOf(event) >= 0) explain(placeOf(event)); });
-  }
+  at("continue-text").addEventListener("pointerover", (event) => { if (!pinned && placeOf(event) >= 0) explain(placeOf(event)); });
+  at("continue-text").addEventListener("click", (event) => {
+    const place = placeOf(event);
+    pinned = place >= 0 && !(pinned && place === here);
+    if (place >= 0) explain(place);
+  });
   at("continue-text").addEventListener("keydown", (event) => {
     const to = { ArrowRight: here + 1, ArrowLeft: here - 1, Home: 0, End: tokens.length - 1 }[event.key];
     if (to === undefined) return;
     event.preventDefault();
+    pinned = true;
     explain(Math.max(0, Math.min(tokens.length - 1, to)));
   });
   // The model reads as much of the text as it is given: the last 2,000 characters.

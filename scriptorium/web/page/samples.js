@@ -1,14 +1,16 @@
-// The tab "Samples": what two models write from nothing, side by side.
+// The tab "Samples": what two models write without a prompt, side by side.
 
 import { latest } from "./api.js";
 import { any, at, exportButtons, isolated, list, make, offer } from "./dom.js";
 import { bind, restore, save } from "./link.js";
 
 const SIDES = ["samples", "samples-other"]; // what the ids of a side begin with
+const NOTHING = "nothing"; // has a value of its own, so that a link keeps it
 export const LIKELIHOOD = " after likelihood"; // ends the id of a run whose weights before the critic are meant
 let runs = [], found = [], chosen = false;
 
 const select = (side) => at(side === "samples" ? "samples-run" : side);
+const valueOf = (side) => (select(side).value === NOTHING ? "" : select(side).value);
 const label = (value) => [...at("samples-run").options].find((option) => option.value === value)?.text || "";
 const noun = (run) => (run.script === "transformer_vae" ? "parse as Python" : "are grammatical");
 
@@ -18,7 +20,7 @@ const choices = () => runs.flatMap((run) => [
 ]);
 
 const asks = Object.fromEntries(SIDES.map((side) => [side, latest("sample", () => {
-  const value = select(side).value, body = {
+  const value = valueOf(side), body = {
     run: value.replace(LIKELIHOOD, ""), count: Number(at("samples-count").value) || 1,
     seed: Number(at("samples-seed").value) || 1, temperature: Number(at("samples-temperature").value),
   };
@@ -26,7 +28,7 @@ const asks = Object.fromEntries(SIDES.map((side) => [side, latest("sample", () =
 }, (answer) => display(side, answer))]));
 
 function display(side, answer) {
-  const value = select(side).value, run = runs.find((one) => one.id === value.replace(LIKELIHOOD, ""));
+  const value = valueOf(side), run = runs.find((one) => one.id === value.replace(LIKELIHOOD, ""));
   const rows = answer.texts.map((text, i) => ({ run: value, text, seen: answer.seen[i], valid: answer.valid[i] }));
   found[SIDES.indexOf(side)] = rows;
   at(`${side}-title`).textContent = label(value);
@@ -53,7 +55,7 @@ function write() {
   chosen = true;
   save();
   for (const side of SIDES) {
-    if (!select(side).value) clear(side);
+    if (!valueOf(side)) clear(side);
     asks[side]();
   }
 }
@@ -61,7 +63,7 @@ function write() {
 export function refresh(all) {
   runs = all.filter((run) => run.state === "ready");
   offer("samples-run", choices());
-  offer("samples-other", choices(), [new Option("nothing", "")]);
+  offer("samples-other", choices(), [new Option("nothing", NOTHING)]);
   // As long as nobody has chosen, a model that comes later may suit better.
   if (!chosen) choose();
 }
@@ -71,7 +73,7 @@ function choose() {
   const first = runs.find((run) => run.kind === "samples") || runs[0];
   const beside = runs.find((run) => run.id !== first.id && run.corpus === first.corpus && run.kind === "running");
   at("samples-run").value = first.id;
-  at("samples-other").value = first.likelihood ? first.id + LIKELIHOOD : beside ? beside.id : "";
+  at("samples-other").value = first.likelihood ? first.id + LIKELIHOOD : beside ? beside.id : NOTHING;
 }
 
 export function setUp(all) {

@@ -39,6 +39,7 @@ class Run(Outputs):
         is_new: False for an existing run.
         dry_run: True for a run in a temporary directory, which `close` removes.
         for_use: True if the run was opened for sampling or scoring, not for training.
+        devices: number of devices to train on.
         saved: (facts, arrays) of the last save, which `fit` continues from; else None.
     """
 
@@ -50,7 +51,7 @@ class Run(Outputs):
         self.for_use = False
         self.text_given = False  # whether the command line names the text of an existing run
         self.scores_are_its_own = True  # whether scores are those of its own test split
-        self.changed, self.flags = {}, {}
+        self.changed, self.flags, self.devices = {}, {}, 1
         self.console = Console()
 
     @property

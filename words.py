@@ -17,7 +17,7 @@ Try:
     echo "this function returns" | python words.py --sample     continue this text
 
 Departures from the papers (details in docs/words.md):
-    1. Adam, unless `--optimizer sgd` is given, and a learning rate that decays to 0 along a line.
+    1. Adam, unless `--optimizer sgd` is given, and a learning rate that decays linearly to 0.
     2. Embedding and softmax share their weights (`--untied` keeps them apart).
     3. The running text is cut at different places in each epoch, into windows of one length.
     4. Dropout masks are drawn for each window, not for each sentence or epoch.

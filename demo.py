@@ -1,6 +1,7 @@
 """An interactive page for trained models: names, interpolation, continued texts, samples, and a map of texts.
 
-It opens runs of all scripts, and serves one page and a JSON API (docs/demo.md) at http://127.0.0.1:8000. Everything is computed on this machine, one request at a time.
+It opens runs of all scripts, and serves one page and a JSON API (docs/demo.md) at http://127.0.0.1:8000. Everything is
+computed on this machine, one request at a time.
 
 Try:
     python demo.py                          the newest run of each script, or a bundled one as long as you have none

@@ -1,6 +1,6 @@
 """words.py on the Penn Treebank: test perplexity, with the state carried from sentence to sentence.
 
-    python benchmarks/words_ptb.py FOLDER [--epochs 8] [-T LOGDIR]
+    python benchmarks/words_ptb.py FOLDER [--recipe long] [--epochs N] [-T LOGDIR]
 
 FOLDER holds train.txt, valid.txt and test.txt of Mikolov's split (82,430 test tokens, including `<eos>`).
 """
@@ -11,7 +11,13 @@ from pathlib import Path
 
 import common
 
-OPTIONS = ["--stream", "-L", 512, "-E", 512, "--dropout", 0.5, "--input-dropout", 0.5, "-d", 0, "-l", 3e-3]
+RECIPES = {
+    "short": ["-e", 8, "-L", 512, "-E", 512, "--dropout", 0.5, "--input-dropout", 0.5, "-d", 0, "-l", 3e-3],
+    "long": [
+        "-e", 14, "-L", 650, "-E", 650, "--num-layers", 2, "--optimizer", "sgd", "-b", 20, "--dropout", 0.5,
+        "--hidden-dropout", 0.4, "--input-dropout", 0.4, "-d", 0,
+    ],
+}  # fmt: skip
 CACHE = ["--cache", 500, "--cache-share", 0.1, "--cache-sharpness", 0.3]
 PUBLISHED = [
     {"model": "5-gram count model (Kneser-Ney)", "perplexity": 146.7},
@@ -25,17 +31,19 @@ PUBLISHED = [
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--recipe", choices=RECIPES, default="short")
+    parser.add_argument("--epochs", type=int, help="instead of those of the recipe")
     parser.add_argument("-T", "--logdir", type=Path, default=common.ROOT / "runs" / "benchmarks")
     args = parser.parse_args()
     started = time.monotonic()
-    run = args.logdir.resolve() / "words" / f"ptb-{args.epochs}"
+    options = ["--stream", *RECIPES[args.recipe], *(["-e", args.epochs] if args.epochs else [])]
+    run = args.logdir.resolve() / "words" / f"ptb-{args.recipe}-{args.epochs or 'usual'}"
     where = ["-D", args.folder.resolve(), "-T", args.logdir.resolve()]
-    common.run_script("words.py", *where, "-e", args.epochs, *OPTIONS, "--name", run.name, "-o", args.epochs)
+    common.run_script("words.py", *where, *options, "--name", run.name, "-o", 0)
     common.run_script("words.py", *where, "--eval", run.name, *CACHE)
     scores, minutes = common.scores_of(run), round(common.training_seconds(run) / 60, 1)
     ours = {
-        "model": f"words.py -e {args.epochs} {' '.join(map(str, OPTIONS))}",
+        "model": f"words.py {' '.join(map(str, options))}",
         "perplexity": scores["perplexity"],
         "with cache": scores["perplexity_with_cache"],
         "training minutes": minutes,

@@ -154,10 +154,7 @@ def fit(run, model, train, valid, *, epochs, monitor="val_neg_elbo", callbacks=(
         UserError: nothing to train or validate on, a loss that is not finite, or a full disk.
         SystemExit: with status 130 after Ctrl-C and 143 after SIGTERM, once everything is saved.
     """
-    for split, batches in (("train", train.total), ("validate", len(valid))):
-        if not batches:
-            raise UserError(f"There is no text to {split} on; use a longer text.")
-    total, epochs = _limits(run, train.total, epochs)
+    total, epochs = _limits(run, train, valid, epochs)
     session = Session(run, model, train, total, epochs, monitor, max_steps, save_minutes)
     if run.saved:
         session.restore(*run.saved)
@@ -170,8 +167,7 @@ def fit(run, model, train, valid, *, epochs, monitor="val_neg_elbo", callbacks=(
             f"Training is complete ({session.epoch} epochs, {session.steps} steps)."
             " Raise --epochs or --max-steps to continue."
         )
-    if keras.distribution.distribution():
-        model.train_step, model.test_step = _shared(model.train_step), _shared(model.test_step)
+    _share_batches(model)
     listed = CallbackList([Progress(session, history), *callbacks, Checkpoint(session)], add_history=True, model=model)
     model.stop_training = False
     try:
@@ -207,9 +203,14 @@ def advise_smaller_batches(console, steps, batch_size):
         console.say(f"tip     only {steps:,} training steps in all; {smaller} or more epochs (-e) would help")
 
 
-def _shared(step):
-    """Shares the rows of the batch among devices in a step of a model, on JAX."""
-    return lambda state, data: step(state, share_rows(data))
+def _share_batches(model):
+    """Lets the steps of a model share the rows of a batch among devices, if there are several, on JAX."""
+
+    def shared(step):
+        return lambda state, data: step(state, share_rows(data))
+
+    if keras.distribution.distribution():
+        model.train_step, model.test_step = shared(model.train_step), shared(model.test_step)
 
 
 def averaging(args):
@@ -232,8 +233,12 @@ def fit_run(run, train, valid, args, monitor, callbacks=(), more_epochs=0):
     run.load_best(run.model)
 
 
-def _limits(run, total, epochs):
+def _limits(run, train, valid, epochs):
     """Returns the steps per epoch and the epochs, within those of a dry run and of Keras's own settings."""
+    for split, batches in (("train", train.total), ("validate", len(valid))):
+        if not batches:
+            raise UserError(f"There is no text to {split} on; use a longer text.")
+    total = train.total
     if run.dry_run:
         total, epochs = min(total, DRY_RUN_BATCHES), min(epochs, 1)
     return min(total, keras.config.max_steps_per_epoch() or total), min(epochs, keras.config.max_epochs() or epochs)

@@ -97,7 +97,8 @@ def test_banner_and_table_of_epochs(tmp_path, capsys, monkeypatch, columns):
     said = capsys.readouterr().out
     assert "\r" not in said
     lines = said.splitlines()
-    assert [line.split()[0] for line in lines] == ["corpus", "model", "device", "run", "epoch", "1/2", "2/2"]
+    assert [line.split()[0] for line in lines] == ["corpus", "model", "device", "run", "tip", "epoch", "1/2", "2/2"]
+    lines.pop(4)
     assert "float32: as requested" in lines[2] and "seed 1" in lines[3]
     heads = lines[4].split()
     assert heads[:5] == ["epoch", "neg_elbo", "val_neg_elbo", "best", "left"] and heads[5] == "tokens/s"
@@ -334,4 +335,4 @@ def test_the_console_holds_only_our_lines(tmp_path):
     command = [sys.executable, str(Path(tiny_script.__file__)), "-T", str(tmp_path), "-e", "1"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert done.stderr == ""
-    assert len(done.stdout.splitlines()) == 6
+    assert len(done.stdout.splitlines()) == 7

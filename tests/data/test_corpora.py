@@ -294,7 +294,7 @@ def test_a_split_is_seeded_and_shares_no_text(tmp_path):
 
 def banner(path, *options):
     """Returns the description of a text after `util.load`, and its splits."""
-    run = SimpleNamespace(is_new=True, vocabulary=None, options={})
+    run = SimpleNamespace(is_new=True, dry_run=True, vocabulary=None, options={})  # whose batches stay as they are
     args = parser().parse_args(["-D", str(path), *options])
     args.batch_size = 1
     corpus, _, found = util.load(run, args)

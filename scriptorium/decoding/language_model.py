@@ -181,7 +181,7 @@ class LanguageModel:
         before = self.prompt_ids(prompt)
         text, explain = GrowingText(self.run.vocabulary, before[1:], prompt), explainer(self.run.model, alternatives)
         for ids, ended, (_, last, *states) in self._chunks(writer, before, length, seed):
-            # As many as in each chunk, since another number would be compiled anew.
+            # As many as in each chunk, since another number would be compiled again.
             targets = np.array([[*ids, *[EOS] * (writer.chunk - len(ids))]], "int32")
             inputs = np.concatenate([last[:, None], targets[:, :-1]], axis=1)
             own, best, which = explain.predict_on_batch((inputs, targets, *states))

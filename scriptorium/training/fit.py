@@ -61,15 +61,14 @@ def suit_batch_size(run, args, rows):
     before = args.batch_size
     if not run.is_new or run.dry_run or args.max_steps or "batch_size" in args.given:
         return ""
-    while args.batch_size >= 2 * SMALL_BATCH and rows * args.epochs < FEW_STEPS * args.batch_size:
-        if args.batch_size // 2 % run.devices:
-            break
-        args.batch_size //= 2
-    if args.batch_size < before:
-        run.options["batch_size"] = args.batch_size
-        run.changed["batch_size"] = args.batch_size, before
-        run.config["changed"] |= {"batch_size": args.batch_size}
-    return f"; small, so -b {args.batch_size} instead of {before}" if args.batch_size < before else ""
+    size = before
+    while size >= 2 * SMALL_BATCH and rows * args.epochs < FEW_STEPS * size and size // 2 % run.devices == 0:
+        size //= 2
+    if size == before:
+        return ""
+    args.batch_size = run.options["batch_size"] = run.config["changed"]["batch_size"] = size
+    run.changed["batch_size"] = size, before
+    return f"; small, so -b {size} instead of {before}"
 
 
 def is_reporting_epoch(epoch, every, last):

@@ -55,7 +55,7 @@ from scriptorium.text_gan.samples import Sampler
 from scriptorium.training.finding import say_opened
 from scriptorium.training.fit import fit_run, learning_rate_schedule
 from scriptorium.training.opening import open_run
-from scriptorium.training.options import EVAL, SAMPLE, add_run_options, add_training_options
+from scriptorium.training.options import EVAL, SAMPLE, add_run_options, add_training_options, set_unless_given
 
 import keras
 import numpy as np
@@ -679,9 +679,8 @@ def parse_args(argv=None):
 
 def settle(parser, args):
     """Sets the options that follow from others, and rejects contradictions; returns the options."""
-    for name, value in REFERENCE.items() if args.preset else ():
-        if name not in args.given:
-            setattr(args, name, value)
+    if args.preset:
+        set_unless_given(args, REFERENCE)
     if not args.max_length:
         parser.error("--max-length is required, because each position has its own embedding")
     for width, flag in ((args.embedding_dim, "--embedding-dim"), (2 * args.critic_embedding_dim, "the critic's width")):

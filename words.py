@@ -49,7 +49,7 @@ from scriptorium.training.fit import (
     learning_rate_schedule,
 )
 from scriptorium.training.opening import open_run
-from scriptorium.training.options import add_run_options, add_training_options
+from scriptorium.training.options import add_run_options, add_training_options, set_unless_given
 
 import keras
 import numpy as np
@@ -308,9 +308,8 @@ def parse_args(argv=None):
     about = "how much similarity counts in the cache"
     more("--cache-sharpness", type=weight, default=0.3, help=about, requires=cache)
     args = parser.parse(argv)
-    for name, value in SGD_DEFAULTS.items() if args.optimizer == "sgd" else ():
-        if name not in args.given:
-            setattr(args, name, value)
+    if args.optimizer == "sgd":
+        set_unless_given(args, SGD_DEFAULTS)
     if args.score is not None:
         if args.resume is not None or args.sample is not None:
             parser.error("--score uses the run of --eval, or the newest; leave out --resume and --sample")

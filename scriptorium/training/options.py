@@ -15,6 +15,12 @@ ACTION_OPTIONS = ("resume", "eval", "sample", "name", "logdir", "dry_run", "scor
 DTYPES = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 
 
+def set_unless_given(args, values):
+    """Sets the options in a dict of name -> value that were not given on the command line."""
+    for name in values.keys() - args.given:
+        setattr(args, name, values[name])
+
+
 def devices(text):
     """Parses a number of devices, or "auto"."""
     return text if text == "auto" else bounded(int, 1)(text)

@@ -37,7 +37,7 @@ from scriptorium.data.labels import UNKNOWN
 from scriptorium.data.vocabulary import PAD, START, UNK
 from scriptorium.names_vae import codec, scores
 from scriptorium.names_vae.codec import NamesCodec
-from scriptorium.names_vae.layers import MADE, LabelHead, label_loss, of_another_alphabet, tile_batch
+from scriptorium.names_vae.layers import MADE, LabelHead, label_loss, of_another_alphabet, repeat_rows
 from scriptorium.names_vae.report import NamesReport, print_names
 from scriptorium.nn import transformer
 from scriptorium.nn.compiled import JIT, build_by_calling
@@ -156,7 +156,7 @@ class Decoder(layers.Layer):
             x = block(x, mask, training=training)
         if self.has_latent:
             keys, values = self.keys_and_values(z)
-            x = tile_batch(self.norm_before(x), samples)
+            x = repeat_rows(self.norm_before(x), samples)
             x = x + self.skip(ops.concatenate([keys, values], axis=-1))
             x = self.look_up(x, keys, values, mask, training=training)
         return self.to_logits(self.norm(x))
@@ -308,13 +308,13 @@ class NamesVAE(keras.Model):
             prefix, known = self.mask_after(ids, ops.cast(ops.floor(share * lengths), "int32"))
             from_prefix = self.prefix_encoder(prefix, labels, known, training=training)
             result |= {"prefix_mean": from_prefix[0], "prefix_log_var": from_prefix[1]}
-            # Order: the first sample of every name, then the second of every name, and so on.
-            z = latent.normal_sample(tile_batch(z_mean, samples), tile_batch(z_log_var, samples), self.seed)
+            # Order: all samples of the first name, then all of the second, and so on.
+            z = latent.normal_sample(repeat_rows(z_mean, samples), repeat_rows(z_log_var, samples), self.seed)
             result["z"] = z
         result["logits"] = self.decoder(ids, z, labels, samples=samples, training=training)
         for name, head in self.heads.items():
             values = z if name == "z" else ops.softmax(result["logits"], axis=-1)
-            result[f"labels_{name}"] = head(values[: ops.shape(ids)[0]], ids != PAD)
+            result[f"labels_{name}"] = head(values[::samples], ids != PAD)
         return result
 
     @staticmethod
@@ -340,20 +340,20 @@ class NamesVAE(keras.Model):
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         ids, labels = self.unpack(x)
         mask, samples = ops.cast(ids != PAD, "float32"), self.train_samples if training and self.has_latent else 1
-        tiled_ids, tiled_mask = tile_batch(ids, samples), tile_batch(mask, samples)
-        nll = keras.losses.sparse_categorical_crossentropy(tiled_ids, y_pred["logits"], True)
-        nll = ops.sum(tiled_mask * nll, axis=1)
+        repeated_ids, repeated_mask = repeat_rows(ids, samples), repeat_rows(mask, samples)
+        nll = keras.losses.sparse_categorical_crossentropy(repeated_ids, y_pred["logits"], True)
+        nll = ops.sum(repeated_mask * nll, axis=1)
         self.means["nll"].update_state(nll)
         loss, bound = ops.mean(nll), nll
         if self.has_latent:
-            given = (tile_batch(y_pred[name], samples) for name in ("z_mean", "z_log_var", "labels"))
-            kl = ops.sum(tiled_mask * self.kl_of_positions(y_pred["z"], *given), axis=1)
+            given = (repeat_rows(y_pred[name], samples) for name in ("z_mean", "z_log_var", "labels"))
+            kl = ops.sum(repeated_mask * self.kl_of_positions(y_pred["z"], *given), axis=1)
             bound = nll + kl
             self.means["kl"].update_state(kl)
             self.means["neg_elbo"].update_state(bound)
             weight = self.kl_weight(self.steps_done)
-            log_weights = ops.reshape(-nll - weight * kl, (samples, -1))
-            loss = np.log(samples) - ops.mean(ops.logsumexp(log_weights, axis=0))
+            log_weights = ops.reshape(-nll - weight * kl, (-1, samples))
+            loss = np.log(samples) - ops.mean(ops.logsumexp(log_weights, axis=1))
             loss = loss + weight * self.free_nats(kl, y_pred, mask, training)
             target = ops.stop_gradient(y_pred["z_mean"]), ops.stop_gradient(y_pred["z_log_var"])
             each = latent.kl(*target, y_pred["prefix_mean"], y_pred["prefix_log_var"])
@@ -365,7 +365,7 @@ class NamesVAE(keras.Model):
             self.means[f"label_accuracy_{name}"].update_state(accuracy)
             loss = loss + self.supervision * cross_entropy
         # Weighted by characters, so that the mean over batches is the nats per character of all names.
-        self.nats_per_char.update_state(ops.sum(bound) / ops.sum(tiled_mask), sample_weight=ops.sum(tiled_mask))
+        self.nats_per_char.update_state(ops.sum(bound) / ops.sum(repeated_mask), sample_weight=ops.sum(repeated_mask))
         if training:
             self.steps_done.assign(self.steps_done + 1)
         return loss

@@ -43,7 +43,7 @@ import math
 from scriptorium.command_line import Parser, bounded, command
 from scriptorium.data.vocabulary import PAD, START, UNK, read_vocabulary
 from scriptorium.decoding import sampling
-from scriptorium.nn import transformer
+from scriptorium.nn import mirrored, transformer
 from scriptorium.nn.compiled import JIT, build_by_calling, in_halves, limit_ops_to_one_core, xla_fused
 from scriptorium.nn.fast import Adam, Dropout, LayerNormalization
 from scriptorium.text_gan import diffusion, evaluation, feedback, players, samples
@@ -471,8 +471,8 @@ class TextGAN(players.TwoPlayerModel):
 
     def likelihood_step(self, ids):
         def loss():
-            nll = self.nll_of(ids, self.generator, training=True)
-            return ops.sum(nll) / ops.sum(ops.cast(ids != PAD, "float32")), nll
+            nll, words = mirrored.all_rows((self.nll_of(ids, self.generator, training=True), ids != PAD))
+            return ops.sum(nll) / ops.sum(ops.cast(words, "float32")), nll
 
         variables = self.generator.trainable_variables
         _, nll, gradients = players.loss_and_gradients(loss, variables, players.all_variables(self))
@@ -544,11 +544,12 @@ class TextGAN(players.TwoPlayerModel):
             written = feedback.softmax_mean(self.generator, self.critic, noise, ids) if rows else self.critic.embed(ids)
             both = [self.critic.embed(real), written]
             if self.game.mode == "diffusion":
-                return diffusion.discriminator_loss(*(self.score(*x) for x in zip(both, masks, strict=True)))
+                scores = [self.score(*x) for x in zip(both, masks, strict=True)]
+                return diffusion.discriminator_loss(*mirrored.all_rows(scores))
             # One pass for both.
-            scores = self.critic(ops.concatenate(both), ops.concatenate(masks))
-            means = ops.mean(ops.reshape(scores, (2, -1)), axis=1)
-            some = max(1, int(self.game.penalty_share * self.game.batch_size))
+            scores = ops.reshape(self.critic(ops.concatenate(both), ops.concatenate(masks)), (2, -1))
+            means = ops.mean(mirrored.all_rows(ops.transpose(scores)), axis=0)
+            some = max(1, int(self.game.penalty_share * self.game.batch_size) // mirrored.replicas())
             difference, penalty = means[0] - means[1], self.gradient_penalty(*(x[:some] for x in (*both, *masks)))
             logs = {"real": means[0], "fake": means[1], "mean_difference": difference, "gradient_penalty": penalty}
             return self.game.gp_weight * penalty - difference, logs
@@ -574,7 +575,7 @@ class TextGAN(players.TwoPlayerModel):
         share = keras.random.uniform((ops.shape(real)[0], 1, 1), seed=self.seed)
         between, mask = share * real + (1 - share) * written, ops.logical_or(real_mask, written_mask)
         gradient = players.gradient_of_sum(lambda x: self.critic(x, mask), between)
-        return ops.mean((ops.sqrt(self.critic.gradient_norm_squared(gradient) + 1e-12) - 1) ** 2)
+        return ops.mean(mirrored.all_rows((ops.sqrt(self.critic.gradient_norm_squared(gradient) + 1e-12) - 1) ** 2))
 
     def score(self, embedded, mask):
         """Returns the critic's scores (batch,) of embedded words; `--mode diffusion` adds noise first."""
@@ -586,13 +587,13 @@ class TextGAN(players.TwoPlayerModel):
     def generator_turn(self, real, noise, ids):
         def loss():
             *inputs, nll = self.critic_inputs(noise, ids)
-            scores = self.score(*inputs)
+            scores, nll = mirrored.all_rows((self.score(*inputs), nll))
             total = shown = ops.mean(ops.softplus(-scores)) if self.game.mode == "diffusion" else -ops.mean(scores)
             if nll is not None:
                 total = total + feedback.reinforce_loss(ops.stop_gradient(scores), nll) / self.generator.positions
             if self.game.likelihood_weight:
-                tokens = ops.sum(ops.cast(real != PAD, "float32"))
-                total = total + self.game.likelihood_weight * ops.sum(self.nll_of(real, self.generator)) / tokens
+                of_real, words = mirrored.all_rows((self.nll_of(real, self.generator), real != PAD))
+                total = total + self.game.likelihood_weight * ops.sum(of_real) / ops.sum(ops.cast(words, "float32"))
             return total, shown
 
         variables = self.generator.trainable_variables
@@ -613,7 +614,7 @@ class TextGAN(players.TwoPlayerModel):
         return {name: self.means[name].result() for name in self.reported()}
 
     def test_on(self, ids):
-        self.means["nll"].update_state(self.nll_of(ops.cast(ids, "int32"), self.sampling_generator))
+        self.means["nll"].update_state(mirrored.all_rows(self.nll_of(ops.cast(ids, "int32"), self.sampling_generator)))
         return {"nll": self.means["nll"].result()} | {name: metric.result() for name, metric in self.scores.items()}
 
 

@@ -134,9 +134,9 @@ def label_loss(logits, labels):
     return loss, right / ops.maximum(given, 1.0)
 
 
-def tile_batch(values, times):
-    """Repeats a batch, one copy after another."""
-    return ops.tile(values, (times, *[1] * (values.ndim - 1))) if times > 1 else values
+def repeat_rows(values, times):
+    """Repeats each row of a batch: its copies follow each other."""
+    return ops.repeat(values, times, axis=0) if times > 1 else values
 
 
 def of_another_alphabet(alphabets, alphabet, token):

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 
+from scriptorium.nn import mirrored
 from scriptorium.nn.device import cores
 
 import keras
@@ -195,9 +196,12 @@ class Compiled(keras.Model):
         return self.function(inputs)
 
     def predict_on_batch(self, arrays):
+        rows = len(keras.tree.flatten(arrays)[0])
+        if mirrored.in_use():  # where each device computes all rows
+            results = super().predict_on_batch(arrays)
+            return keras.tree.map_structure(lambda array: array[:rows], results)
         if not JIT or self.same_rows:
             return super().predict_on_batch(arrays)
-        rows = len(keras.tree.flatten(arrays)[0])
         repeated = np.minimum(np.arange(_rounded(rows)), rows - 1)
         results = super().predict_on_batch(keras.tree.map_structure(lambda array: np.asarray(array)[repeated], arrays))
         return keras.tree.map_structure(lambda array: array[:rows], results)

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from scriptorium import UserError
+from scriptorium.nn import mirrored
 from scriptorium.streams import note
 
 import keras
@@ -149,16 +150,24 @@ def use_devices(count):
         UserError: there are not as many, or this backend trains on one alone.
     """
     backend = keras.backend.backend()
-    if backend != "jax":
+    if backend == "torch":
         if count not in (1, "auto"):
-            raise UserError(f"--devices {count}: with {backend}, training uses one device; use KERAS_BACKEND=jax.")
+            raise UserError(f"--devices {count}: with torch, Keras trains on one device; use KERAS_BACKEND=jax.")
         return 1
-    devices = keras.distribution.list_devices()
-    count = len(devices) if count == "auto" or jax.process_count() > 1 else count
+    processes = jax.process_count() if backend == "jax" else 1
+    if backend == "tensorflow":
+        mirrored.end()  # what another run in this process has begun
+    if count == processes == 1:
+        return 1  # without asking for the devices, after which TensorFlow no longer accepts settings
+    devices = keras.distribution.list_devices() if backend == "jax" else mirrored.devices()
+    count = len(devices) if count == "auto" or processes > 1 else count
     if count > len(devices):
-        raise UserError(f"--devices {count}: JAX has {len(devices)} here; --devices 1 uses one.")
-    if count > 1:
+        name = {"jax": "JAX", "tensorflow": "TensorFlow"}[backend]
+        raise UserError(f"--devices {count}: {name} has {len(devices)} here; --devices 1 uses one.")
+    if count > 1 and backend == "jax":
         keras.distribution.set_distribution(SameEverywhere(devices=devices[:count], auto_shard_dataset=False))
+    elif count > 1:
+        mirrored.begin(devices[:count])
     return count
 
 

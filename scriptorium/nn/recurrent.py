@@ -8,6 +8,7 @@ mask. Everywhere else (a GPU, dropout, other activations) they call Keras.
 """
 
 from scriptorium.nn.compiled import PARTS, on_jax_cpu, on_tensorflow_cpu
+from scriptorium.nn.mirrored import all_rows, own_rows
 from scriptorium.nn.recurrence import cells
 
 import keras
@@ -228,7 +229,7 @@ class CarriedState(layers.Layer):
     def read(self, training=False):
         """Returns the states, float32 (batch_size, width) each."""
         # Copies, because torch writes the next states over these while the gradient still needs them.
-        states = [ops.copy(state.value) for state in self.states]
+        states = [own_rows(ops.copy(state.value)) for state in self.states]
         if training and self.reset_probability:
             kept = keras.random.uniform((states[0].shape[0], 1), seed=self.seed) >= self.reset_probability
             states = [state * ops.cast(kept, state.dtype) for state in states]
@@ -236,7 +237,7 @@ class CarriedState(layers.Layer):
 
     def write(self, states):
         """Stores the states for the next batch; no gradient passes through them."""
-        for kept, state in zip(self.states, states, strict=True):
+        for kept, state in zip(self.states, all_rows(states), strict=True):
             kept.assign(ops.stop_gradient(ops.cast(state, "float32")))
 
     def reset(self):

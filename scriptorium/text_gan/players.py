@@ -6,6 +6,8 @@ weights, and a conditional training step.
 
 import contextlib
 
+from scriptorium.nn import mirrored
+
 import keras
 from keras import ops
 
@@ -54,7 +56,7 @@ def loss_and_gradients(function, variables, all_variables):
             loss, others = function()
         values = [variable.value for variable in variables]
         gradients = tape.gradient(loss, values, unconnected_gradients="zero")
-        return loss, others, [tf.convert_to_tensor(gradient) for gradient in gradients]
+        return loss, others, [tf.convert_to_tensor(gradient) for gradient in mirrored.of_whole_batch(gradients)]
     if BACKEND == "torch":
         loss, others = function()
         values = [variable.value for variable in variables]
@@ -90,6 +92,12 @@ def when(condition, function, all_variables):
     """
     if condition is True:
         function()
+    elif mirrored.replicas() > 1:
+        # TensorFlow's devices cannot exchange anything within a condition, so the step is taken, and taken back.
+        before = [variable.value + 0 for variable in all_variables]
+        function()
+        for variable, value in zip(all_variables, before, strict=True):
+            variable.assign(tf.where(condition, variable.value, value))
     elif BACKEND == "tensorflow":
 
         def call():

@@ -11,6 +11,7 @@ import signal
 import threading
 
 from scriptorium import UserError
+from scriptorium.nn import mirrored
 from scriptorium.nn.device import other_processes, share_rows
 from scriptorium.training.callbacks import (
     AverageWeights,
@@ -103,8 +104,13 @@ def keras_feed(batches, limit=None):
         shape = np.shape(array)
         return tf.TensorSpec((None,) * min(2, len(shape)) + shape[2:], array.dtype)
 
+    def generate():
+        return map(batches.__getitem__, range(total))
+
     kinds = keras.tree.map_structure(of_any_width, batches[0])
-    data = tf.data.Dataset.from_generator(lambda: map(batches.__getitem__, range(total)), output_signature=kinds)
+    if mirrored.in_use():
+        return mirrored.feed(generate, kinds)
+    data = tf.data.Dataset.from_generator(generate, output_signature=kinds)
     # When a pass ends, the thread that tunes a pipeline misses the notice and sleeps on for up to a minute, mostly
     # on a single core, and the next pass waits for it.
     options = tf.data.Options()
@@ -203,12 +209,14 @@ def advise_smaller_batches(console, steps, batch_size):
 
 
 def _share_batches(model):
-    """Lets the steps of a model share the rows of a batch among devices, if there are several, on JAX."""
+    """Lets the steps of a model share the rows of a batch among devices, if there are several."""
 
     def shared(step):
         return lambda state, data: step(state, share_rows(data))
 
-    if keras.distribution.distribution():
+    if mirrored.in_use():
+        mirrored.share_steps(model)
+    elif keras.distribution.distribution():
         model.train_step, model.test_step = shared(model.train_step), shared(model.test_step)
 
 
@@ -249,13 +257,16 @@ def _fit_epoch(session, listed, valid):
     if model.optimizer is not None:
         # At its end, `fit` would replace the weights by their averages (use_ema), from which training would continue.
         model.optimizer.finalize_variable_values = lambda variables: None
-    valid = keras_feed(valid, DRY_RUN_BATCHES if session.run.dry_run else None)
+    limit = min(len(valid), DRY_RUN_BATCHES) if session.run.dry_run else len(valid)
+    valid = keras_feed(valid, limit)
+    # A dataset for several devices of TensorFlow does not know how many batches it has.
+    steps, checks = (session.total - session.step, limit) if mirrored.in_use() else (None, None)
     if hasattr(model, "begin_epoch") and model.begin_epoch(epoch) and not session.step:
         session.forget_best()
     if session.step < session.total:
         session.train.go_to(epoch, session.step)
         feed = keras_feed(session.train, session.total - session.step)
-        span = {"initial_epoch": epoch, "epochs": epoch + 1}
+        span = {"initial_epoch": epoch, "epochs": epoch + 1, "steps_per_epoch": steps, "validation_steps": checks}
         model.fit(feed, validation_data=valid, callbacks=listed, verbose=0, shuffle=False, **span)
     else:
         # Training stopped during the validation of this epoch, so only the validation is left.
@@ -263,5 +274,5 @@ def _fit_epoch(session, listed, valid):
         scores = model.get_metrics_result()
         if hasattr(model, "reported"):
             scores = {name: scores[name] for name in model.reported()}
-        validation = model.evaluate(valid, callbacks=listed, return_dict=True, verbose=0)
+        validation = model.evaluate(valid, steps=checks, callbacks=listed, return_dict=True, verbose=0)
         listed.on_epoch_end(epoch, {**scores, **{f"val_{name}": value for name, value in validation.items()}})

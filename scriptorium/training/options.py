@@ -56,7 +56,7 @@ def add_training_options(parser, epochs, batch_size, learning_rate, averages=Fal
     more("--max-steps", type=positive, help="stop after this many training steps in total", older=["--max_steps"])
     about = "auto: mixed_bfloat16 where the device multiplies it natively"
     more("--dtype", choices=DTYPES, default="auto", help=about)
-    about = "devices to train on, with JAX; auto: all"
+    about = "devices to train on; auto: all"
     more("--devices", type=devices, default=1, metavar="N", help=about)
 
 

@@ -105,7 +105,10 @@ def metric_variables(metrics):
 
 def values(variables):
     """Returns copies of the values of variables, a dict of name -> array."""
-    return {name: np.array(keras.ops.convert_to_numpy(variable.value)) for name, variable in variables.items()}
+    return {
+        name: np.array(keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(variable)))
+        for name, variable in variables.items()
+    }
 
 
 def assign(variables, arrays):

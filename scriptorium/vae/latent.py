@@ -5,6 +5,8 @@ All logarithms are natural, so divergences are in nats.
 
 import math
 
+from scriptorium.nn import mirrored
+
 import keras
 import numpy as np
 from keras import layers, ops
@@ -112,9 +114,8 @@ class PosteriorNorm(layers.Layer):
         self.gamma = gamma
         # With Keras's default epsilon of 1e-3, the encoder would shrink its means until epsilon dominates, and the
         # lower limit on the KL would be gone.
-        self.normalise = layers.BatchNormalization(
-            scale=False, center=False, momentum=momentum, epsilon=1e-8, dtype="float32"
-        )
+        settings = {"scale": False, "center": False, "momentum": momentum, "epsilon": 1e-8, "dtype": "float32"}
+        self.normalise = layers.BatchNormalization(synchronized=mirrored.in_use(), **settings)
 
     def build(self, shape):
         self.normalise.build(shape)

@@ -34,7 +34,7 @@ SCRIPTS = {
     "sentences": "-L 8 -E 8 -H 4 --encoder-units 6",
     "names_vae": "-L 8 --num-heads 2 --num-layers 1 -H 4 --prior-units 8 -m 30",
     "transformer_vae": "-L 8 --num-heads 2 --decoder-layers 1 -H 4 --latent-tokens 3 -m 12 --level space",
-    "text_gan": f"{GAN} --level space --critic-warmup 2 --pretrain-epochs 0",
+    "text_gan": f"{GAN} --level space --critic-warmup 2 --pretrain-epochs 0 --penalty-share 1",
 }
 
 

@@ -10,6 +10,7 @@ import gc
 import importlib
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -26,7 +27,8 @@ from backends.first_losses import SCRIPTS, losses, write_texts
 from helpers import run_here
 
 pytestmark = pytest.mark.backends
-on_jax = pytest.mark.skipif(keras.backend.backend() != "jax", reason="only JAX trains on several devices")
+BACKEND = keras.backend.backend()
+on_jax = pytest.mark.skipif(BACKEND != "jax", reason="only JAX trains in several processes")
 SIZES = "-b 16 -o 0"
 STEPS = 16  # steps per epoch of 270 texts
 
@@ -114,37 +116,49 @@ def test_the_first_losses_are_those_of_tensorflow(script, tmp_path):
 # Several devices --------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def several_devices():
-    """Skips a test without four devices (XLA_FLAGS=--xla_force_host_platform_device_count=4), and ends their use."""
-    if len(keras.distribution.list_devices()) < 4:
-        pytest.skip("this process has fewer than four devices")
-    yield
-    keras.distribution.set_distribution(None)
+def on_devices(*argv):
+    """Runs a script on virtual devices; returns its output."""
+    if BACKEND == "torch":
+        pytest.skip("with torch, Keras trains on one device")
+    command = [sys.executable, ROOT / "tests" / "backends" / "virtual_devices.py", *argv]
+    done = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
 
 
-@on_jax
 @pytest.mark.skipif("FIRST_LOSSES" not in os.environ, reason="the losses on one device are not known")
-def test_the_first_losses_on_two_devices_are_those_of_one(script, several_devices, tmp_path):
+def test_the_first_losses_on_two_devices_are_those_of_one(script, tmp_path):
     folder = Path(os.environ["FIRST_LOSSES"])
-    found = losses(script, folder, tmp_path, devices=2)
-    for mine, theirs in zip(found, json.loads((folder / f"{script}-jax.json").read_text()), strict=True):
+    assert "2 x CPU" in on_devices("first_losses", script, folder, tmp_path / "losses.json")
+    found, wanted = (
+        json.loads(path.read_text()) for path in (tmp_path / "losses.json", folder / f"{script}-{BACKEND}.json")
+    )
+    assert len(found) == len(wanted) == 20
+    for mine, theirs in zip(found, wanted, strict=True):
         for name, value in theirs.items():
             # The critic makes more of a difference in the last digit than the other models do.
             least = 5e-5 if script == "text_gan" else 1e-5
             assert mine[name] == pytest.approx(value, rel=2e-4 if name.endswith("norm") else 1e-5, abs=least), name
 
 
-@on_jax
-def test_a_run_moves_from_two_devices_to_four(script, trained, several_devices, texts):
+def test_a_run_of_two_devices_stops_and_moves_to_four(script, trained, texts):
     logdir, straight, _ = trained
     if script not in ("chars", "sentences"):
         pytest.skip("two scripts are enough")
-    argv = ["-D", texts, "-T", logdir, "-e", 2, *SIZES.split(), *SCRIPTS[script].split()]
-    module = importlib.import_module(script)
-    run_here(module, *argv, "--name", "moved", "--devices", 2, "--max-steps", STEPS + 5)
-    run_here(module, "--resume", "moved", "-T", logdir, "--devices", 4, "--max-steps", 1000)
-    assert_same_history(straight, logdir / script / "moved")
+    argv = ["-D", texts, "-T", logdir, "-e", 2, *SIZES.split(), *SCRIPTS[script].split(), "--devices", 2]
+    folder = logdir / script
+    said = on_devices(script, *argv, "--name", "two")
+    assert "2 x CPU" in said and "Warning" not in said
+    on_devices(script, *argv, "--name", "moved", "--max-steps", STEPS + 5)
+    shutil.copytree(folder / "moved", folder / "again")
+    on_devices(script, "--resume", "again", "-T", logdir, "--max-steps", 1000)
+    arrays = [storage.load_arrays(folder / name / "last.safetensors")[1] for name in ("two", "again")]
+    assert arrays[0].keys() == arrays[1].keys()
+    for name, array in arrays[0].items():
+        np.testing.assert_array_equal(array, arrays[1][name], err_msg=name)
+    on_devices(script, "--resume", "moved", "-T", logdir, "--devices", 4, "--max-steps", 1000)
+    assert_same_history(straight, folder / "two")
+    assert_same_history(straight, folder / "moved")
 
 
 def assert_same_history(*runs):

@@ -164,7 +164,11 @@ def test_a_run_of_two_devices_stops_and_moves_to_four(script, trained, texts):
 def assert_same_history(*runs):
     histories = [read_history(run / "history.csv") for run in runs]
     for one, other in zip(*histories, strict=True):
-        for name in one.keys() - {"seconds", "tokens_per_second"}:
+        names = one.keys() - {"seconds", "tokens_per_second"}
+        if BACKEND == "tensorflow":  # whose devices draw random numbers of their own
+            names &= {"val_nats_per_char", "val_nll", "val_neg_elbo"}
+        assert names
+        for name in names:
             assert float(other[name]) == pytest.approx(float(one[name]), rel=1e-2, abs=1e-2), name
 
 

@@ -226,7 +226,7 @@ class Prior(layers.Layer):
         Arguments and result are numpy arrays.
         """
         here = ops.convert_to_numpy(self.here(labels, np.arange(u.shape[1])[None]))
-        invert, kernel = self.density.make_inverse(), ops.convert_to_numpy(self.before.kernel)
+        invert, kernel = self.density.make_inverse(), ops.convert_to_numpy(ops.convert_to_tensor(self.before.kernel))
         kernel = kernel.reshape(-1, here.shape[-1])
         z = np.pad(z, [(0, 0), (self.WINDOW, 0), (0, 0)])
         for t in range(u.shape[1]):
@@ -280,7 +280,7 @@ class NamesVAE(keras.Model):
         return [*self.means.values(), self.nats_per_char]
 
     def kl_weight_now(self):
-        return float(self.kl_weight(int(self.steps_done))) if self.has_latent else None
+        return float(self.kl_weight(latent.steps(self.steps_done))) if self.has_latent else None
 
     def unpack(self, inputs):
         """Returns ids (batch, time) and labels (batch, kinds) of a batch; missing labels are unknown."""
@@ -375,7 +375,7 @@ class NamesVAE(keras.Model):
         free = ops.maximum(self.free_bits - ops.mean(kl), 0.0)
         if self.prior and training:
             # The free nats are for the posterior only; the prior is trained anyway.
-            z = ops.stop_gradient(y_pred["z"])[: ops.shape(mask)[0]]
+            z = ops.stop_gradient(y_pred["z"])[:: self.train_samples]
             log_prior = ops.mean(ops.sum(mask * self.log_prior(z, y_pred["labels"]), axis=1))
             free = free - ops.where(free > 0, log_prior - ops.stop_gradient(log_prior), 0.0)
         return free

@@ -252,7 +252,7 @@ class SentenceVAE(keras.Model):
     def kl_weight_now(self):
         if not self.encoder:
             return None
-        return float(self.control.weight() if self.control else self.kl_weight(int(self.steps_done)))
+        return float(self.control.weight() if self.control else self.kl_weight(latent.steps(self.steps_done)))
 
     def call(self, ids, training=False):
         if not self.encoder:

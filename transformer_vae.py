@@ -277,7 +277,7 @@ class TransformerVAE(keras.Model):
         return ops.sigmoid(0.0025 * ops.cast(step, "float32") - 6.25)
 
     def kl_weight_now(self):
-        return float(self.kl_weight(int(self.steps_done))) if self.gaussian else None
+        return float(self.kl_weight(latent.steps(self.steps_done))) if self.gaussian else None
 
     def call(self, ids, training=False):
         return in_halves(functools.partial(self.autoencode, training=training), ids)

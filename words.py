@@ -161,7 +161,8 @@ class WordRNN(keras.Model):
         features, states, output = self.read_undropped(inputs, states, training)
         if self.carried:
             self.carried.write(states)
-        return {"nll": self.nll_of(features, targets), "mask": targets != PAD, "kept": features, "output": output}
+        result = {"nll": self.nll_of(features, targets), "mask": targets != PAD}
+        return result | ({"kept": features, "output": output} if self.activation_reg else {})
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         nll, mask = y_pred["nll"], ops.cast(y_pred["mask"], "float32")

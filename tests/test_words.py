@@ -51,7 +51,7 @@ def test_weight_drop_at_its_rate():
 
 
 def test_dropped_outputs_are_the_same_at_all_times():
-    model = made("--dropout", "0.5", "-d", "0", "--input-dropout", "0")
+    model = made("--dropout", "0.5", "-d", "0", "--input-dropout", "0", "--activation-reg", "1")
     ids = np.full((2, 9), 5, "int32")
     y = model(ids, training=True)
     kept, output = np.asarray(y["kept"]), np.asarray(y["output"])

@@ -4,6 +4,7 @@ import zipfile
 
 from scriptorium import UserError
 from scriptorium.data import files
+from scriptorium.nn.mirrored import array_of
 
 import numpy as np
 
@@ -82,6 +83,6 @@ def start_from_vectors(path, vocabulary, embeddings):
     Raises:
         UserError: the file cannot be read, or its vectors have another width.
     """
-    matrix, found = read_vectors(path, vocabulary, embeddings.numpy())
+    matrix, found = read_vectors(path, vocabulary, array_of(embeddings))
     embeddings.assign(matrix)
     return f"; {found:,} word vectors from {files.shown(path)}"

@@ -5,6 +5,7 @@ import functools
 from scriptorium.data.vocabulary import EOS
 from scriptorium.decoding import sampling
 from scriptorium.nn.compiled import Compiled
+from scriptorium.nn.mirrored import array_of
 
 import keras
 import numpy as np
@@ -82,7 +83,7 @@ class Writer:
         return [self._seed(), last, *(np.concatenate(parts) for parts in zip(*states, strict=True))]
 
     def _seed(self):
-        return np.array(ops.convert_to_numpy(self.seed.state))
+        return array_of(self.seed.state)
 
     def continue_(self, place):
         """Writes `chunk` tokens; returns ids int32 (prompts, chunk) and the position after them."""

@@ -7,6 +7,7 @@ of a standard normal one, it can fit the posterior, not only the other way aroun
 import itertools
 
 from scriptorium.data.labels import UNKNOWN
+from scriptorium.nn.mirrored import array_of
 from scriptorium.vae import latent
 
 import keras
@@ -68,9 +69,9 @@ class MADE(layers.Layer):
         It computes one number after another. Each hidden unit is computed once, as soon as the last number it may see
         is known, so the work equals one forward pass.
         """
-        kernels = [ops.convert_to_numpy(k).T * mask.T for k, mask in zip(self.kernels, self.masks, strict=True)]
-        biases = [ops.convert_to_numpy(bias)[:, None] for bias in self.biases]
-        context_kernels = [ops.convert_to_numpy(kernel).T for kernel in (self.first, self.last)] if self.context else []
+        kernels = [array_of(k).T * mask.T for k, mask in zip(self.kernels, self.masks, strict=True)]
+        biases = [array_of(bias)[:, None] for bias in self.biases]
+        context_kernels = [array_of(kernel).T for kernel in (self.first, self.last)] if self.context else []
         # Units are sorted by how many numbers they may see: the first ends[layer][i] see at most i numbers.
         ends = [np.searchsorted(degrees, np.arange(self.n + 1), side="right") for degrees in self.degrees]
 

@@ -9,6 +9,7 @@ import atexit
 import contextlib
 
 import keras
+import numpy as np
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
@@ -62,6 +63,11 @@ def in_use():
     return keras.backend.backend() == "tensorflow" and tf.distribute.has_strategy()
 
 
+def array_of(variable):
+    """Returns the value of a variable as a numpy array; numpy itself cannot read one that several devices have."""
+    return np.array(keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(variable)))
+
+
 def replicas():
     """Returns how many devices compute this step; 1 outside a step of training."""
     if not in_use() or tf.distribute.in_cross_replica_context():
@@ -85,8 +91,9 @@ def all_rows(arrays):
     def gathered(array):
         if array is None or not len(array.shape):
             return array
-        number = tf.cast(array, "int32") if array.dtype == tf.bool else array
-        return tf.cast(tf.distribute.get_replica_context().all_gather(number, axis=0), array.dtype)
+        # Devices exchange neither truth values nor bfloat16.
+        sent = tf.cast(array, {"bool": "int32", "bfloat16": "float32"}.get(array.dtype.name, array.dtype))
+        return tf.cast(tf.distribute.get_replica_context().all_gather(sent, axis=0), array.dtype)
 
     return keras.tree.map_structure(gathered, arrays)
 

@@ -1,6 +1,7 @@
 """Initial values counted in the corpus: frequencies of words and lengths, and word vectors."""
 
 from scriptorium.data.vocabulary import EOS
+from scriptorium.nn.mirrored import array_of
 from scriptorium.text_gan.noise import numpy_noise
 
 import numpy as np
@@ -47,7 +48,7 @@ def set_softmax(generator, counts, lengths, random):
     states = np.array(ops.convert_to_numpy(ops.cast(generator.states(ids, noise), "float32")), "float64")
     states = states.reshape(-1, states.shape[-1])
     squares = states.T @ states + 1e-3 * len(states) * np.eye(states.shape[-1])
-    kernel = np.array(ops.convert_to_numpy(generator.kernel))
+    kernel = array_of(generator.kernel)
     kernel[EOS] = np.linalg.solve(squares, states.T @ np.tile(logit, 128))
     generator.kernel.assign(kernel)
 

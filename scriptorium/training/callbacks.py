@@ -3,6 +3,7 @@
 import math
 import time
 
+from scriptorium.nn.mirrored import array_of
 from scriptorium.training.console import epoch_row, progress_line, width
 from scriptorium.training.main_scores import IN_TRAINING, main_scores
 
@@ -143,7 +144,7 @@ class AverageWeights(keras.callbacks.Callback):
     def swap(self):
         averages = averaging_optimizer(self.model)._model_variables_moving_average
         for variable, average in zip(self.model.trainable_variables, averages, strict=True):
-            value = keras.ops.convert_to_numpy(variable)
+            value = array_of(variable)
             variable.assign(average)
             average.assign(value)
         self.swapped = not self.swapped

@@ -6,6 +6,7 @@ import time
 
 from scriptorium import ROOT, UserError
 from scriptorium.nn.compiled import add_in_order
+from scriptorium.nn.mirrored import array_of
 from scriptorium.training import storage, weights
 from scriptorium.training.console import readable
 
@@ -159,5 +160,5 @@ class Session(State):
         if weight is not None:
             values["kl_weight"] = float(weight)
         if self.model.optimizer is not None:
-            values["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+            values["learning_rate"] = float(array_of(self.model.optimizer.learning_rate))
         return values

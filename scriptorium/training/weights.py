@@ -7,9 +7,9 @@ other files, and layers may be created in another order, without breaking saved 
 import collections
 
 from scriptorium import UserError
+from scriptorium.nn.mirrored import array_of
 
 import keras
-import numpy as np
 
 
 def _parts(name, value):
@@ -105,10 +105,7 @@ def metric_variables(metrics):
 
 def values(variables):
     """Returns copies of the values of variables, a dict of name -> array."""
-    return {
-        name: np.array(keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(variable)))
-        for name, variable in variables.items()
-    }
+    return {name: array_of(variable) for name, variable in variables.items()}
 
 
 def assign(variables, arrays):

@@ -5,6 +5,7 @@ The model needs an `encoder`, a `decoder` and an `embedding` that both read; for
 """
 
 from scriptorium.nn.fast import Adam
+from scriptorium.nn.mirrored import array_of
 from scriptorium.scores import metrics
 from scriptorium.vae import inference, latent
 
@@ -20,7 +21,7 @@ class ResetDecoder(keras.callbacks.Callback):
         super().__init__()
         self.batches, self.epoch = batches, epoch
         shared = {id(variable) for variable in (*model.embedding.variables, *model.encoder.variables)}
-        self.first = [(v, v.numpy()) for v in model.decoder.trainable_variables if id(v) not in shared]
+        self.first = [(v, array_of(v)) for v in model.decoder.trainable_variables if id(v) not in shared]
 
     def on_epoch_begin(self, epoch, logs=None):
         if epoch != self.epoch or self.batches.first:
@@ -79,7 +80,7 @@ class AggressiveSchedule(layers.Layer):
 
     def observe_information(self, mutual_information):
         """Records the mutual information after an epoch; once it stops growing, every step updates both."""
-        if mutual_information <= float(self.information):
+        if mutual_information <= float(array_of(self.information)):
             self.active.assign(0.0)
         self.information.assign(mutual_information)
 

@@ -36,6 +36,11 @@ def step_counter(model):
     return model.add_weight(shape=(), initializer="zeros", trainable=False, name="steps_done", dtype="int32")
 
 
+def steps(counter):
+    """Returns the number of steps that a `step_counter` has counted, int."""
+    return int(mirrored.array_of(counter))
+
+
 def draw(z_mean, z_log_var, normal):
     """Turns standard normal numbers into draws from diagonal Gaussians, numpy arrays of one shape."""
     return z_mean + np.exp(0.5 * z_log_var) * normal

@@ -441,8 +441,9 @@ def test_an_address_brings_the_same_state_back(page):
     page.fill("#texts-first", "it is a list")
     page.fill("#texts-second", "of names")
     page.select_option("#texts-other", "transformer_vae/small")
-    page.locator("#texts-share").fill("70")
     expect(page.locator("#texts-other-found li").first).to_contain_text("it is a list")
+    page.locator("#texts-share").fill("70")  # now the field of the second text is left, whose walk is already there
+    expect(page.locator("#texts-found li").first).to_contain_text("it is a list")
     address = address_of(page)
     assert "tab=texts" in address and "share=70" in address and "other=transformer_vae" in address
     other = page.context.browser.new_page()
@@ -501,6 +502,7 @@ def test_a_walk_is_drawn_between_two_dots_of_the_map(page):
     from playwright.sync_api import expect
 
     page.click("#tab-map")
+    expect(page.locator("#map-near")).to_contain_text("Decoded near the code of")
     page.check("#map-mode")
     box = page.locator("#map-canvas").bounding_box()
     for x, y in ((0.2, 0.3), (0.8, 0.6)):

@@ -5,7 +5,7 @@ import { any, at, exportButtons, isolated, list, make, marked, offer, one, shown
 import { bind, restore, save } from "./link.js";
 
 const POINTS = 9;
-let runs = [], walks = [], playing = false;
+let runs = [], walks = [], playing = false, belongs = ""; // belongs: the inputs of what stands below
 
 const runOf = (id) => runs.find((run) => run.id === id);
 // What an answer belongs to; if it has changed in the meantime, the answer is not shown.
@@ -63,7 +63,7 @@ function showTexts(title, rows) {
 }
 
 async function walk() {
-  const chosen = [at("texts-run").value, at("texts-other").value].filter(Boolean), asking = inputs();
+  const chosen = [at("texts-run").value, at("texts-other").value].filter(Boolean), asking = belongs = inputs();
   walks = [];
   for (const [index, id] of chosen.entries()) {
     const asked = body(id, { points: POINTS }), found = asked && await ask("walk", asked);
@@ -94,12 +94,14 @@ async function play() {
   save();
 }
 
+// Removes what stands below if it belongs to other texts, or to another model.
 function stale() {
-  // What stands below belongs to other texts, or to another model.
-  playing = false;
-  walks = [];
-  for (const id of ["texts-found", "texts-other-found", "texts-export"]) at(id).replaceChildren();
-  at("texts-title").textContent = "";
+  if (belongs !== inputs()) {
+    playing = false;
+    walks = [];
+    for (const id of ["texts-found", "texts-other-found", "texts-export"]) at(id).replaceChildren();
+    at("texts-title").textContent = "";
+  }
   askBetween();
 }
 
@@ -147,7 +149,7 @@ export function setUp(all) {
     useExamples([first, one(examples.filter((text) => text !== first))]);
   });
   at("texts-reconstruct").addEventListener("click", async () => {
-    const rows = [], asking = inputs();
+    const rows = [], asking = belongs = inputs();
     for (const text of ends()) {
       const found = text.trim() && await ask("reconstruct", { run: at("texts-run").value, text });
       if (found) rows.push(found.text);
@@ -155,7 +157,7 @@ export function setUp(all) {
     if (asking === inputs()) showTexts("Both texts, encoded and decoded", rows);
   });
   at("texts-sample").addEventListener("click", async () => {
-    const asking = inputs(), found = await ask("sample", { run: at("texts-run").value, count: 8, seed: any() });
+    const asking = belongs = inputs(), found = await ask("sample", { run: at("texts-run").value, count: 8, seed: any() });
     if (found && asking === inputs()) showTexts("New texts", found.texts);
   });
   const asked = restore("texts", ["run", "other"]);

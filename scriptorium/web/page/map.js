@@ -5,7 +5,7 @@ import { at, isolated, list, make, offer, shown } from "./dom.js";
 import { bind, restore, save } from "./link.js";
 
 const COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A6BD1", "#B8A900"], OTHER = "#8a8f94";
-let runs = [], points = null, columns = {}, scale = [1, 1], view = { zoom: 1, x: 0, y: 0 }, ends = [], path = [], hover = null, drag = null;
+let runs = [], loading = null, points = null, columns = {}, scale = [1, 1], view = { zoom: 1, x: 0, y: 0 }, ends = [], path = [], hover = null, drag = null;
 
 const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name);
 const canvas = () => at("map-canvas");
@@ -96,7 +96,8 @@ async function walk() {
 }
 
 async function load() {
-  const run = at("map-run").value, found = await ask("map", { run });
+  const run = loading = at("map-run").value, found = await ask("map", { run });
+  if (loading === run) loading = null;
   if (!found || run !== at("map-run").value) return;
   ({ points, columns } = found);
   scale = [1, 2].map((axis) => Math.max(...points.map((point) => Math.abs(point[axis]))) * 1.05 || 1);
@@ -137,7 +138,7 @@ function pressed(event) {
 function moved(event) {
   if (!points) return;
   const place = fromEvent(event), near = nearest(place);
-  if (drag) { ends[drag.end] = near; drag.moved = true; }
+  if (drag) { ends = ends.map((end, index) => (index === drag.end ? near : end)); drag.moved = true; }
   const [x, y] = toPixels([near[1], near[2]]), box = canvas().getBoundingClientRect(), ratio = canvas().width / box.width;
   const close = Math.hypot(x - (event.clientX - box.left) * ratio, y - (event.clientY - box.top) * ratio) < 14;
   hover = close ? near : null;
@@ -152,7 +153,7 @@ export function refresh(all) {
 }
 
 export function show() {
-  if (!points) load();
+  if (!points && !loading) load();
 }
 
 export function setUp(all) {

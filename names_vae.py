@@ -39,7 +39,7 @@ from scriptorium.names_vae import codec, scores
 from scriptorium.names_vae.codec import NamesCodec
 from scriptorium.names_vae.layers import MADE, LabelHead, label_loss, of_another_alphabet, repeat_rows
 from scriptorium.names_vae.report import NamesReport, print_names
-from scriptorium.nn import transformer
+from scriptorium.nn import mirrored, transformer
 from scriptorium.nn.compiled import JIT, build_by_calling
 from scriptorium.nn.fast import Adam
 from scriptorium.nn.transformer import normal_embedding
@@ -226,7 +226,7 @@ class Prior(layers.Layer):
         Arguments and result are numpy arrays.
         """
         here = ops.convert_to_numpy(self.here(labels, np.arange(u.shape[1])[None]))
-        invert, kernel = self.density.make_inverse(), ops.convert_to_numpy(ops.convert_to_tensor(self.before.kernel))
+        invert, kernel = self.density.make_inverse(), mirrored.array_of(self.before.kernel)
         kernel = kernel.reshape(-1, here.shape[-1])
         z = np.pad(z, [(0, 0), (self.WINDOW, 0), (0, 0)])
         for t in range(u.shape[1]):

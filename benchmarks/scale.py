@@ -53,7 +53,8 @@ def measure(script, options, rows=None):
             except Captured:
                 run, train = fit_run.call_args.args[:2]
         model = run.model
-        model.begin_epoch(0) if hasattr(model, "begin_epoch") else None
+        if hasattr(model, "begin_epoch"):
+            model.begin_epoch(0)
         train.go_to(0, 0)
         began = time.perf_counter()
         for i in range(STEPS):

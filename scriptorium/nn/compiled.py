@@ -3,7 +3,6 @@
 import contextlib
 import functools
 
-from scriptorium.nn import mirrored
 from scriptorium.nn.device import cores
 
 import keras
@@ -197,11 +196,8 @@ class Compiled(keras.Model):
 
     def predict_on_batch(self, arrays):
         rows = len(keras.tree.flatten(arrays)[0])
-        if mirrored.in_use():  # where each device computes all rows
-            results = super().predict_on_batch(arrays)
-            return keras.tree.map_structure(lambda array: array[:rows], results)
-        if not JIT or self.same_rows:
-            return super().predict_on_batch(arrays)
-        repeated = np.minimum(np.arange(_rounded(rows)), rows - 1)
-        results = super().predict_on_batch(keras.tree.map_structure(lambda array: np.asarray(array)[repeated], arrays))
-        return keras.tree.map_structure(lambda array: array[:rows], results)
+        if JIT and not self.same_rows:
+            repeated = np.minimum(np.arange(_rounded(rows)), rows - 1)
+            arrays = keras.tree.map_structure(lambda array: np.asarray(array)[repeated], arrays)
+        # There are more rows if some were repeated, and if several devices of TensorFlow have computed all of them.
+        return keras.tree.map_structure(lambda array: array[:rows], super().predict_on_batch(arrays))

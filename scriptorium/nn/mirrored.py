@@ -106,12 +106,13 @@ def own_rows(array):
     return tf.slice(array, [replica() * rows, *[0] * (len(array.shape) - 1)], [rows, *array.shape[1:]])
 
 
-def feed(generate, kinds):
+def feed(generate, kinds, options):
     """Returns a dataset that gives each device its rows of every batch.
 
     Args:
         generate: function that returns an iterator over batches, arrays (rows, ...) in any structure.
         kinds: the same structure of `tf.TensorSpec`.
+        options: `tf.data.Options`.
     """
     strategy = tf.distribute.get_strategy()
     count = strategy.num_replicas_in_sync
@@ -123,8 +124,8 @@ def feed(generate, kinds):
                 own = slice(i * rows // count, (i + 1) * rows // count)
                 yield keras.tree.map_structure(lambda array, own=own: array[own], batch)
 
-    data = tf.data.Dataset.from_generator(parts, output_signature=kinds)
-    return strategy.distribute_datasets_from_function(lambda context: data.prefetch(2 * count))
+    data = tf.data.Dataset.from_generator(parts, output_signature=kinds).prefetch(2 * count).with_options(options)
+    return strategy.distribute_datasets_from_function(lambda context: data)
 
 
 def share_steps(model):

@@ -108,13 +108,13 @@ def keras_feed(batches, limit=None):
         return map(batches.__getitem__, range(total))
 
     kinds = keras.tree.map_structure(of_any_width, batches[0])
-    if mirrored.in_use():
-        return mirrored.feed(generate, kinds)
-    data = tf.data.Dataset.from_generator(generate, output_signature=kinds)
     # When a pass ends, the thread that tunes a pipeline misses the notice and sleeps on for up to a minute, mostly
     # on a single core, and the next pass waits for it.
     options = tf.data.Options()
     options.autotune.enabled = False
+    if mirrored.in_use():
+        return mirrored.feed(generate, kinds, options)
+    data = tf.data.Dataset.from_generator(generate, output_signature=kinds)
     return data.apply(tf.data.experimental.assert_cardinality(total)).prefetch(2).with_options(options)
 
 

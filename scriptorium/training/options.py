@@ -26,7 +26,8 @@ def devices(text):
     return text if text == "auto" else bounded(int, 1)(text)
 
 
-# For `requires` of options that only scoring or sampling reads.
+# For `requires` of options that only training, scoring or sampling reads.
+TRAINING = "training", lambda args: args.eval is None and args.sample is None
 EVAL = "--eval", lambda args: args.eval is not None
 SAMPLE = "--sample", lambda args: args.sample is not None
 
@@ -34,7 +35,8 @@ SAMPLE = "--sample", lambda args: args.sample is not None
 def add_training_options(parser, epochs, batch_size, learning_rate, averages=False):
     """Adds the group "training" to a `Parser`, with the given defaults; with `--ema` if a script averages weights."""
     add, more, positive = parser.group("training"), parser.group("training", rare=True), bounded(int, 1)
-    add("-e", "--epochs", type=positive, default=epochs, help="passes over the text, in total")
+    about = "passes over the text, in total"
+    add("-e", "--epochs", type=positive, default=epochs, help=about, requires=TRAINING)
     older = ["--batch_size", "--batchSize"]
     details = "Fewer for a small text, unless given"
     add(
@@ -52,12 +54,13 @@ def add_training_options(parser, epochs, batch_size, learning_rate, averages=Fal
         about, momentum = "score with averaged weights, such as 0.999", bounded(float, 0, 0.99999)
         more("--ema", type=momentum, default=0.0, metavar="MOMENTUM", help=about, older=["--average"])
     about = "minutes between two saves within an epoch"
-    more("--save-minutes", type=bounded(float, 0), default=5.0, help=about)
-    more("--max-steps", type=positive, help="stop after this many training steps in total", older=["--max_steps"])
+    more("--save-minutes", type=bounded(float, 0), default=5.0, help=about, requires=TRAINING)
+    about = "stop after this many training steps in total"
+    more("--max-steps", type=positive, help=about, older=["--max_steps"], requires=TRAINING)
     about = "auto: mixed_bfloat16 where the device multiplies it natively"
     more("--dtype", choices=DTYPES, default="auto", help=about)
     about = "devices to train on; auto: all"
-    more("--devices", type=devices, default=1, metavar="N", help=about)
+    more("--devices", type=devices, default=1, metavar="N", help=about, requires=TRAINING)
 
 
 def add_run_options(parser):
@@ -73,4 +76,4 @@ def add_run_options(parser):
     add_one("--sample", **run, help="sample from a run: type lines, or pipe them")
     add("--dry-run", action="store_true", help="run two batches of everything and keep nothing")
     about = "show samples every N epochs, and after the first; 0: never"
-    add("-o", "--output-every", type=bounded(int, 0), default=5, help=about)
+    add("-o", "--output-every", type=bounded(int, 0), default=5, help=about, requires=TRAINING)

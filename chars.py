@@ -39,6 +39,7 @@ from scriptorium.decoding.settings import sampling_settings
 from scriptorium.nn.compiled import JIT, build_by_calling, limit_ops_to_one_core
 from scriptorium.nn.fast import Adam, Dropout, softmax_nll
 from scriptorium.nn.recurrent import RNNS, CarriedState, ResetState, states_per_layer, with_weight_drop
+from scriptorium.training import prepared
 from scriptorium.training.finding import say_opened
 from scriptorium.training.fit import (
     averaging,
@@ -270,8 +271,12 @@ def load(run, args):
         UserError: the text is not that of the run, or cannot be used.
     """
     settings = {"limit": args.limit, "level": args.level, "size": args.top_words}
-    with text_may_be_missing(run):
-        text = running_text.read(args.task, args.data, vocabulary=run.vocabulary, **settings)
+
+    def read():
+        with text_may_be_missing(run):
+            return running_text.read(args.task, args.data, vocabulary=run.vocabulary, **settings)
+
+    text = prepared.running_text(args, run.vocabulary, read) if args.prepared is not None else read()
     check_text(run, text.name, text.fingerprint)
     return text
 

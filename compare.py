@@ -37,6 +37,7 @@ IGNORED = (  # options that say nothing about what was trained
     *("temperature", "top_k", "top_p", "beam", "num_samples", "gen_length", "iw_samples", "save_minutes"),
     *("noise_level", "guidance", "prior_scale", "radius", "label", "anchor", "prefix", "style_seed", "eval_samples"),
     *("eval_window", "cache", "cache_share", "cache_sharpness", "check", "labeled", "labels", "label_counts"),
+    "prepared",
 )
 GAP, INDENT, NARROWEST = "  ", "    ", 40
 

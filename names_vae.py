@@ -482,7 +482,7 @@ def parse_args(argv=None):
     initial = "--init", lambda args: args.init
     more("--freeze", choices=("encoder",), help="keep its encoders fixed", requires=initial)
     add_sampling_options(parser, temperature=TEMPERATURE, num_samples=10, gen_length=26)
-    add_run_options(parser)
+    add_run_options(parser, labeled=True)
     add, more = parser.group("use"), parser.group("use", rare=True)
     about = "sample names of a language or other label, such as fr"
     add("--label", metavar="LABELS", help=about, older=["--style"], requires=SAMPLE)

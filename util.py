@@ -9,6 +9,7 @@ from scriptorium.data.batches import Batches, encode_texts
 from scriptorium.data.tasks import TASKS
 from scriptorium.data.textfiles import LAYOUTS
 from scriptorium.data.vocabulary import EOS, LEVELS, UNK, Vocabulary
+from scriptorium.training import prepared
 from scriptorium.training.fit import epochs_for_max_steps, suit_batch_size
 from scriptorium.training.matching import check_text, text_may_be_missing
 
@@ -76,20 +77,13 @@ def load(run, args, classes=None):
     Raises:
         UserError: the text is not that of the run, or is too small.
     """
-    labeled = classes is not None
-    with text_may_be_missing(run):
-        corpus = corpora.reload(vars(args), labeled=labeled)
-    check_text(run, corpus.name, corpus.fingerprint)
     if run.is_new:
-        run.options["labeled"] = labeled
-    vocabulary = run.vocabulary or Vocabulary.build(corpus.train, corpus.level, args.top_words, corpus.language)
-    splits, labels = {}, classes(corpus) if labeled else {}
-    for name in ("train", "valid", "test"):
-        texts, lengths = getattr(corpus, name), (args.max_length, args.clip_length)
-        splits[name] = encode_texts(texts, vocabulary, *lengths, labels=labels.get(name))
-        if len(splits[name]) == 0:
-            limit = f"1 to {args.max_length} tokens; raise --max-length" if args.max_length else "any token"
-            raise UserError(f"no {name} text of {corpus.name} has {limit}")
+        run.options["labeled"] = classes is not None
+    if vars(args).get("prepared") is not None:
+        corpus, vocabulary, splits = prepared.texts(args, run.vocabulary, lambda: _read(run, args, big_file=0))
+        check_text(run, corpus.name, corpus.fingerprint)
+    else:
+        corpus, vocabulary, splits = _read(run, args, classes)
     longest = max(sequences.longest for sequences in splits.values())
     for sequences in splits.values():
         sequences.longest = longest
@@ -109,6 +103,22 @@ def load(run, args, classes=None):
             f"{corpus.name} has {len(splits['train'])} training texts, fewer than --batch-size {args.batch_size}:"
             " lower it or use more text"
         )
+    return corpus, vocabulary, splits
+
+
+def _read(run, args, classes=None, **settings):
+    labeled = classes is not None
+    with text_may_be_missing(run):
+        corpus = corpora.reload(vars(args), labeled=labeled, **settings)
+    check_text(run, corpus.name, corpus.fingerprint)
+    vocabulary = run.vocabulary or Vocabulary.build(corpus.train, corpus.level, args.top_words, corpus.language)
+    splits, labels = {}, classes(corpus) if labeled else {}
+    for name in ("train", "valid", "test"):
+        texts, lengths = getattr(corpus, name), (args.max_length, args.clip_length)
+        splits[name] = encode_texts(texts, vocabulary, *lengths, labels=labels.get(name))
+        if len(splits[name]) == 0:
+            limit = f"1 to {args.max_length} tokens; raise --max-length" if args.max_length else "any token"
+            raise UserError(f"no {name} text of {corpus.name} has {limit}")
     return corpus, vocabulary, splits
 
 

@@ -149,13 +149,14 @@ def _of_one(texts, labels, limit):
     return Source({"train": texts}, labels and {"train": labels[: len(texts)]}, [])
 
 
-def reload(options, path=None, labeled=None):
+def reload(options, path=None, labeled=None, **more):
     """Loads the text that options name; it may have changed since a run was trained on it.
 
     Args:
         options: dict, the options of a run or of a command line.
         path: where the text is now; None to use the path in the options.
         labeled: see `load`; None for as the run was trained.
+        more: other arguments of `load`.
 
     Returns, Raises: see `load`.
     """
@@ -164,7 +165,7 @@ def reload(options, path=None, labeled=None):
     if labeled is None:
         # Runs that do not say so are older; those of names list their labels.
         labeled = options.get("labeled", "labels" in options)
-    return load(path=options.get("data") if path is None else path, labeled=labeled, **settings)
+    return load(path=options.get("data") if path is None else path, labeled=labeled, **settings, **more)
 
 
 def reload_or_none(options, fingerprint):

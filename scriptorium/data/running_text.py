@@ -4,6 +4,7 @@ A text may have any size: files are read in pieces, and beyond `batches.IDS_IN_M
 """
 
 import codecs
+import dataclasses
 import hashlib
 import io
 import tempfile
@@ -20,6 +21,7 @@ HELD_OUT = 500_000  # at most this many characters (bytes of a file) in valid an
 BYTES = [*SPECIAL_TOKENS, *map(chr, range(256))]
 
 
+@dataclasses.dataclass
 class RunningText:
     """A text in three splits, each an array of ids.
 
@@ -31,24 +33,13 @@ class RunningText:
         train, valid, test: integers (length,), in memory or mapped from a file.
     """
 
-    def __init__(self, name, splits, how, level, vocabulary=None, size=None):
-        digest, unknown = hashlib.sha256(), 0
-        if level == "byte":
-            vocabulary = vocabulary or Vocabulary(BYTES, "byte")
-        elif vocabulary is None:
-            vocabulary = _characters(splits["train"], size)
-        for split in SPLITS:
-            digest.update(f"\0{split}\n".encode())
-            ids, count = _encode(splits[split], vocabulary, digest)
-            setattr(self, split, ids)
-            unknown += count
-            if len(getattr(self, split)) < 2:
-                raise UserError(f"{name}: too little {split} text; at least 2 characters are needed")
-        self.name, self.vocabulary, self.fingerprint = name, vocabulary, digest.hexdigest()
-        sizes = ", ".join(f"{len(getattr(self, split)):,} {split}" for split in SPLITS)
-        kind = "bytes" if level == "byte" else "characters"
-        self.description = f"{name}: {sizes} {kind} ({how}), {len(vocabulary) - len(SPECIAL_TOKENS)} different"
-        self.description += f"; {unknown:,} others become <unk>" if unknown else ""
+    name: str
+    fingerprint: str
+    description: str
+    vocabulary: Vocabulary
+    train: np.ndarray
+    valid: np.ndarray
+    test: np.ndarray
 
 
 def read(task=None, path=None, *, limit=None, level="char", size=None, vocabulary=None):
@@ -87,7 +78,25 @@ def read(task=None, path=None, *, limit=None, level="char", size=None, vocabular
             how = f"{repeated}lines {corpus.cut}"
         else:
             sources = {"train": text[:limit]}
-    return RunningText(name, _cut(sources, name), how, level, vocabulary, size)
+    sources = _cut(sources, name)
+    if vocabulary is None:
+        vocabulary = Vocabulary(BYTES, "byte") if level == "byte" else _characters(sources["train"], size)
+    return _encoded(name, sources, how, vocabulary)
+
+
+def _encoded(name, sources, how, vocabulary):
+    digest, unknown, ids = hashlib.sha256(), 0, {}
+    for split in SPLITS:
+        digest.update(f"\0{split}\n".encode())
+        ids[split], count = _encode(sources[split], vocabulary, digest)
+        unknown += count
+        if len(ids[split]) < 2:
+            raise UserError(f"{name}: too little {split} text; at least 2 characters are needed")
+    sizes = ", ".join(f"{len(ids[split]):,} {split}" for split in SPLITS)
+    kind = "bytes" if vocabulary.level == "byte" else "characters"
+    description = f"{name}: {sizes} {kind} ({how}), {len(vocabulary) - len(SPECIAL_TOKENS)} different"
+    description += f"; {unknown:,} others become <unk>" if unknown else ""
+    return RunningText(name, digest.hexdigest(), description, vocabulary, **ids)
 
 
 class _File:

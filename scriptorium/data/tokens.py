@@ -62,6 +62,9 @@ def _in_words(text):
     return " ".join(word for word in jieba.lcut(text) if word.strip())
 
 
+CHANGES = {change.__name__: change for change in (_without_spaces, _in_words)}  # what `tokens_of` may do to texts
+
+
 def _is_tokenized(text):
     tokens = text.split()
     marks = sum(bool(re.fullmatch(r"[^\w\s]+|'\w{1,2}|n't", token)) for token in tokens)

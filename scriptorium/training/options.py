@@ -11,7 +11,7 @@ CHANGEABLE = ("epochs", "save_minutes", "max_steps", "dtype", "devices")
 TEXT = ("task", "data", "limit", "layout")  # compared by the fingerprint of the text, not by their names
 
 # Options that choose an action; never restored from a run.
-ACTION_OPTIONS = ("resume", "eval", "sample", "name", "logdir", "dry_run", "score", "interactive", "text")
+ACTION_OPTIONS = ("resume", "eval", "sample", "name", "logdir", "dry_run", "score", "interactive", "text", "prepared")
 DTYPES = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 
 
@@ -63,8 +63,8 @@ def add_training_options(parser, epochs, batch_size, learning_rate, averages=Fal
     more("--devices", type=devices, default=1, metavar="N", help=about, requires=TRAINING)
 
 
-def add_run_options(parser):
-    """Adds the group "run" to a `Parser`."""
+def add_run_options(parser, labeled=False):
+    """Adds the group "run" to a `Parser`; `labeled` is whether the texts of the script have labels."""
     add = parser.group("run")
     near = os.path.relpath(RUNS)
     near = RUNS if near.startswith("..") else near
@@ -75,5 +75,10 @@ def add_run_options(parser):
     add_one("--eval", **run, help="score a run on its test split, or on another text (-D)")
     add_one("--sample", **run, help="sample from a run: type lines, or pipe them")
     add("--dry-run", action="store_true", help="run two batches of everything and keep nothing")
+    if not labeled:
+        about, of_file = "keep a large text here, ready for training", ("-D", lambda args: args.data is not None)
+        details = "The next start, and other processes, take it from there"
+        rare = parser.group("run", rare=True)
+        rare("--prepared", metavar="DIR", help=about, details=details, requires=of_file)
     about = "show samples every N epochs, and after the first; 0: never"
     add("-o", "--output-every", type=bounded(int, 0), default=5, help=about, requires=TRAINING)

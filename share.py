@@ -45,7 +45,7 @@ LANGUAGE_MODEL = "The decoder of {}.py alone, without a latent space: a language
 RUNNING_TEXT = ("chars",)  # scripts whose samples are pieces of a running text
 LONGEST_TEXT = 20_000_000  # characters of a running text that is searched for copies
 COPIED, STRIDE = 40, 5  # characters that a sample has in common with a running text to count, and steps of the search
-PATHS = ("data", "text", "embeddings", "init", "vocab", "score")  # options that hold a path
+PATHS = ("data", "text", "embeddings", "init", "vocab", "score", "prepared")  # options that hold a path
 SHOWN = 10  # samples on the card
 
 

@@ -12,8 +12,12 @@ import pytest
 from helpers import run_here
 
 import chars
+import names_vae
 import sentences
 import share
+import text_gan
+import transformer_vae
+import words
 
 VERBS = ("sees it", "eats", "ran")
 TEXTS = [f"the {noun} {verb} ." for noun in ("cat", "dog", "bird", "man", "girl") for verb in VERBS]
@@ -88,6 +92,13 @@ def test_what_repeats_a_running_text_is_counted(tmp_path):
     # What it was trained on is not here: the scores it came with.
     done = run_here(chars, "--eval", tmp_path / "my model")
     assert "nats_per_char" in done.stdout and "cannot be read here" in done.stderr
+
+
+@pytest.mark.parametrize("script", [chars, names_vae, sentences, text_gan, transformer_vae, words])
+def test_all_options_that_hold_a_path_are_known(script):
+    actions = script.parse_args([]).parser._actions
+    paths = {action.dest for action in actions if action.metavar in ("PATH", "FILE", "DIR")}
+    assert paths - {"logdir"} <= set(share.PATHS)  # that of the runs is replaced
 
 
 @pytest.mark.parametrize(("path", "name"), [

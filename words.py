@@ -76,18 +76,17 @@ class WordRNN(keras.Model):
         dropouts: list of float: rate on the embedded words, then on the outputs of each recurrent layer.
         word_dropout: share of the vocabulary that is left out of a batch's inputs.
         weight_drop: share of the recurrent weights that are set to 0.
-        activation_reg: weight of the penalty on the size of the outputs and on their changes.
         carried: `CarriedState` for running text; None for separate sentences.
         seed: int, for word dropout.
     """
 
     def __init__(
         self, vocab_size, units, embedding_dim, rnn_type="lstm", tied=True, dropouts=(0.0, 0.0), word_dropout=0.0,
-        weight_drop=0.0, activation_reg=0.0, carried=None, seed=1,
+        weight_drop=0.0, carried=None, seed=1,
     ):  # fmt: skip
         super().__init__()
         self.vocab_size, self.widths, self.tied, self.carried = vocab_size, list(units), tied, carried
-        self.word_dropout, self.activation_reg = word_dropout, activation_reg
+        self.word_dropout = word_dropout
         small = keras.initializers.RandomUniform(-0.1, 0.1)
         self.embedding = layers.Embedding(vocab_size, embedding_dim, embeddings_initializer=small)
         recurrence = with_weight_drop(RNNS[rnn_type])
@@ -121,18 +120,13 @@ class WordRNN(keras.Model):
 
     def read(self, ids, states, training=False):
         """Reads words (batch, time); returns features (batch, time, width) for the next ones, and the new states."""
-        features, states, _ = self.read_undropped(ids, states, training)
-        return features, states
-
-    def read_undropped(self, ids, states, training):
-        """Like `read`, but also returns the last recurrent layer's outputs before dropout."""
         x, after, n = self.embed(ids, training), [], self.states_per_layer
         for i, recurrence in enumerate(self.recurrences):
             state = [ops.cast(array, x.dtype) for array in states[i * n : (i + 1) * n]]
-            output, *state = recurrence(x, initial_state=state, training=training)
-            x = self.dropouts[1 + i](output, training=training)
+            x, *state = recurrence(x, initial_state=state, training=training)
+            x = self.dropouts[1 + i](x, training=training)
             after += [ops.cast(array, "float32") for array in state]
-        return x, after, output
+        return x, after
 
     def nll_of(self, features, targets):
         """Returns -log p of each target (batch, time) in nats, 0 at padding."""
@@ -158,26 +152,17 @@ class WordRNN(keras.Model):
         else:
             inputs = ops.concatenate([ops.full_like(ids[:, :1], START), ids[:, :-1]], axis=1)
             targets, states = ids, self.start(ops.shape(ids)[0])
-        features, states, output = self.read_undropped(inputs, states, training)
+        features, states = self.read(inputs, states, training)
         if self.carried:
             self.carried.write(states)
-        result = {"nll": self.nll_of(features, targets), "mask": targets != PAD}
-        return result | ({"kept": features, "output": output} if self.activation_reg else {})
+        return {"nll": self.nll_of(features, targets), "mask": targets != PAD}
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         nll, mask = y_pred["nll"], ops.cast(y_pred["mask"], "float32")
-        tokens = ops.maximum(ops.sum(mask), 1.0)
-        loss = ops.sum(nll) / tokens
         self.perplexity.update_state(nll, mask)
         if not self.carried:
             self.nll_per_sentence.update_state(ops.sum(nll, axis=-1))
-        if training and self.activation_reg:
-            # Penalize large outputs, and changes from word to word (Merity et al. 2017).
-            kept, output = (ops.cast(y_pred[name], "float32") for name in ("kept", "output"))
-            change = (output[:, 1:] - output[:, :-1]) * mask[:, 1:, None]
-            size = ops.sum(mask[..., None] * kept**2) + ops.sum(change**2) / 2
-            loss = loss + self.activation_reg * size / (tokens * self.widths[-1])
-        return loss
+        return ops.sum(nll) / ops.maximum(ops.sum(mask), 1.0)
 
 
 def build(options, vocabulary):
@@ -187,7 +172,7 @@ def build(options, vocabulary):
     if options["stream"]:
         widths = np.repeat(units, states_per_layer(options["rnn_type"])).tolist()
         carried = CarriedState(options["batch_size"], widths, options["reset_probability"], options["seed"] + 1)
-    names = ("embedding_dim", "rnn_type", "word_dropout", "weight_drop", "activation_reg", "seed")
+    names = ("embedding_dim", "rnn_type", "word_dropout", "weight_drop", "seed")
     settings = {name: options[name] for name in names} | {"tied": tied, "carried": carried}
     dropouts = [options["input_dropout"], *[options["hidden_dropout"]] * inner, options["dropout"]]
     model = WordRNN(len(vocabulary), units, dropouts=dropouts, **settings)
@@ -292,8 +277,6 @@ def parse_args(argv=None):
     more("--weight-drop", type=share, default=0.0, help="share of the recurrent weights set to 0")
     about = "--stream: probability that training resets a carried state before a window"
     more("--reset-probability", type=share, default=0.02, help=about, older=["--forget"], requires=stream)
-    about = "weight of the penalty on the size of the outputs and on their changes"
-    more("--activation-reg", type=weight, default=0.0, help=about)
     add_training_options(parser, epochs=10, batch_size=32, learning_rate=2e-3, averages=True)
     about, details = "adam, or sgd: plain gradient descent", "sgd has other defaults: -l 20 --clip-norm 0.25"
     parser.group("training")("--optimizer", choices=tuple(OPTIMIZERS), default="adam", help=about, details=details)

@@ -1,5 +1,6 @@
 """Callbacks of training: show scores and save the state, at each step and at the end of each epoch."""
 
+import contextlib
 import math
 import time
 
@@ -115,17 +116,31 @@ class Progress(keras.callbacks.Callback):
         run.scalars("validation", {n[4:]: value for n, value in scores.items() if n.startswith("val_")}, epoch + 1)
         run.board.flush()
         self.history.best = epoch + 1 if is_best else session.best[1]
-        try:
+        with self._without_failing():
             self.history.add({"epoch": epoch + 1, "step": session.steps, **scores, **now, "seconds": seconds})
-        except Exception as error:
-            # Do not lose a training run over a table or a figure.
-            if not self.failed:
-                run.console.say(f"The history could not be written: {error}. Training continues.")
-            self.failed = True
         if is_best:
             run.save_best(keep=not whole)
             if whole:
                 session.best = (scores[session.monitor], epoch + 1)
+
+    @contextlib.contextmanager
+    def drawn_in_the_end(self):
+        """Draws the history when the block ends, however it ends."""
+        try:
+            yield
+        finally:
+            with self._without_failing():
+                self.history.finish()
+
+    @contextlib.contextmanager
+    def _without_failing(self):
+        """Says once what goes wrong in the block: training must not fail because of a table or a figure."""
+        try:
+            yield
+        except Exception as error:
+            if not self.failed:
+                self.session.run.console.say(f"The history could not be written: {error}. Training is not affected.")
+            self.failed = True
 
 
 def averaging_optimizer(model):

@@ -166,17 +166,17 @@ def fit(run, model, train, valid, *, epochs, monitor="val_neg_elbo", callbacks=(
         run.saved = None
     elif not run.dry_run and not max_steps:
         advise_smaller_batches(run.console, total * epochs, train.batch_size)
-    history = History(run.directory, session.epoch)
     if session.is_complete():
         run.console.say(
             f"Training is complete ({session.epoch} epochs, {session.steps} steps)."
             " Raise --epochs or --max-steps to continue."
         )
     _share_batches(model)
-    listed = CallbackList([Progress(session, history), *callbacks, Checkpoint(session)], add_history=True, model=model)
+    progress = Progress(session, History(run.directory, session.epoch))
+    listed = CallbackList([progress, *callbacks, Checkpoint(session)], add_history=True, model=model)
     model.stop_training = False
     try:
-        with _signals(session), other_processes(session.how_to_continue_all):
+        with _signals(session), other_processes(session.how_to_continue_all), progress.drawn_in_the_end():
             if not session.is_complete():
                 run.restore_best_of_epochs()
             listed.begin()
@@ -197,7 +197,7 @@ def fit(run, model, train, valid, *, epochs, monitor="val_neg_elbo", callbacks=(
     except OSError as error:
         raise UserError(f"A file could not be written: {error}. {session.stopped()}.") from error
     run.board.flush()
-    return history.columns()
+    return progress.history.columns()
 
 
 def advise_smaller_batches(console, steps, batch_size):

@@ -5,6 +5,7 @@ import csv
 import io
 import math
 import textwrap
+import time
 
 from scriptorium.pictures import PALETTE, figure_of, fonts_for, save
 from scriptorium.training import storage
@@ -13,11 +14,12 @@ from scriptorium.training.main_scores import IN_TRAINING, higher_is_better, main
 # Curves with more points than this are drawn without markers.
 MARKED_POINTS = 30
 SMALL = 4  # panels side by side below the main ones
+DRAW_SECONDS = 10  # drawing takes about half a second, which is long for small models
 UNDRAWN = ("epoch", "step", "seconds", "tokens_per_second", "loss")  # columns that are left out of the figure
 
 
 class History:
-    """One row per epoch, in `history.csv` and drawn in `history.png`.
+    """One row per epoch, in `history.csv` and drawn in `history.png`, at most `DRAW_SECONDS` later or by `finish`.
 
     Args:
         directory: Path of the run.
@@ -26,6 +28,7 @@ class History:
 
     def __init__(self, directory, epochs=0):
         self.directory, self.rows = directory, []
+        self.drawn, self.is_drawn = time.monotonic(), True  # when the figure was drawn, and whether it shows all rows
         self.best = None  # the epoch of the best weights; None: the one with the best main score
         # If the table cannot be read, start a new one: training must not fail because of it.
         with contextlib.suppress(OSError, ValueError, TypeError, csv.Error):
@@ -35,7 +38,7 @@ class History:
             self.rows = [row for row in rows if isinstance(row.get("epoch"), int) and row["epoch"] <= epochs]
 
     def add(self, row):
-        """Adds a row, replacing that of the same epoch and later ones, and writes both files."""
+        """Adds a row, replacing that of the same epoch and later ones; writes the table, and now and then draws it."""
         # Scores are float32, which has seven digits.
         row = {name: float(f"{v:.7g}") if isinstance(v, float) else v for name, v in row.items()}
         self.rows = [r for r in self.rows if r["epoch"] < row["epoch"]] + [row]
@@ -45,7 +48,14 @@ class History:
         table.writeheader()
         table.writerows(self.rows)
         storage.write_text(self.directory / "history.csv", text.getvalue())
-        self.draw()
+        self.is_drawn = False
+        if time.monotonic() - self.drawn >= DRAW_SECONDS:
+            self.draw()
+
+    def finish(self):
+        """Draws the rows that are not drawn yet."""
+        if not self.is_drawn:
+            self.draw()
 
     def columns(self):
         """Returns the history as a dict of name -> list of values."""
@@ -77,6 +87,7 @@ class History:
             self._panel(figure.add_subplot(grid[1 + line, column * width : (column + 1) * width]), name, best)
         with storage.replacing(self.directory / "history.png") as temporary:
             save(figure, temporary, dpi=110)
+        self.drawn, self.is_drawn = time.monotonic(), True
 
     def _panel(self, axes, name, best, is_large=False):
         """Draws the curves of a score; `best` is the epoch to mark, or None."""

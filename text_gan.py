@@ -365,7 +365,7 @@ class Critic(layers.Layer):
             mask: bool (batch, positions), False after the end.
             depth: of diffusion, float (batch,) between 0 and 1, or None.
         """
-        count, longest = ops.shape(embedded)[0], ops.max(ops.sum(ops.cast(mask, "int32"), axis=1))
+        longest = ops.max(mirrored.all_rows(ops.sum(ops.cast(mask, "int32"), axis=1)))
         # Positions after the longest sentence do not count. Only JAX, whose shapes are fixed, computes them.
         if keras.backend.backend() != "jax":
             embedded, mask = embedded[:, :longest], mask[:, :longest]
@@ -376,7 +376,7 @@ class Critic(layers.Layer):
         x = ops.cast(ops.concatenate([embedded, positions], axis=-1), self.compute_dtype)
         for i, group in enumerate(self.groups):
             if i == self.num_blocks:
-                x, mask = self.with_token(x, depth), ops.concatenate([mask, ops.ones((count, 1), "bool")], axis=1)
+                x, mask = self.with_token(x, depth), ops.concatenate([mask, ops.ones_like(mask[:, :1])], axis=1)
             for block in group:
                 x = block(x, mask[:, None])
             if i < self.num_blocks and self.pooling != "none":
@@ -484,10 +484,8 @@ class TextGAN(players.TwoPlayerModel):
 
     def sample(self, noise):
         """Samples sentences, ids (batch, positions), word by word; no gradient passes through."""
-        generator = self.generator
-
-        def pick(logits, uniform):
-            return sampling.sample_logits(logits, uniform, 0.0 if self.game.feedback == "argmax" else 1.0)
+        generator, temperature = self.generator, 0.0 if self.game.feedback == "argmax" else 1.0
+        pick = functools.partial(sampling.sample_logits, temperature=temperature)
 
         def write(inputs):
             noise, uniform = inputs
@@ -516,8 +514,10 @@ class TextGAN(players.TwoPlayerModel):
     def adversarial_step(self, ids):
         """Trains the critic on real and generated sentences, then, if it is due, the generator on the latter."""
         real, all_variables = self.pad_to_positions(ids), players.all_variables(self)
-        noise = self.generator.noise(ops.shape(real)[0], self.seed)
-        drawn = self.sample(noise)
+        rows = ops.shape(real)[0]
+        # One of several devices may have no row; sampling needs one.
+        noise = self.generator.noise(ops.maximum(rows, 1) if mirrored.in_use() else rows, self.seed)
+        drawn, noise = keras.tree.map_structure(lambda array: array[:rows], (self.sample(noise), noise))
         warm = self.rounds >= self.game.critic_warmup
         critic, generator = True, ops.logical_and(warm, self.critic_steps_done + 1 >= self.game.critic_steps)
         if self.game.dynamic_critic_steps:

@@ -37,7 +37,7 @@ from scriptorium.decoding import language_model
 from scriptorium.decoding.language_model import LanguageModel
 from scriptorium.decoding.settings import sampling_settings
 from scriptorium.nn.compiled import JIT, build_by_calling, limit_ops_to_one_core
-from scriptorium.nn.fast import Adam, softmax_nll
+from scriptorium.nn.fast import SGD, Adam, softmax_nll
 from scriptorium.nn.recurrent import RNNS, CarriedState, ResetState, states_per_layer, with_weight_drop
 from scriptorium.scores import metrics
 from scriptorium.training.finding import say_opened
@@ -59,7 +59,7 @@ import util
 from util import add_data_options, add_sampling_options, extra_layers, load
 
 SCRIPT = "words"
-OPTIMIZERS = {"adam": Adam, "sgd": keras.optimizers.SGD}
+OPTIMIZERS = {"adam": Adam, "sgd": SGD}
 SGD_DEFAULTS = {"learning_rate": 20.0, "clip_norm": 0.25}
 TEMPERATURES = (0.0, 0.9, 1.0, 1.1, 1.2)  # of the samples in a report
 

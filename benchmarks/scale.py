@@ -9,7 +9,9 @@ On N devices a step takes the longer of
 
 compute(rows) is measured: a training step of the default model, all of it, on that many rows. Gradients are float32, as
 many as trainable weights, summed in a ring. Bandwidth and latency are those of the connection between two devices; the
-defaults are those of PCIe 4.0. What is not in the model: waiting for the slowest device, and kernels that start late.
+defaults are those of PCIe 4.0. What is not in the model: waiting for the slowest device, and kernels that start late;
+with TensorFlow, the exchange of what the loss is made of, the loss, which every device computes for all rows, and in
+text_gan.py the turn of a player that is not due, which is computed and taken back.
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """Training on several devices with TensorFlow, by `tf.distribute.MirroredStrategy`.
 
 Each device computes its own rows of a batch. What they find is then put together, and every device computes the loss of
-the whole batch from it. So a loss, statistics over a batch and gradients are those of one device, whatever the loss
-divides by, and however many rows a device has.
+the whole batch from it. So a loss, statistics over a batch and gradients are those of one device, apart from random
+numbers, whatever the loss divides by, and however many rows a device has; it may have none.
 """
 
 import atexit
@@ -15,6 +15,8 @@ if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
 _entered = contextlib.ExitStack()  # what `begin` has entered
+# Of keras.optimizers.LossScaleOptimizer, which assigns them, alike on all devices, where nothing can be exchanged.
+ASSIGNED_APART = ("step_counter", "dynamic_scale")
 DISTINCT = 7919  # makes the random numbers of two devices different: a prime, far above the numbers of devices
 
 
@@ -53,7 +55,7 @@ def _assigned_alike(create, **settings):
     kind = tf.VariableAggregation
     if settings.get("synchronization") == tf.VariableSynchronization.ON_READ:
         settings["aggregation"] = kind.MEAN
-    elif settings.get("aggregation") in (None, kind.NONE):
+    elif settings.get("aggregation") in (None, kind.NONE) and settings.get("name") not in ASSIGNED_APART:
         settings["aggregation"] = kind.ONLY_FIRST_REPLICA
     return create(**settings)
 
@@ -93,7 +95,8 @@ def all_rows(arrays):
             return array
         # Devices exchange neither truth values nor bfloat16.
         sent = tf.cast(array, {"bool": "int32", "bfloat16": "float32"}.get(array.dtype.name, array.dtype))
-        return tf.cast(tf.distribute.get_replica_context().all_gather(sent, axis=0), array.dtype)
+        rows = tf.cast(tf.distribute.get_replica_context().all_gather(sent, axis=0), array.dtype)
+        return tf.ensure_shape(rows, [None, *array.shape[1:]])
 
     return keras.tree.map_structure(gathered, arrays)
 

@@ -4,7 +4,7 @@
 
 writes FOLDER/SCRIPT-jax.json, a list of dicts of running means, one per step. The first backend leaves the initial
 weights in FOLDER/SCRIPT.npz; the others start from them. Noise is 0, other random numbers are 0.5, and all texts have
-one length, so that each backend gets the same batches.
+one length, so that each backend gets the same batches; `write_uneven_texts` is for several devices of one backend.
 """
 
 import contextlib
@@ -59,14 +59,23 @@ def write_texts(folder):
     return path
 
 
-def losses(script, folder, logdir, devices=1):
+def write_uneven_texts(folder):
+    """Writes 169 texts of several lengths, 153 of them for training: 19 batches of 8 and one of a single text."""
+    path = write_texts(folder)
+    texts = path.read_text("utf-8").splitlines()[:169]
+    path.write_text("\n".join(text + " a" * (i % 3) for i, text in enumerate(texts)), encoding="utf-8")
+    return path
+
+
+def losses(script, folder, logdir, *more, write=write_texts):
     """Returns the running means of each of the first steps of a script: list of dict of name -> float.
 
     Args:
         script: its name.
         folder: Path with the initial weights, which are written if they are not there.
         logdir: Path for the run.
-        devices: number of devices to train on.
+        more: further options of the script.
+        write: function that writes the texts into a folder and returns their path.
     """
     module, kept, found = importlib.import_module(script), folder / f"{script}.npz", []
     begin = run.Run.start
@@ -86,7 +95,7 @@ def losses(script, folder, logdir, devices=1):
         if len(found) == STEPS:
             raise Enough
 
-    argv = ["-D", write_texts(logdir), "-T", logdir, *COMMON.split(), *SCRIPTS[script].split(), "--devices", devices]
+    argv = ["-D", write(logdir), "-T", logdir, *COMMON.split(), *SCRIPTS[script].split(), *more]
     with (
         contextlib.ExitStack() as patches,
         mock.patch.object(keras.random, "normal", no_noise),

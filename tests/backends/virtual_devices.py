@@ -1,7 +1,7 @@
 """Runs a script on virtual CPU devices, in a process of its own, because a backend decides on its devices once.
 
 python tests/backends/virtual_devices.py chars --devices 2 ...
-python tests/backends/virtual_devices.py first_losses SCRIPT FOLDER OUT      on two devices; see first_losses.py
+python tests/backends/virtual_devices.py first_losses SCRIPT FOLDER OUT --devices 2 ...      see first_losses.py
 """
 
 import importlib
@@ -26,11 +26,12 @@ if keras.backend.backend() == "tensorflow":
 
 def main(name, *argv):
     if name == "first_losses":
-        from backends.first_losses import losses
+        from backends.first_losses import losses, write_uneven_texts
 
-        script, folder, out = argv
+        script, folder, out, *more = argv
         with tempfile.TemporaryDirectory() as logdir:
-            Path(out).write_text(json.dumps(losses(script, Path(folder), Path(logdir), devices=2)), encoding="utf-8")
+            found = losses(script, Path(folder), Path(logdir), *more, write=write_uneven_texts)
+        Path(out).write_text(json.dumps(found), encoding="utf-8")
     else:
         script = importlib.import_module(name)
         script.main(script.parse_args(list(argv)))

@@ -6,9 +6,9 @@ import subprocess
 import sys
 
 from scriptorium.data.vocabulary import PAD
-from scriptorium.nn import recurrent
+from scriptorium.nn import fast, recurrent
 from scriptorium.nn.compiled import Compiled, add_in_order, build_by_calling, in_halves, xla_fused
-from scriptorium.nn.fast import Adam, Dropout, softmax_nll
+from scriptorium.nn.fast import SGD, Adam, Dropout, softmax_nll
 from scriptorium.nn.recurrent import GRU, LSTM
 
 import keras
@@ -403,14 +403,17 @@ def test_adam_is_that_of_keras(arguments):
 
 
 @tensorflow_only
-def test_adam_adds_up_a_token_that_occurs_twice():
+@pytest.mark.parametrize(("ours", "theirs"), [(Adam, keras.optimizers.Adam), (SGD, keras.optimizers.SGD)])
+@pytest.mark.parametrize("on_cpu", [True, False])
+def test_gradients_of_a_token_that_occurs_twice_are_added_up(ours, theirs, on_cpu, monkeypatch):
     import tensorflow as tf
 
-    after = []
+    monkeypatch.setattr(fast, "on_tensorflow_cpu", lambda: on_cpu)
+    after, settings = [], {"learning_rate": 0.1, "global_clipnorm": 2.0}
     for sparse in (False, True):
         table = keras.Variable(normal(4, 2))
         gradient = tf.IndexedSlices(tf.constant([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]), tf.constant([1, 1, 3]), (4, 2))
-        optimizer = Adam(0.1) if sparse else keras.optimizers.Adam(0.1)
+        optimizer = (ours if sparse else theirs)(**settings)
         optimizer.apply([gradient if sparse else tf.convert_to_tensor(gradient)], [table])
         after.append([ops.convert_to_numpy(v) for v in [table, *optimizer.variables]])
     assert_equal(*after)

@@ -14,8 +14,8 @@ import common
 RECIPES = {
     "short": ["-e", 8, "-L", 512, "-E", 512, "--dropout", 0.5, "--input-dropout", 0.5, "-d", 0, "-l", 3e-3],
     "long": [
-        "-e", 14, "-L", 650, "-E", 650, "--num-layers", 2, "--optimizer", "sgd", "-b", 20, "--dropout", 0.5,
-        "--hidden-dropout", 0.4, "--input-dropout", 0.4, "-d", 0,
+        "-e", 18, "-L", 650, "-E", 650, "--num-layers", 2, "--optimizer", "sgd", "-l", 30, "--ema", 0.999, "-b", 20,
+        "--dropout", 0.5, "--hidden-dropout", 0.4, "--input-dropout", 0.4, "-d", 0,
     ],
 }  # fmt: skip
 CACHE = ["--cache", 500, "--cache-share", 0.1, "--cache-sharpness", 0.3]

@@ -25,7 +25,7 @@ def state(directory):
 def assert_same_outcome(directory, straight):
     """Every weight, optimizer variable, seed and metric, the best score and the history are the same to the bit."""
     (facts, arrays), (expected_facts, expected) = state(directory), state(straight[0])
-    assert facts == expected_facts
+    assert facts | {"seconds": 0} == expected_facts | {"seconds": 0}
     assert arrays.keys() == expected.keys()
     for name, array in expected.items():
         assert array.tobytes() == arrays[name].tobytes(), name

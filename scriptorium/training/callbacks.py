@@ -41,7 +41,9 @@ class Progress(keras.callbacks.Callback):
         session.before_validation, self.first = None, session.step
         self.seconds = self.timed = self.tokens = 0
         self.tested = None  # when validation began
-        self.began = session.tick = time.monotonic()
+        session.began = session.tick = time.monotonic()
+        if not session.step:
+            session.spent = 0.0
 
     def on_train_batch_begin(self, batch, logs=None):
         if keras.backend.backend() == "torch":
@@ -102,7 +104,7 @@ class Progress(keras.callbacks.Callback):
         now = session.settings()
         if self.seconds:
             now["tokens_per_second"] = self.tokens / self.seconds
-        seconds = time.monotonic() - self.began
+        seconds = session.epoch_seconds()
         whole = session.step >= session.total
         self.validated = scores
         self.validation_seconds = time.monotonic() - self.tested if self.tested else 0.0

@@ -111,8 +111,20 @@ class Session(State):
         self.run, self.train, self.total, self.epochs = run, train, total, epochs
         self.monitor, self.max_steps = monitor, max_steps
         self.save_seconds, self.saved, self.signal = 60 * save_minutes, time.monotonic(), None
+        self.began, self.spent = time.monotonic(), 0.0  # when this epoch began here, and its seconds before that
         # The state before a validation, which draws from the seed generators and clears the metrics.
         self.before_validation = None
+
+    def facts(self):
+        return super().facts() | {"seconds": self.epoch_seconds() if self.step else 0.0}
+
+    def restore(self, facts, arrays):
+        super().restore(facts, arrays)
+        self.spent = facts.get("seconds", 0.0)
+
+    def epoch_seconds(self):
+        """Returns how long the current epoch has taken, also before training was stopped in it."""
+        return self.spent + time.monotonic() - self.began
 
     def is_complete(self):
         """Whether all epochs, or `max_steps` steps, are done."""

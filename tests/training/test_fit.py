@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from types import SimpleNamespace
 
 from scriptorium import ROOT
@@ -70,6 +71,14 @@ def test_a_signal_saves_the_position_without_a_validation(tmp_path, straight, ca
     facts = state(tmp_path / "tiny" / "mine")[0]
     assert (facts["epoch"], facts["step"]) == (1, 7)
     assert_same_outcome(go(tmp_path, "--resume", "mine")[0].directory, straight)
+
+
+def test_the_seconds_of_an_epoch_are_those_of_all_its_parts(tmp_path):
+    stop = At(7, lambda: time.sleep(3) or send(signal.SIGINT)())
+    with pytest.raises(SystemExit):
+        go(tmp_path, "--name", "mine", "-e", "2", callbacks=[stop])
+    _, history = go(tmp_path, "--resume", "mine")
+    assert history["seconds"][0] >= 3 > history["seconds"][1]
 
 
 def test_a_signal_in_the_validation_keeps_the_epoch(tmp_path, straight):

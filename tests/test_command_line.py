@@ -90,7 +90,6 @@ def test_numbers_have_bounds():
         (names_vae, "--freeze encoder", "--init"),
         (text_gan, "--style-seed 3", "--sample"),
         (chars, "--eval --devices 2", "training"),
-        (sentences, "--sample -e 3", "training"),
         (text_gan, "--gumbel-temperature 2", "--feedback gumbel"),
     ],
 )

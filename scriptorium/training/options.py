@@ -35,8 +35,7 @@ SAMPLE = "--sample", lambda args: args.sample is not None
 def add_training_options(parser, epochs, batch_size, learning_rate, averages=False):
     """Adds the group "training" to a `Parser`, with the given defaults; with `--ema` if a script averages weights."""
     add, more, positive = parser.group("training"), parser.group("training", rare=True), bounded(int, 1)
-    about = "passes over the text, in total"
-    add("-e", "--epochs", type=positive, default=epochs, help=about, requires=TRAINING)
+    add("-e", "--epochs", type=positive, default=epochs, help="passes over the text, in total")
     older = ["--batch_size", "--batchSize"]
     details = "Fewer for a small text, unless given"
     add(
@@ -54,9 +53,8 @@ def add_training_options(parser, epochs, batch_size, learning_rate, averages=Fal
         about, momentum = "score with averaged weights, such as 0.999", bounded(float, 0, 0.99999)
         more("--ema", type=momentum, default=0.0, metavar="MOMENTUM", help=about, older=["--average"])
     about = "minutes between two saves within an epoch"
-    more("--save-minutes", type=bounded(float, 0), default=5.0, help=about, requires=TRAINING)
-    about = "stop after this many training steps in total"
-    more("--max-steps", type=positive, help=about, older=["--max_steps"], requires=TRAINING)
+    more("--save-minutes", type=bounded(float, 0), default=5.0, help=about)
+    more("--max-steps", type=positive, help="stop after this many training steps in total", older=["--max_steps"])
     about = "auto: mixed_bfloat16 where the device multiplies it natively"
     more("--dtype", choices=DTYPES, default="auto", help=about)
     about = "devices to train on; auto: all"
@@ -81,4 +79,4 @@ def add_run_options(parser, labeled=False):
         rare = parser.group("run", rare=True)
         rare("--prepared", metavar="DIR", help=about, details=details, requires=of_file)
     about = "show samples every N epochs, and after the first; 0: never"
-    add("-o", "--output-every", type=bounded(int, 0), default=5, help=about, requires=TRAINING)
+    add("-o", "--output-every", type=bounded(int, 0), default=5, help=about)

@@ -77,13 +77,23 @@ def load(run, args, classes=None):
     Raises:
         UserError: the text is not that of the run, or is too small.
     """
-    if run.is_new:
-        run.options["labeled"] = classes is not None
+
+    def read(**settings):
+        with text_may_be_missing(run):
+            return corpora.reload(vars(args), labeled=classes is not None, **settings)
+
+    def encoded(corpus):
+        return corpus, *_encoded(corpus, args, run.vocabulary, classes(corpus) if classes else {})
+
     if vars(args).get("prepared") is not None:
-        corpus, vocabulary, splits = prepared.texts(args, run.vocabulary, lambda: _read(run, args, big_file=0))
+        corpus, vocabulary, splits = prepared.texts(args, run.vocabulary, lambda: encoded(read(big_file=0)))
         check_text(run, corpus.name, corpus.fingerprint)
     else:
-        corpus, vocabulary, splits = _read(run, args, classes)
+        corpus = read()
+        check_text(run, corpus.name, corpus.fingerprint)
+        corpus, vocabulary, splits = encoded(corpus)
+    if run.is_new:
+        run.options["labeled"] = classes is not None
     longest = max(sequences.longest for sequences in splits.values())
     for sequences in splits.values():
         sequences.longest = longest
@@ -106,20 +116,17 @@ def load(run, args, classes=None):
     return corpus, vocabulary, splits
 
 
-def _read(run, args, classes=None, **settings):
-    labeled = classes is not None
-    with text_may_be_missing(run):
-        corpus = corpora.reload(vars(args), labeled=labeled, **settings)
-    check_text(run, corpus.name, corpus.fingerprint)
-    vocabulary = run.vocabulary or Vocabulary.build(corpus.train, corpus.level, args.top_words, corpus.language)
-    splits, labels = {}, classes(corpus) if labeled else {}
+def _encoded(corpus, args, vocabulary, labels):
+    """Returns a vocabulary, made from the texts if it is None, and a dict of split -> `Sequences`."""
+    splits = {}
+    vocabulary = vocabulary or Vocabulary.build(corpus.train, corpus.level, args.top_words, corpus.language)
     for name in ("train", "valid", "test"):
         texts, lengths = getattr(corpus, name), (args.max_length, args.clip_length)
         splits[name] = encode_texts(texts, vocabulary, *lengths, labels=labels.get(name))
         if len(splits[name]) == 0:
             limit = f"1 to {args.max_length} tokens; raise --max-length" if args.max_length else "any token"
             raise UserError(f"no {name} text of {corpus.name} has {limit}")
-    return corpus, vocabulary, splits
+    return vocabulary, splits
 
 
 def unknown_note(texts, vocabulary):

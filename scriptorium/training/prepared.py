@@ -97,15 +97,9 @@ def _prepared(args, vocabulary, make):
     if not args.prepared:
         raise UserError("--prepared needs a folder; is a variable of the shell not set?")
     path = files.path_of(args.data).resolve()
-    about = {
-        "format": FORMAT,
-        "nltk": metadata.version("nltk"),
-        "files": _files(path),
-        "options": {name: getattr(args, name) for name in OPTIONS if hasattr(args, name)} | {"data": str(path)},
-        "vocabulary": vocabulary and vocabulary.to_json(),
-    }
-    key = hashlib.sha256(json.dumps(about, sort_keys=True).encode("utf-8", "backslashreplace")).hexdigest()[:12]
-    place = Path(args.prepared) / f"{path.stem}-{key}"
+    place = _place(args, path, None)
+    if vocabulary and not _has(place, vocabulary):
+        place = _place(args, path, vocabulary.to_json())
     place.mkdir(parents=True, exist_ok=True)
     lock = _wait_for(place)
     try:
@@ -120,6 +114,25 @@ def _prepared(args, vocabulary, make):
     finally:
         lock.release()
     return _read(place)
+
+
+def _place(args, path, vocabulary):
+    """Returns the folder of a text prepared with a vocabulary of its own, as JSON values; None for that of the text."""
+    about = {
+        "format": FORMAT,
+        "nltk": metadata.version("nltk"),
+        "files": _files(path),
+        "options": {name: getattr(args, name) for name in OPTIONS if hasattr(args, name)} | {"data": str(path)},
+        "vocabulary": vocabulary,
+    }
+    key = hashlib.sha256(json.dumps(about, sort_keys=True).encode("utf-8", "backslashreplace")).hexdigest()[:12]
+    return Path(args.prepared) / f"{path.stem}-{key}"
+
+
+def _has(place, vocabulary):
+    """Whether a prepared text has this vocabulary, as when a run made from it continues."""
+    facts = place / "facts.json"
+    return facts.exists() and storage.read_json(facts)["vocabulary"] == vocabulary.to_json()
 
 
 def _read(place):

@@ -1,4 +1,4 @@
-"""Prepared texts equal those that are read, are read once, and are made anew when anything about them changes."""
+"""Prepared texts equal those that are read, are read once, and are made again when anything about them changes."""
 
 import threading
 import time
@@ -10,6 +10,7 @@ from scriptorium.training.opening import open_run
 
 import numpy as np
 import pytest
+from helpers import run_here
 
 import chars
 import sentences
@@ -67,6 +68,14 @@ def test_prepared_running_text_is_what_was_read(text, monkeypatch):
     for split in SPLITS:
         assert isinstance(getattr(again, split), np.memmap)
         np.testing.assert_array_equal(getattr(again, split), getattr(read, split))
+
+
+def test_a_run_that_continues_takes_the_text_it_began_with(text, monkeypatch):
+    where = ["-T", text.parent / "runs", *kept_in(text)]
+    run_here(chars, "-D", text, *where, "-L", 8, "-g", 9, "--max-steps", 2, "--name", "mine")
+    monkeypatch.setattr(running_text, "read", refuse)
+    run_here(chars, *where, "--resume", "mine", "--max-steps", 3)
+    assert len(list((text.parent / "ready").iterdir())) == 1
 
 
 def test_another_text_or_option_is_prepared_anew(text):

@@ -299,6 +299,15 @@ def test_words_learn_by_gradient_and_lengths_by_score():
     assert np.abs(of_words[EOS]).max() < 1e-5 * most and np.abs(of_length[EOS]).max() > 0
 
 
+def test_reinforce_weighs_by_normalized_scores_and_not_by_rounding():
+    nll = ops.convert_to_tensor([2.0, 4.0, 6.0])
+    scores = np.array([1.0, 2.0, 6.0], "float32")
+    expected = (((scores - 3) / np.sqrt(14 / 3)) * [2, 4, 6]).mean()
+    assert float(feedback.reinforce_loss(ops.convert_to_tensor(scores), nll)) == pytest.approx(expected, rel=1e-3)
+    alike = np.nextafter(np.full(3, 3, "float32"), np.array([4, 3, 2], "float32"))
+    assert abs(float(feedback.reinforce_loss(ops.convert_to_tensor(alike), nll))) < 0.01
+
+
 def test_likelihood_alone_continues_beyond_the_epochs_that_were_asked_for():
     model = made("--mode", "mle", "-e", "3")
     model.begin_epoch(5)

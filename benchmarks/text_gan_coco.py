@@ -24,7 +24,7 @@ RUNS = {
     "control": ["-e", "12", "--pretrain-epochs", "8", "--likelihood", "1000"],
     "scratch": ["-e", "14", "--pretrain-epochs", "0", *ALONE],
 }
-SEEDS = {"mle": (1,), "gan": (1,), "control": (1,), "scratch": (1, 2, 3)}
+SEEDS = dict.fromkeys(RUNS, (1, 2, 3))
 TEMPERATURES = (1.0, 1.03)  # for scoring the run trained by likelihood
 BLEU = [f"{kind}_{n}" for kind in ("bleu", "self_bleu") for n in range(2, 6)]
 OTHERS = ("lm_score", "reverse_lm_score", "gap_to_likelihood", "jsd_1", "jsd_2", "jsd_3", "jsd_4", "copies", "unique")

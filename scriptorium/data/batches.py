@@ -4,20 +4,14 @@ Sequences hold the ids of a text and its `<eos>`; a model shifts them right by o
 """
 
 import array
-import tempfile
 
 from scriptorium import UserError
-from scriptorium.data.vocabulary import (
-    EOS,
-    PAD,
-    START,
-)
+from scriptorium.data.growing_ids import GrowingIds
+from scriptorium.data.vocabulary import EOS, PAD, START
 
 import keras
 import numpy as np
 
-# Beyond this many, ids go to a memory-mapped file, so that a corpus may be larger than memory.
-IDS_IN_MEMORY = 16_000_000
 WIDTH_STEP = 8
 # What may happen to a text, for people.
 TOO_LONG, EMPTY, CUT = "too long left out", "empty left out", "cut"
@@ -95,8 +89,7 @@ def encode_texts(texts, vocabulary, max_length=None, clip_length=None, prompt=Fa
     Returns:
         `Sequences` of ids; the lengths include `<eos>`. Empty texts are left out, except prompts.
     """
-    small = len(vocabulary) <= np.iinfo("uint16").max
-    ids, starts, dropped, file, written = array.array("H" if small else "i"), array.array("q", [0]), [], None, 0
+    ids, starts, dropped = GrowingIds(len(vocabulary), "uint16"), array.array("q", [0]), []
     changes = {TOO_LONG: 0, EMPTY: 0, CUT: 0}
     for index, text in enumerate(texts):
         whole = vocabulary.encode(text, prompt)
@@ -107,20 +100,10 @@ def encode_texts(texts, vocabulary, max_length=None, clip_length=None, prompt=Fa
             dropped.append(index)
             continue
         changes[CUT] += len(sequence) < len(whole)
-        ids.extend(sequence.tolist())
-        ids.append(EOS)
-        starts.append(written + len(ids))
-        if len(ids) > IDS_IN_MEMORY:
-            file = file or tempfile.TemporaryFile()  # noqa: SIM115 (it must stay open as long as the map)
-            ids.tofile(file)
-            written += len(ids)
-            del ids[:]
-    dtype, labels = np.dtype(ids.typecode), None if labels is None else np.delete(labels, dropped, axis=0)
-    if file is None:
-        return Sequences(np.frombuffer(ids, dtype) if ids else np.zeros(0, dtype), starts, changes, labels)
-    ids.tofile(file)
-    file.flush()
-    return Sequences(np.memmap(file, dtype, "r"), starts, changes, labels)
+        ids.extend([*sequence.tolist(), EOS])
+        starts.append(len(ids))
+    labels = None if labels is None else np.delete(labels, dropped, axis=0)
+    return Sequences(ids.finish(), starts, changes, labels)
 
 
 class Batches(keras.utils.PyDataset):

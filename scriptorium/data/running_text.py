@@ -1,16 +1,16 @@
 """Running text: a task, a file or a folder as one long array of ids of characters or bytes, in reading order.
 
-A text may have any size: files are read in pieces, and beyond `batches.IDS_IN_MEMORY` the ids are memory-mapped.
+A text may have any size: files are read in pieces, and beyond `growing_ids.IDS_IN_MEMORY` the ids are memory-mapped.
 """
 
 import codecs
 import dataclasses
 import hashlib
 import io
-import tempfile
 
 from scriptorium import UserError
-from scriptorium.data import batches, corpora, files, tasks
+from scriptorium.data import corpora, files, tasks
+from scriptorium.data.growing_ids import GrowingIds
 from scriptorium.data.sources import SPLITS, files_of_splits
 from scriptorium.data.vocabulary import SPECIAL_TOKENS, UNK, Vocabulary
 
@@ -213,28 +213,17 @@ def _characters(source, size):
 
 def _encode(source, vocabulary, digest):
     """Returns the ids of a text, and how many of them are `<unk>`; adds the text to a digest."""
-    small = np.iinfo("uint8").max, np.iinfo("uint16").max
-    dtype = np.dtype("uint8" if len(vocabulary) <= small[0] else "uint16" if len(vocabulary) <= small[1] else "int32")
-    table = np.full(0x110000, UNK, dtype)
+    ids, unknown = GrowingIds(len(vocabulary)), 0
+    table = np.full(0x110000, UNK, ids.dtype)
     for i, token in enumerate(vocabulary.tokens[len(SPECIAL_TOKENS) :], len(SPECIAL_TOKENS)):
         table[ord(token)] = i
-    parts, file, unknown = [], None, 0
     for piece in _pieces(source):
         data = piece if isinstance(piece, bytes) else piece.encode("utf-8", "surrogatepass")
         digest.update(data)
-        codes = np.frombuffer(data, "uint8") if vocabulary.level == "byte" else _codes(piece)
-        parts.append(table[codes])
-        unknown += int(np.count_nonzero(parts[-1] == UNK))
-        if sum(map(len, parts)) > batches.IDS_IN_MEMORY:
-            file = file or tempfile.TemporaryFile()  # noqa: SIM115 (it must stay open as long as the map)
-            np.concatenate(parts).tofile(file)
-            parts = []
-    rest = np.concatenate(parts) if parts else np.zeros(0, dtype)
-    if file is None:
-        return rest, unknown
-    rest.tofile(file)
-    file.flush()
-    return np.memmap(file, dtype, "r"), unknown
+        found = table[np.frombuffer(data, "uint8") if vocabulary.level == "byte" else _codes(piece)]
+        ids.extend(found)
+        unknown += int(np.count_nonzero(found == UNK))
+    return ids.finish(), unknown
 
 
 # Command line ---------------------------------------------------------------------------------------------------------

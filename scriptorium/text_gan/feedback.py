@@ -119,8 +119,8 @@ def gumbel_straight_through(generator, critic, noise, uniform, temperature):
 def reinforce_loss(scores, nll):
     """Returns a scalar loss whose gradient is REINFORCE's (Williams 1992).
 
-    The reward of a sentence is its score by the critic, normalized to mean 0 and variance 1. Scores that differ in their
-    last digits alone, as those of equal sentences, give next to no reward.
+    The reward of a sentence is its score by the critic, normalized to mean 0 and variance 1. Scores that differ in
+    their last digits alone, as those of equal sentences, give next to no reward.
 
     Args:
         scores: float (batch,), without gradient.

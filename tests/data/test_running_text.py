@@ -3,7 +3,7 @@
 import codecs
 
 from scriptorium import UserError
-from scriptorium.data import batches, running_text, tasks
+from scriptorium.data import growing_ids, running_text, tasks
 from scriptorium.data.vocabulary import UNK
 
 import numpy as np
@@ -34,7 +34,7 @@ def test_a_folder_keeps_its_splits(tmp_path):
 
 def test_pieces_of_a_file_join_to_its_text(tmp_path, monkeypatch):
     monkeypatch.setattr(running_text, "CHUNK", 7)
-    monkeypatch.setattr(batches, "IDS_IN_MEMORY", 50)
+    monkeypatch.setattr(growing_ids, "IDS_IN_MEMORY", 50)
     file = tmp_path / "a.txt"
     file.write_bytes(codecs.BOM_UTF8 + TEXT.replace("\n", "\r\n").encode())
     text = running_text.read(path=file)

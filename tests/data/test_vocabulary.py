@@ -4,7 +4,7 @@ import argparse
 
 from scriptorium import UserError
 from scriptorium.command_line import bounded
-from scriptorium.data import batches
+from scriptorium.data import growing_ids
 from scriptorium.data.batches import CUT, EMPTY, TOO_LONG, Batches, Sequences, encode_texts
 from scriptorium.data.vocabulary import EOS, PAD, START, UNK, Vocabulary, read_vocabulary, strip_special
 
@@ -151,7 +151,7 @@ def test_large_corpora_are_mapped_from_a_file(monkeypatch):
     texts = [f"w{i % 7} w{i % 5} w{i % 3}" for i in range(300)]
     vocabulary = Vocabulary.build(texts, "space")
     inside = encode_texts(texts, vocabulary)
-    monkeypatch.setattr(batches, "IDS_IN_MEMORY", 100)
+    monkeypatch.setattr(growing_ids, "IDS_IN_MEMORY", 100)
     mapped = encode_texts(texts, vocabulary)
     assert isinstance(mapped.ids, np.memmap) and not isinstance(inside.ids, np.memmap)
     np.testing.assert_array_equal(mapped.ids, inside.ids)

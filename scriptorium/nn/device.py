@@ -155,8 +155,10 @@ def use_devices(count):
             raise UserError(f"--devices {count}: with torch, Keras trains on one device; use KERAS_BACKEND=jax.")
         return 1
     processes = jax.process_count() if backend == "jax" else 1
-    if backend == "tensorflow":
-        mirrored.end()  # what another run in this process has begun
+    if backend == "tensorflow":  # what another run in this process has begun ends
+        mirrored.end()
+    else:
+        keras.distribution.set_distribution(None)
     if count == processes == 1:
         return 1  # without asking for the devices, after which TensorFlow no longer accepts settings
     devices = keras.distribution.list_devices() if backend == "jax" else mirrored.devices()
@@ -169,6 +171,18 @@ def use_devices(count):
     elif count > 1:
         mirrored.begin(devices[:count])
     return count
+
+
+@contextlib.contextmanager
+def one_device():
+    """Builds and trains a model on one device, while others may be in use for the model of the run."""
+    with contextlib.ExitStack() as entered:
+        if keras.backend.backend() == "tensorflow":
+            entered.enter_context(mirrored.interrupted())
+        elif whole := keras.distribution.distribution():
+            keras.distribution.set_distribution(None)
+            entered.callback(keras.distribution.set_distribution, whole)
+        yield
 
 
 def set_dtype(choice):

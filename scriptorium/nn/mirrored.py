@@ -28,8 +28,12 @@ def devices():
 
 def begin(names):
     """Builds models and trains them on several devices, until `end`."""
-    strategy = tf.distribute.MirroredStrategy(names)
     atexit.register(end)
+    _enter(tf.distribute.MirroredStrategy(names))
+
+
+def _enter(strategy):
+    """Begins to use a strategy, until `end`."""
     _entered.enter_context(strategy.scope())
     _entered.enter_context(tf.variable_creator_scope(_assigned_alike))
     drawn = keras.random.SeedGenerator.next
@@ -45,6 +49,18 @@ def begin(names):
 def end():
     """Returns to one device."""
     _entered.close()
+
+
+@contextlib.contextmanager
+def interrupted():
+    """Returns to one device for a while."""
+    strategy = tf.distribute.get_strategy() if in_use() else None
+    end()
+    try:
+        yield
+    finally:
+        if strategy:
+            _enter(strategy)
 
 
 def _assigned_alike(create, **settings):

@@ -1,6 +1,7 @@
 """Classifies digits that a model wrote as text, and draws walks between them."""
 
 from scriptorium.data.digits import from_text
+from scriptorium.nn.device import one_device
 
 import keras
 import numpy as np
@@ -23,18 +24,23 @@ class Classifier:
         ]
         pictures, labels = (list(column) for column in zip(*kept, strict=True))
         self.classes = sorted(set(labels))
+        self.side = len(pictures[0])
+        y = np.array([self.classes.index(label) for label in labels])
         keras.utils.set_random_seed(seed)
-        layers, side = keras.layers, len(pictures[0])
-        self.side = side
-        hidden = [layers.Conv2D(32, 3, padding="same", activation="relu") for _ in range(2 if side < 20 else 3)]
+        with one_device():
+            self.model = self.build()
+            self.model.fit(np.stack(pictures)[..., None], y, epochs=epochs, batch_size=64, verbose=0)
+
+    def build(self):
+        layers = keras.layers
+        hidden = [layers.Conv2D(32, 3, padding="same", activation="relu") for _ in range(2 if self.side < 20 else 3)]
         pools = [layers.MaxPooling2D() for _ in hidden]
         parts = [layer for pair in zip(hidden, pools, strict=True) for layer in pair]
         classes = layers.Dense(len(self.classes), activation="softmax", dtype="float32")
         parts += [layers.Flatten(), layers.Dropout(0.3), layers.Dense(128, activation="relu"), classes]
-        self.model = keras.Sequential([layers.Input((side, side, 1), dtype="float32"), *parts])
-        self.model.compile(keras.optimizers.Adam(2e-3), "sparse_categorical_crossentropy")
-        y = np.array([self.classes.index(label) for label in labels])
-        self.model.fit(np.stack(pictures)[..., None], y, epochs=epochs, batch_size=64, verbose=0)
+        model = keras.Sequential([layers.Input((self.side, self.side, 1), dtype="float32"), *parts])
+        model.compile(keras.optimizers.Adam(2e-3), "sparse_categorical_crossentropy")
+        return model
 
     def classify(self, texts):
         """Returns the most likely label of each text and its probability: list of str, float (n,).
@@ -45,7 +51,9 @@ class Classifier:
         good = [i for i, picture in enumerate(pictures) if picture is not None and len(picture) == self.side]
         labels, probabilities = [""] * len(texts), np.zeros(len(texts))
         if good:
-            predicted = self.model.predict(np.stack([pictures[i] for i in good])[..., None], batch_size=256, verbose=0)
+            readable = np.stack([pictures[i] for i in good])[..., None]
+            with one_device():
+                predicted = self.model.predict(readable, batch_size=256, verbose=0)
             for i, row in zip(good, predicted, strict=True):
                 labels[i], probabilities[i] = self.classes[int(row.argmax())], float(row.max())
         return labels, probabilities

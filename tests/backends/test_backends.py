@@ -161,6 +161,12 @@ def test_float16_on_two_devices(script, tmp_path):
     assert_same_losses(tmp_path, script, 2, "--dtype", "mixed_float16", close=1e-2)
 
 
+def test_the_judge_of_digits_learns_on_one_device_beside_three(script):
+    if script != "transformer_vae":
+        pytest.skip("one script is enough")
+    assert "3 devices again, 1.0 right" in on_devices("digit_judge", 3)
+
+
 def test_a_run_of_two_devices_stops_and_moves_to_four(script, trained, texts):
     logdir, straight, _ = trained
     if script not in ("chars", "sentences"):

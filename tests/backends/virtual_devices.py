@@ -2,6 +2,7 @@
 
 python tests/backends/virtual_devices.py chars --devices 2 ...
 python tests/backends/virtual_devices.py first_losses SCRIPT FOLDER OUT --devices 2 ...      see first_losses.py
+python tests/backends/virtual_devices.py digit_judge 3
 """
 
 import importlib
@@ -32,9 +33,30 @@ def main(name, *argv):
         with tempfile.TemporaryDirectory() as logdir:
             found = losses(script, Path(folder), Path(logdir), *more, write=write_uneven_texts)
         Path(out).write_text(json.dumps(found), encoding="utf-8")
+    elif name == "digit_judge":
+        judge(int(argv[0]))
     else:
         script = importlib.import_module(name)
         script.main(script.parse_args(list(argv)))
+
+
+def judge(count):
+    """Trains the judge of digits while a run has several devices; prints how many it has afterward, and its score."""
+    from scriptorium.data import digits
+    from scriptorium.nn import device, mirrored
+    from scriptorium.transformer_vae.digit_judge import Classifier
+
+    from helpers import drawn_digits
+
+    device.use_devices(count)
+    texts, labels = digits.texts(*drawn_digits(), 9)
+    guesses, _ = Classifier(texts, labels).classify(texts)
+    if keras.backend.backend() == "tensorflow":
+        again = mirrored.tf.distribute.get_strategy().num_replicas_in_sync
+    else:
+        again = len(keras.distribution.distribution().device_mesh.devices)
+    right = sum(guess == label for guess, label in zip(guesses, labels, strict=True)) / len(labels)
+    print(f"{again} devices again, {right} right")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Runs a script on virtual CPU devices, in a process of its own, because a backend decides on its devices once.
 
 python tests/backends/virtual_devices.py chars --devices 2 ...
-python tests/backends/virtual_devices.py first_losses SCRIPT FOLDER OUT --devices 2 ...      see first_losses.py
+python tests/backends/virtual_devices.py first_losses SCRIPT FOLDER OUT COUNT ...      see first_losses.py
 python tests/backends/virtual_devices.py digit_judge 3
 """
 
@@ -27,17 +27,24 @@ if keras.backend.backend() == "tensorflow":
 
 def main(name, *argv):
     if name == "first_losses":
-        from backends.first_losses import losses, write_uneven_texts
-
-        script, folder, out, *more = argv
-        with tempfile.TemporaryDirectory() as logdir:
-            found = losses(script, Path(folder), Path(logdir), *more, write=write_uneven_texts)
-        Path(out).write_text(json.dumps(found), encoding="utf-8")
+        first_losses(*argv)
     elif name == "digit_judge":
         judge(int(argv[0]))
     else:
         script = importlib.import_module(name)
         script.main(script.parse_args(list(argv)))
+
+
+def first_losses(script, folder, out, count, *options):
+    """Writes the first losses of a script on one device and on `count` devices."""
+    from backends.first_losses import losses, write_uneven_texts
+
+    found = []
+    for devices in (1, count):
+        with tempfile.TemporaryDirectory() as logdir:
+            more = ["--devices", devices, *options]
+            found.append(losses(script, Path(folder), Path(logdir), *more, write=write_uneven_texts))
+    Path(out).write_text(json.dumps(found), encoding="utf-8")
 
 
 def judge(count):

@@ -6,7 +6,9 @@ The control is `gan` with a likelihood weight so large that the critic has no in
 
 FOLDER holds Texygen's image_coco.txt, for training, and test_coco.txt, 10,000 captions each. Each run is scored with
 10,000 sentences against all test captions. `other_lm_score` is their nats per token under a language model of other
-captions, which no generator has seen: those in --judge, one per line.
+captions, which no generator has seen: those in --judge, one per line. Next to a run with a critic stands its generator
+as it was before the critic, after likelihood alone. A finished run is not trained again; for other
+options, give another -T.
 """
 
 import argparse
@@ -24,7 +26,7 @@ RUNS = {
     "control": ["-e", "12", "--pretrain-epochs", "8", "--likelihood", "1000"],
     "scratch": ["-e", "14", "--pretrain-epochs", "0", *ALONE],
 }
-SEEDS = dict.fromkeys(RUNS, (1, 2, 3))
+SEEDS = (1, 2, 3)
 TEMPERATURES = (1.0, 1.03)  # for scoring the run trained by likelihood
 BLEU = [f"{kind}_{n}" for kind in ("bleu", "self_bleu") for n in range(2, 6)]
 OTHERS = ("lm_score", "reverse_lm_score", "gap_to_likelihood", "jsd_1", "jsd_2", "jsd_3", "jsd_4", "copies", "unique")
@@ -47,6 +49,22 @@ def judged(directory, temperature, others):
     return counts.nats_per_token(texts), as_text(run, samples[:12])[1]
 
 
+def before_the_critic(directory, folder):
+    """Returns scores of 10,000 samples of a run's generator as it was after likelihood alone."""
+    from scriptorium.text_gan import evaluation
+    from scriptorium.text_gan.samples import as_text, load_likelihood_generator, write
+
+    import text_gan
+
+    where = ["-D", folder, "-T", str(directory.parent.parent)]
+    args = text_gan.parse_args(["--eval", directory.name, *where])
+    run = text_gan.open_run(text_gan.SCRIPT, args).load_model(text_gan.build)
+    corpus, _, splits = text_gan.read(run, args)
+    judge = evaluation.make_judge(run, corpus, splits["train"], "test")
+    samples = write(run, 10_000, seed=run.seed, generator=load_likelihood_generator(run, text_gan.build))
+    return judge.scores(samples, *as_text(run, samples))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("folder", type=Path)
@@ -54,6 +72,8 @@ def main():
     parser.add_argument("--only", nargs="+", choices=tuple(RUNS), default=tuple(RUNS))
     parser.add_argument("-T", "--logdir", type=Path, default=common.ROOT / "runs" / "benchmarks")
     args, options = parser.parse_known_args()
+    from scriptorium.text_gan.samples import LIKELIHOOD
+
     others = args.judge.read_text(encoding="utf-8").splitlines() if args.judge else None
     with tempfile.TemporaryDirectory() as folder:
         for name, split in (("image_coco", "train"), ("test_coco", "test")):
@@ -61,13 +81,14 @@ def main():
             (Path(folder) / f"{split}.txt").write_text(text, encoding="utf-8")
         for what in args.only:
             started, rows, lines = time.monotonic(), [], []
-            for seed in SEEDS[what]:
-                name, where = time.strftime(f"{what}-{seed}-%H%M%S"), ["-T", args.logdir.resolve()]
-                training = [*RUNS[what], "-w", "6000", "-r", seed, "--name", name, *where, *options]
-                common.run_script("text_gan.py", "-D", folder, *training)
+            for seed in SEEDS:
+                name, where = f"{what}-{seed}", ["-T", args.logdir.resolve()]
                 directory = args.logdir.resolve() / "text_gan" / name
+                if not (directory / "eval.json").exists():
+                    training = [*RUNS[what], "-w", "6000", "-r", seed, "--name", name, *where, *options]
+                    common.run_script("text_gan.py", "-D", folder, *training)
                 for temperature in TEMPERATURES if what == "mle" else (1.0,):
-                    use = ["--eval", name, *where, "--temperature", temperature]
+                    use = ["--eval", name, "-D", folder, *where, "--temperature", temperature]
                     common.run_script("text_gan.py", *use)
                     scores = common.scores_of(directory)
                     row = {"run": what, "seed": seed, "temperature": temperature}
@@ -76,9 +97,12 @@ def main():
                         row["other_lm_score"], examples = judged(directory, temperature, others)
                         lines += [f"    {line}" for line in examples]
                     rows.append(row | {"training minutes": round(common.training_seconds(directory) / 60, 1)})
+                if (directory / LIKELIHOOD).exists():
+                    scores, about = before_the_critic(directory, folder), {"run": "before", "seed": seed}
+                    rows.append({key: (about | scores).get(key, "") for key in rows[0]})
             columns = [{"": key, **{f"{r['run']} {i}": r[key] for i, r in enumerate(rows, 1)}} for key in rows[0]]
             body = common.table(columns) + "\n\n" + "\n".join(lines)
-            common.append(f"text_gan.py on COCO captions: {what}", body, time.monotonic() - started, SEEDS[what])
+            common.append(f"text_gan.py on COCO captions: {what}", body, time.monotonic() - started, SEEDS)
 
 
 if __name__ == "__main__":

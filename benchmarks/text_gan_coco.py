@@ -7,8 +7,8 @@ The control is `gan` with a likelihood weight so large that the critic has no in
 FOLDER holds Texygen's image_coco.txt, for training, and test_coco.txt, 10,000 captions each. Each run is scored with
 10,000 sentences against all test captions. `other_lm_score` is their nats per token under a language model of other
 captions, which no generator has seen: those in --judge, one per line. Next to a run with a critic stands its generator
-as it was before the critic, after likelihood alone. A finished run is not trained again; for other
-options, give another -T.
+as it was before the critic, after likelihood alone. A finished run is not trained again; for other options, give
+another -T.
 """
 
 import argparse
@@ -18,6 +18,13 @@ import time
 from pathlib import Path
 
 import common
+from scriptorium.data.vocabulary import strip_special
+from scriptorium.scores import kneser_ney
+from scriptorium.text_gan import evaluation
+from scriptorium.text_gan.samples import LIKELIHOOD, as_text, load_likelihood_generator, write
+from scriptorium.training.opening import open_for_use
+
+import text_gan
 
 ALONE = ["--likelihood", "0", "--adversarial-rate", "2e-4", "--critic-rate", "5e-4"]
 RUNS = {
@@ -35,14 +42,7 @@ OTHERS = (*OTHERS, "repeated", "more_likely_than_shuffled")
 
 def judged(directory, temperature, others):
     """Returns nats per token of 10,000 samples of a run under a language model of other captions, and the first 12."""
-    from scriptorium.data.vocabulary import strip_special
-    from scriptorium.scores import kneser_ney
-    from scriptorium.text_gan.samples import as_text, write
-    from scriptorium.training.opening import open_for_use
-
-    from text_gan import build
-
-    run = open_for_use(str(directory), directory.parent.parent, ("text_gan",)).load_model(build)
+    run = open_for_use(str(directory), directory.parent.parent, ("text_gan",)).load_model(text_gan.build)
     counts = kneser_ney.KneserNey([kneser_ney.letters(run.vocabulary.encode(line)) for line in others], 5)
     samples = write(run, 10_000, temperature=temperature, seed=run.seed)
     texts = [kneser_ney.letters(strip_special(ids)) for ids in samples]
@@ -51,11 +51,6 @@ def judged(directory, temperature, others):
 
 def before_the_critic(directory, folder):
     """Returns scores of 10,000 samples of a run's generator as it was after likelihood alone."""
-    from scriptorium.text_gan import evaluation
-    from scriptorium.text_gan.samples import as_text, load_likelihood_generator, write
-
-    import text_gan
-
     where = ["-D", folder, "-T", str(directory.parent.parent)]
     args = text_gan.parse_args(["--eval", directory.name, *where])
     run = text_gan.open_run(text_gan.SCRIPT, args).load_model(text_gan.build)
@@ -72,8 +67,6 @@ def main():
     parser.add_argument("--only", nargs="+", choices=tuple(RUNS), default=tuple(RUNS))
     parser.add_argument("-T", "--logdir", type=Path, default=common.ROOT / "runs" / "benchmarks")
     args, options = parser.parse_known_args()
-    from scriptorium.text_gan.samples import LIKELIHOOD
-
     others = args.judge.read_text(encoding="utf-8").splitlines() if args.judge else None
     with tempfile.TemporaryDirectory() as folder:
         for name, split in (("image_coco", "train"), ("test_coco", "test")):

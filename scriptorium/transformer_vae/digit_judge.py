@@ -32,6 +32,7 @@ class Classifier:
             self.model.fit(np.stack(pictures)[..., None], y, epochs=epochs, batch_size=64, verbose=0)
 
     def build(self):
+        """Returns the untrained network: pictures (batch, side, side, 1) -> probabilities (batch, classes)."""
         layers = keras.layers
         hidden = [layers.Conv2D(32, 3, padding="same", activation="relu") for _ in range(2 if self.side < 20 else 3)]
         pools = [layers.MaxPooling2D() for _ in hidden]

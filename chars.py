@@ -317,7 +317,7 @@ def parse_args(argv=None):
     about = "probability that training resets a carried state before a window"
     carried = "a carried state; leave out --independent-windows", lambda args: not args.independent_windows
     more("--reset-probability", type=share, default=0.0, help=about, older=["--forget"], requires=carried)
-    add_training_options(parser, epochs=10, batch_size=64, learning_rate=2e-3, averages=True)
+    add_training_options(parser, epochs=10, batch_size=64, learning_rate=4e-3, averages=True)
     add_sampling_options(parser, temperature=0.8, num_samples=1, gen_length=300, beam=False)
     add_run_options(parser)
     more = parser.group("use", rare=True)

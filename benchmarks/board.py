@@ -128,7 +128,7 @@ def write_board(board):
     for title, rows in board.items():
         text += f"\n## {title}\n\n"
         ordered = sorted(rows, key=lambda row: float(row["minutes"]))
-        text += common.table(ordered) + "\n" if rows else "Nobody yet.\n"
+        text += common.table(ordered) + "\n" if rows else "No run has been entered yet.\n"
     BOARD.write_text(text, "utf-8")
 
 

@@ -4,10 +4,10 @@
     python benchmarks/names_makemore.py NAMES --ablate --epochs 15
     python benchmarks/names_makemore.py NAMES --split makemore      (needs torch, for its permutation)
 
-NAMES is the file of Karpathy's makemore. `lecture` splits its lines as his lecture does; 2,539 of them repeat a name, so
-that most repeated names are in two splits. `deduplicated` splits the 29,494 distinct names. `makemore` tests on the 1,000
-lines that makemore.py tests on by default (torch's permutation with seed 3407); the 1,000 before them choose the best
-epoch.
+NAMES is the file of Karpathy's makemore. `lecture` splits its lines as his lecture does; 2,539 of them repeat a name,
+so that most repeated names are in two splits. `deduplicated` splits the 29,494 distinct names. `makemore` tests on the
+1,000 lines that makemore.py tests on by default (torch's permutation with seed 3407); the 1,000 before them choose the
+best epoch.
 """
 
 import argparse

@@ -28,7 +28,7 @@ CORPORA = {
     "sinica": ["-t", "sinica"],
 }
 SCRIPTS = {
-    "chars": ["--max-steps", 1500],
+    "chars": ["--max-steps", 2500],
     "words": ["--max-steps", 4000],
     "sentences": ["--max-steps", 2500, "--rate", 6],
 }
